@@ -1,0 +1,102 @@
+"""Read a state dict from a file, convert it to a model's own key names and shapes, load it strictly."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zsiqa.types import WeightsError
+
+StateDict = Mapping[str, Tensor]
+
+
+def read_state_dict(file: Path) -> StateDict:
+    """Read `.safetensors`, or a PyTorch file of plain tensors (arbitrary objects are never unpickled).
+
+    Raises:
+        WeightsError: if the file is damaged or is not a mapping of names to tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but reading it "
+                           f"failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{file}: expected a mapping of parameter names to tensors, found a {type(state).__name__} "
+                           f"that holds other things; save `model.state_dict()` alone")
+    return state
+
+
+def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
+    """Load `state` into `model`; every name and shape must agree.
+
+    Raises:
+        WeightsError: naming the first missing, unexpected and misshapen entries.
+    """
+    own = model.state_dict()
+    misshapen = [f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+                 for name in own if name in state and own[name].shape != state[name].shape]
+    problems = [f"{len(names)} {kind}, e.g. {names[0]}"
+                for kind, names in (("missing", [name for name in own if name not in state]),
+                                    ("unexpected", [name for name in state if name not in own]),
+                                    ("of another shape", misshapen)) if names]
+    if problems:
+        raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): {'; '.join(problems)}. "
+                           f"Expected a state dict in the library's own key names")
+    model.load_state_dict(state)
+
+
+def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:
+    """Rename the keys of `efficientnet-lite-pytorch`'s Lite0 to those of timm's `tf_efficientnet_lite0`.
+
+    Both count the same 16 blocks, the one throughout, the other by stage. The first block has no expansion,
+    which moves the names of its later layers down by one. A state dict in timm's names passes unchanged.
+    """
+    if "_conv_stem.weight" not in state:
+        return state
+    blocks_per_stage = (1, 2, 2, 3, 3, 4, 1)
+    places = [f"blocks.{stage}.{block}" for stage, count in enumerate(blocks_per_stage) for block in range(count)]
+    whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    other = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+             "_project_conv": "conv_pwl", "_bn2": "bn3"}
+
+    def rename(name: str) -> str:
+        if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
+            index = int(match[1])
+            return f"{places[index]}.{(other if index else first)[match[2]]}.{match[3]}"
+        layer, _, tensor = name.partition(".")
+        return f"{whole[layer]}.{tensor}"
+
+    try:
+        return {rename(name): tensor for name, tensor in state.items()}
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"not the weights of EfficientNet-Lite0: no place for {error}") from error
+
+
+def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> StateDict:
+    """Bring DINOv2's position embedding to `grid` x `grid` patches as HF transformers did up to 4.44.
+
+    Bicubic, no antialiasing, by a *scale factor* of (grid + 0.1) / (old grid): the rule in force when the paper's
+    scores were computed (August 2024; transformers 4.45 and timm each resample differently, which moves the
+    features by 1 % to 2 %). A position embedding of the right size passes unchanged.
+    """
+    position = state["pos_embed"]  # 1, 1 + old^2, D
+    old = round((position.shape[1] - 1) ** 0.5)
+    if old == grid:
+        return state
+    patches = position[:, 1:].float().unflatten(1, (old, old)).permute(0, 3, 1, 2)  # 1, D, old, old
+    scale = (grid + 0.1) / old
+    patches = F.interpolate(patches, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
+    resampled = torch.cat([position[:, :1], patches.flatten(2).mT], dim=1)  # 1, 1 + grid^2, D
+    return {**state, "pos_embed": resampled}

@@ -1,0 +1,101 @@
+"""Any model of timm as a frozen backbone: the outputs of its blocks, and an embedding, in one forward pass.
+
+Facts behind the settings of the paper's models (layer-norm epsilon, positions, blocks): PROTOCOL section 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
+
+Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
+
+
+class TimmBackbone(nn.Module):
+    """A frozen timm model that gives features and embedding of a batch of tiles.
+
+    Calling it with tiles (B, 3, H, W), RGB in [0, 1], returns a mapping of representation to `Features`:
+
+    - `features`: outputs of the blocks in firing order, stacked where consecutive shapes agree: (B, L, N, D)
+      for tokens (prefix tokens included, before any final norm), (B, L, C, H, W) for maps.
+    - `embedding`: one stack (B, 1, N, D) of l2-normalised vectors.
+
+    All are float32 and contiguous, whatever precision the model ran in. The model is in evaluation mode.
+
+    Args:
+        model_name: timm's name.
+        weights: a state dict file; None for random weights (seed the generator before).
+        convert: maps the file's state dict to timm's names and shapes.
+        layers: which modules' outputs are the features, a pattern over module names in which `*` stands for one
+            part of a name, as in `blocks.*`. None: those that timm lists in the model's `feature_info`.
+        embedding: `pooled`, the vector that the classifier would see; `tokens`, every token of the last hidden
+            state after the final norm (the paper's DINO embedding).
+        normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
+            the weights were trained with.
+        norm_eps: epsilon of every LayerNorm; None keeps timm's.
+        model_kwargs: passed on to `timm.create_model`.
+
+    Raises:
+        ValueError: if `model_name` is unknown or `layers` matches no module.
+        WeightsError: if the weights do not fit.
+    """
+
+    def __init__(self, *, model_name: str, weights: Path | None, convert: Callable[[StateDict], StateDict] | None = None,
+                 layers: str | None = None, embedding: Literal["pooled", "tokens"] = "pooled",
+                 normalize: Literal["none", "native"] = "none", norm_eps: float | None = None,
+                 model_kwargs: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.model = timm.create_model(model_name, **(model_kwargs or {}))
+        if weights is not None:
+            state = read_state_dict(weights)
+            load_strictly(self.model, convert(state) if convert else state, source=str(weights))
+        if norm_eps is not None:
+            for module in self.model.modules():
+                if isinstance(module, nn.LayerNorm):
+                    module.eps = norm_eps
+        self.embedding = embedding
+        # timm says so where a model keeps its maps channels last (Swin and its kin).
+        self.maps_are_nhwc = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+        native = self.model.pretrained_cfg if normalize == "native" else {"mean": (0, 0, 0), "std": (1, 1, 1)}
+        self.register_buffer("mean", torch.tensor(native["mean"], dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(native["std"], dtype=torch.float32).view(3, 1, 1))
+        self._outputs: list[Tensor] = []
+        for name in self._layer_names(layers):
+            self.model.get_submodule(name).register_forward_hook(lambda _module, _input, out: self._outputs.append(out))
+        # Channels last is timm's fastest layout for CNNs on CPU and GPU, and free for a ViT.
+        self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    def _layer_names(self, pattern: str | None) -> list[str]:
+        if pattern is None:
+            return [info["module"] for info in self.model.feature_info]
+        names = [name for name, _ in self.model.named_modules()]
+        found = [name for name in names if re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]+"), name)]
+        if not found:
+            raise ValueError(f"no module of {type(self.model).__name__} matches layers={pattern!r}; "
+                             f"its modules begin with {', '.join(name for name in names[1:] if '.' not in name)}")
+        return found
+
+    def forward(self, tiles: Tensor) -> dict[str, Features]:
+        self._outputs.clear()
+        last = self.model.forward_features((tiles - self.mean) / self.std)
+        features = tuple(torch.stack(list(same), dim=1).float().contiguous()
+                         for _, same in groupby(map(self._channels_first, self._outputs), key=lambda out: out.shape))
+        self._outputs.clear()
+        return {"features": features, "embedding": (self._embed(last),)}
+
+    def _channels_first(self, out: Tensor) -> Tensor:
+        return out.permute(0, 3, 1, 2) if out.ndim == 4 and self.maps_are_nhwc else out
+
+    def _embed(self, last: Tensor) -> Tensor:
+        if self.embedding == "pooled":
+            last = self.model.forward_head(last, pre_logits=True).unsqueeze(1)  # B, 1, D
+        return nn.functional.normalize(last.float(), dim=-1).unsqueeze(1)  # B, 1, N, D

@@ -1,0 +1,55 @@
+"""PLCC, SRCC and KRCC between scores and labels: PROTOCOL section 7 (ZS-IQA `calc_scores.py` at commit 1d8c1ce)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Correlation(NamedTuple):
+    """Correlations over `n` pairs; positive when the metric agrees with the labels. NaN where undefined."""
+
+    plcc: float
+    srcc: float
+    krcc: float
+    n: int
+
+
+def correlate(scores: Sequence[float], labels: Sequence[float], *, label_higher_is_better: bool,
+              score_higher_is_better: bool = False) -> Correlation:
+    """Correlate scores with labels, pooled over all pairs.
+
+    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared directions
+    and is kept: a negative value means that the metric is wrong more often than right.
+
+    Args:
+        scores: one finite value a pair. Distances grow with the difference: lower is better.
+        labels: MOS, DMOS or the like.
+        label_higher_is_better: True for MOS, False for DMOS.
+        score_higher_is_better: True for a similarity such as PSNR.
+
+    Returns:
+        The three coefficients; NaN with fewer than two pairs, or when all scores or all labels are equal.
+
+    Raises:
+        ValueError: if the lengths differ or a value is not finite.
+
+    Example:
+        >>> correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc
+        1.0
+    """
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("scores and labels must be finite; leave pairs without a score out, and say how many")
+    if score_higher_is_better != label_higher_is_better:
+        x = -x
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Correlation(math.nan, math.nan, math.nan, len(x))
+    return Correlation(float(stats.pearsonr(x, y).statistic), float(stats.spearmanr(x, y).statistic),
+                       float(stats.kendalltau(x, y).statistic), len(x))

@@ -1,0 +1,74 @@
+"""Any data of one's own: a CSV file with the columns `ref,dis,mos` and optionally `type,level`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from zsiqa.types import DatasetError, ImagePair
+
+
+def read(csv_path: str | Path) -> list[ImagePair]:
+    """Read a CSV of pairs, in its order.
+
+    Args:
+        csv_path: UTF-8, with a header line. `ref` and `dis` are paths, absolute or relative to the CSV's folder;
+            `mos` is a finite number.
+
+    Returns:
+        Pairs whose `pair_id` is `ref|dis` as the file spells them.
+
+    Raises:
+        DatasetError: if the file, a column, a value or an image is missing or a pair stands there twice.
+    """
+    path = Path(csv_path).expanduser()
+    if not path.is_file():
+        raise DatasetError(f"no file {path}; give the path of a CSV with the columns ref,dis,mos "
+                           f"(paths relative to the CSV)")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if missing := [name for name in ("ref", "dis", "mos") if name not in (reader.fieldnames or ())]:
+                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header {reader.fieldnames}; expected "
+                                   f"ref,dis,mos and optionally type,level")
+            pairs = [_pair(row, path, reader.line_num) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: not a UTF-8 CSV file ({error})") from error
+    if not pairs:
+        raise DatasetError(f"{path}: no pairs below the header")
+    check_pairs(pairs, source=str(path))
+    return pairs
+
+
+def check_pairs(pairs: list[ImagePair], *, source: str) -> None:
+    """Check that every pair is there once and every image file exists.
+
+    Raises:
+        DatasetError: naming the first few offenders.
+    """
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.pair_id in seen:
+            raise DatasetError(f"{source}: the pair {pair.pair_id} stands there twice; keep one of them")
+        seen.add(pair.pair_id)
+    paths = dict.fromkeys(path for pair in pairs for path in (pair.ref_path, pair.dis_path))
+    if missing := [path for path in paths if not path.is_file()]:
+        examples = "".join(f"\n  {path}" for path in missing[:5])
+        raise DatasetError(f"{source}: {len(missing)} of {len(paths)} images do not exist, e.g.{examples}")
+
+
+def _pair(row: dict[str, str], path: Path, line: int) -> ImagePair:
+    if None in row or None in row.values():
+        raise DatasetError(f"{path} line {line}: expected the header's number of fields")
+    ref, dis = row["ref"], row["dis"]
+    if not ref or not dis or not ref.isprintable() or not dis.isprintable():
+        raise DatasetError(f"{path} line {line}: ref and dis must be file names, found {ref!r} and {dis!r}")
+    try:
+        mos = float(row["mos"])
+    except ValueError:
+        mos = math.nan
+    if not math.isfinite(mos):
+        raise DatasetError(f"{path} line {line}: mos must be a finite number, found {row['mos']!r}")
+    return ImagePair(pair_id=f"{ref}|{dis}", ref=ref, dis=dis, mos=mos, ref_path=path.parent / ref,
+                     dis_path=path.parent / dis, type=row.get("type") or "", level=row.get("level") or "")

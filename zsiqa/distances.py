@@ -1,0 +1,161 @@
+"""Distances between the features of two images, tile by tile: PROTOCOL section 5.
+
+Sources: Ghildyal et al., ICASSP 2025, and its code (ZS-IQA `distances.py`, `run.py` at commit 1d8c1ce);
+Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
+
+Letters: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows and columns of a CNN's map.
+
+`Features` is a tuple of stacks. A stack holds layers of one shape: (B, L, N, D) for token features and for
+embeddings, (B, L, C, H, W) for the maps of a CNN. Every distance takes the features of the reference and of
+the distorted tiles (float32, equal shapes) and returns one value >= 0 a tile, (B,), 0 for equal features.
+The formulas are written so that nearly equal features lose no digits; where that differs from the official
+arithmetic it is the same quantity, rounded less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Features = tuple[Tensor, ...]
+Distance = Callable[[Features, Features], Tensor]
+SoftmaxOver = Literal["samples", "columns"]
+
+SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
+
+
+def l2(ref: Features, dis: Features) -> Tensor:
+    """Sum over layers of the mean squared difference over all elements of a layer. Returns (B,)."""
+    return sum_over_layers(ref, dis, lambda r, d: (r - d).square())
+
+
+def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "last") -> Tensor:
+    """Sum over layers of the mean over positions of (1 - cosine similarity). Returns (B,).
+
+    1 - cos is computed as half the squared distance of the unit vectors: equal features give exactly 0.
+    A zero vector has distance 1 to everything, as in `torch.nn.functional.cosine_similarity`.
+
+    Args:
+        axis: the vectors that are compared. `last`, the official code: a token's D features, and for the
+            maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
+            position, as a reader of the paper would expect; tokens as before.
+    """
+
+    def one_minus_cosine(r: Tensor, d: Tensor) -> Tensor:
+        dim = 2 if axis == "channel" and r.ndim == 5 else -1
+        r_norm = torch.linalg.vector_norm(r, dim=dim, keepdim=True)
+        d_norm = torch.linalg.vector_norm(d, dim=dim, keepdim=True)
+        tiny = 1e-8  # cosine_similarity's own epsilon
+        half = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
+        is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
+        return torch.where(is_zero, 1.0, half)
+
+    return sum_over_layers(ref, dis, one_minus_cosine)
+
+
+def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples") -> Tensor:
+    """Symmetric Kullback-Leibler divergence with a weighted Euclidean term. Returns (B,).
+
+    p = softmax of a column + 1e-10, q likewise; k = sum (p - q)(log p - log q) / 2, which is
+    (KL(p||q) + KL(q||p)) / 2.
+    """
+
+    def divergence(x: Tensor, y: Tensor) -> Tensor:
+        p, q = (softmax(z, softmax_over) + 1e-10 for z in (x, y))
+        return ((p - q) * (p.log() - q.log())).sum(-2) / 2
+
+    return distribution_distance(ref, dis, divergence, euclidean_term=True)
+
+
+def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples",
+        euclidean_term: bool = False) -> Tensor:
+    """Jensen-Shannon divergence. Returns (B,).
+
+    p = softmax of a column + 1e-10, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
+    s = p + q and t = (p - q) / s this is sum s (2 t atanh t + log(1 - t^2)) / 4, free of cancellation.
+    (The official 1e-17 inside log m is far below the resolution of m >= 1e-10.)
+
+    Args:
+        euclidean_term: the paper says that there is one; the code that made its tables has none.
+    """
+
+    def divergence(x: Tensor, y: Tensor) -> Tensor:
+        p, q = (softmax(z, softmax_over) + 1e-10 for z in (x, y))
+        s = p + q
+        # |t| rounds to 1 when one of the two is below half an ulp of the other; the limit is finite.
+        t = ((p - q) / s).clamp(-1 + 2**-24, 1 - 2**-24)
+        return (s * (2 * t * t.atanh() + (-t.square()).log1p())).sum(-2) / 4
+
+    return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term)
+
+
+def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns") -> Tensor:
+    """Wasserstein-1 distance with a weighted Euclidean term. Returns (B,).
+
+    p = softmax over the *columns*, q likewise (so a column's weights do not sum to 1), on the support
+    0..63. On a shared, sorted, unit-spaced support the integral over quantiles is the l1 distance of the
+    cumulative weights over all but the last sample, for unequal masses too: no sort.
+
+    Args:
+        softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
+    """
+
+    def divergence(x: Tensor, y: Tensor) -> Tensor:
+        excess = softmax(x, softmax_over) - softmax(y, softmax_over)
+        return excess.cumsum(-2)[..., :-1, :].abs().sum(-2)
+
+    return distribution_distance(ref, dis, divergence, euclidean_term=True)
+
+
+def sum_over_layers(ref: Features, dis: Features, elementwise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Mean of `elementwise(r, d)`, (B, L, ...), within each layer; sum over the layers. Returns (B,)."""
+    layers = [elementwise(r, d).flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
+    return torch.stack(layers).sum(0)
+
+
+def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Tensor, Tensor], Tensor], *,
+                          euclidean_term: bool) -> Tensor:
+    """The frame that SKLD, JSD and WSD share. Returns (B,).
+
+    Every map is cut into columns of 64 samples (`columns_of_64`); with k the divergence of a column and E
+    the sum of its squared differences, the map's value is the mean over columns of k + E w(k), where
+    w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or of k alone. A tile scores
+    log(1 + mean over maps)^0.25.
+
+    The token features of a ViT are *one* map with the layers as channels, as in the official code. Features
+    of a CNN (L maps a stack) and embeddings are our extension of the recipe: the same for each map, then
+    the mean over all maps.
+    """
+    values = []
+    for r, d in zip(ref, dis, strict=True):
+        x, y = columns_of_64(d), columns_of_64(r)  # B, maps, 64, M
+        k = divergence(x, y)  # B, maps, M
+        if euclidean_term:
+            k = k + (x - y).square().sum(-2) / ((-0.5 / (k + 10)).exp() * (k + 10).square())
+        values.append(k.mean(-1))
+    return torch.cat(values, dim=1).mean(1).log1p().pow(0.25)
+
+
+def columns_of_64(stack: Tensor, *, window: int = 8) -> Tensor:
+    """View each map of a stack, (..., C, H, W) with its last three axes, as 64 chunks: (B, maps, 64, M).
+
+    H and W go to the nearest multiple of `window` (Python's rounding, half to even): zeros are appended
+    below and put in on the left; to go *down*, the last rows and the first columns are cropped. So 197
+    tokens become 200, but 50 become 48 and 257 become 256: tokens are lost, as in the official code. A side
+    that would vanish (under 5, where the official code would crop everything) is padded to one window
+    instead. The contiguous memory of the map is then cut into 64 equal chunks: a memory view, not a spatial
+    8 x 8 window.
+    """
+    rows, columns = (max(window, round(side / window) * window) for side in stack.shape[-2:])
+    padded = F.pad(stack, (columns - stack.shape[-1], 0, 0, rows - stack.shape[-2]))
+    maps = padded.reshape(stack.shape[0], -1, *padded.shape[-3:])  # B, maps, C, H', W'
+    return maps.reshape(*maps.shape[:2], SAMPLES, -1)
+
+
+def softmax(columns: Tensor, over: SoftmaxOver) -> Tensor:
+    """Softmax of (B, maps, 64, M) over the 64 samples of a column, or over the M columns."""
+    return columns.softmax({"samples": -2, "columns": -1}[over])

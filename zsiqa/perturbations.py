@@ -1,0 +1,77 @@
+"""Geometric perturbations of an image pair: PROTOCOL section 2 of the paper's released code.
+
+Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All work on 8-bit RGB PIL images (W x H) and
+use Pillow's own resampling, because the authors' scores depend on it to the bit.
+
+A perturbation is two functions of one image, `reference` and `distorted`. `reference` returning the very
+image that it was given says that the reference stays as it is; the engine then encodes it only once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Original:
+    """Nothing moves; also the base of the others."""
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        """The reference as it is compared (the same object when unchanged)."""
+        return image
+
+    def distorted(self, image: Image.Image) -> Image.Image:
+        """The distorted image as it is compared, of the same size as the reference."""
+        return image
+
+
+@dataclass(frozen=True)
+class Translate(Original):
+    """Shift the content left by o = ceil(percent/100 * W) pixels, by cropping *both* images.
+
+    The reference keeps columns [0, W - o), the distorted image columns [o, W).
+    """
+
+    percent: float = 1.0
+
+    def _offset(self, image: Image.Image) -> int:
+        return math.ceil(self.percent / 100.0 * image.width)
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        return image.crop((0, 0, image.width - self._offset(image), image.height))
+
+    def distorted(self, image: Image.Image) -> Image.Image:
+        return image.crop((self._offset(image), 0, image.width, image.height))
+
+
+@dataclass(frozen=True)
+class Dilate(Original):
+    """Enlarge the distorted image by about `percent` per side (bilinear), then crop the centre.
+
+    A side s grows by e(s), the smallest even integer >= percent/100 * s. The crop spans
+    [c - ceil(s/2), c + ceil(s/2)) with c = (s + e(s)) // 2. An odd side is thus cropped one pixel too
+    large, and a last bilinear resize to W x H shrinks it back (that resize changes nothing for even sides).
+    """
+
+    percent: float = 1.0
+
+    def distorted(self, image: Image.Image) -> Image.Image:
+        enlarged = [side + 2 * math.ceil(self.percent / 100.0 * side / 2.0) for side in image.size]
+        box = [(big // 2 - math.ceil(side / 2), big // 2 + math.ceil(side / 2))
+               for big, side in zip(enlarged, image.size, strict=True)]
+        (left, right), (top, bottom) = box
+        grown = image.resize((enlarged[0], enlarged[1]), Image.Resampling.BILINEAR)
+        return grown.crop((left, top, right, bottom)).resize(image.size, Image.Resampling.BILINEAR)
+
+
+@dataclass(frozen=True)
+class Rotate(Original):
+    """Turn the distorted image clockwise about its centre: nearest neighbour, black corners, size kept."""
+
+    degrees: float = 1.0
+
+    def distorted(self, image: Image.Image) -> Image.Image:
+        return image.rotate(-self.degrees)

@@ -1,0 +1,260 @@
+"""The engine: image pairs in, one score a (pair, perturbation, metric) out, from one pass over the images.
+
+How the work flows, and why scores come out the same whatever happens on the way:
+
+1. `zsiqa.loading` delivers the images of a block in a fixed order, as tiles.
+2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter. A resumed run
+   cuts the same batches and skips those in which nothing is left to do. So every tile meets the same companions,
+   in the same place, as in an uninterrupted run, and its scores are equal to the bit.
+3. Each batch goes through the backbone once. A reference's features are kept until its distorted images are
+   through; features of distorted tiles are compared at once, under every distance, and dropped.
+
+Letters: B tiles of a batch, T tiles of an image, K metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from zsiqa.distances import Distance, Features
+from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
+from zsiqa.types import ImagePair, PairError, ZsiqaError
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Metric = tuple[str, str]  # representation, distance
+
+
+class Backbone(Protocol):
+    """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation."""
+
+    def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]: ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of pair `index` under one perturbation: the mean over its tiles, for every metric."""
+
+    index: int
+    perturbation: str
+    scores: dict[Metric, float]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Pair `index` cannot be scored under `perturbation`; `error` names the pair and the cause."""
+
+    index: int
+    perturbation: str
+    error: PairError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tiles [start, stop) of an image, as part of a batch."""
+
+    image: TiledImage
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Scorer:
+    """Scores pairs with one backbone, under several distances, representations and perturbations at once.
+
+    Args:
+        backbone: already on `device`.
+        distances, perturbations: by name.
+        representations: names that the backbone's output has.
+        window, stride: of the tiles, in pixels (PROTOCOL section 3).
+        batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
+        workers: threads that decode, perturb and tile.
+        device: "cpu" or "cuda".
+        precision: of the backbone's arithmetic; distances are always computed in float32.
+
+    Raises:
+        ZsiqaError: if the device lacks the precision.
+    """
+
+    def __init__(self, backbone: Backbone, *, distances: Mapping[str, Distance], representations: Sequence[str],
+                 perturbations: Mapping[str, Perturbation], window: int = 224, stride: int = 200,
+                 batch_tiles: int = 16, workers: int = 2, device: str = "cpu", precision: Precision = "fp32") -> None:
+        if precision == "tf32" and device != "cuda":
+            raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
+        self.backbone = backbone
+        self.distances = dict(distances)
+        self.representations = list(representations)
+        self.perturbations = dict(perturbations)
+        self.window, self.stride = window, stride
+        self.batch_tiles, self.workers = batch_tiles, workers
+        self.device, self.precision = device, precision
+        self.metrics: list[Metric] = [(r, d) for r in self.representations for d in self.distances]
+        self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
+
+    def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
+              ) -> Iterator[Scored | Failed]:
+        """Score every (pair, perturbation) for which `todo(index, perturbation)` holds, block by block.
+
+        Memory does not grow with the number of pairs.
+        """
+        loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
+                        ahead=2 * self.workers + self.batch_tiles // 4)
+        for images in loader.blocks(todo):
+            failures: list[Failed] = []
+            for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
+                if any(todo(*served) for segment in batch for served in segment.image.serves):
+                    self._process(batch)
+                yield from self._finished(batch, pairs, todo)
+                yield from failures
+                failures.clear()
+            yield from failures
+
+    def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
+              failures: list[Failed]) -> Iterator[Segment]:
+        """A block's usable images in order, distorted ones linked to their references; the others to `failures`."""
+        references: dict[tuple[int, str], TiledImage] = {}
+        for variants in images:
+            if variants[0].serves[0] not in references:  # the next group begins
+                references = {served: image for image in variants for served in image.serves}
+                yield from (Segment(image, 0, len(image.tiles)) for image in variants)
+                continue
+            for image in variants:
+                index, perturbation = image.serves[0]
+                image.reference = references[index, perturbation]
+                error = image.reference.error or image.error
+                if not error and image.size != image.reference.size:
+                    error = (f"the distorted image is {image.size[0]} x {image.size[1]} but its reference is "
+                             f"{image.reference.size[0]} x {image.reference.size[1]}; they must have the same size")
+                if not error:
+                    yield Segment(image, 0, len(image.tiles))
+                elif todo(index, perturbation):
+                    message = f"{pairs[index].pair_id} ({perturbation}): {error}"
+                    failures.append(Failed(index, perturbation, PairError(message)))
+
+    def _process(self, batch: Sequence[Segment]) -> None:
+        """Encode and compare a batch, in as many parts as the GPU's memory asks for."""
+        size = sum(map(len, batch))
+        if size > self._most_tiles:
+            for part in cut_batches(batch, self._most_tiles):
+                self._process(part)
+            return
+        try:
+            self._encode_and_compare(batch)
+            return
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise ZsiqaError("out of GPU memory with a single tile; use precision=fp16, a smaller backbone or "
+                                 "device=cpu") from None
+        # Outside the handler, so that the failed attempt's tensors are gone.
+        torch.cuda.empty_cache()
+        self._most_tiles = size // 2
+        log.warning("out of GPU memory with %d tiles a batch; going on with %d", size, self._most_tiles)
+        self._process(batch)
+
+    @torch.inference_mode()
+    def _encode_and_compare(self, batch: Sequence[Segment]) -> None:
+        """Keep a batch's reference features with their images; fill in the scores of its distorted tiles."""
+        encoded = self._encode(np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch]))
+        stops = np.cumsum([len(segment) for segment in batch])
+        places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
+        distorted = []
+        for segment, place in zip(batch, places, strict=True):
+            if segment.image.reference is not None:
+                distorted.append((segment, place))
+                continue
+            for name, stacks in encoded.items():
+                kept = segment.image.encoded.setdefault(
+                    name, [stack.new_empty((len(segment.image.tiles), *stack.shape[1:])) for stack in stacks])
+                for whole, stack in zip(kept, stacks, strict=True):
+                    whole[segment.start:segment.stop] = stack[place]
+        if not distorted:
+            return
+        columns = []
+        for name, stacks in encoded.items():
+            dis = tuple(torch.cat([stack[place] for _, place in distorted]) for stack in stacks)
+            ref = tuple(torch.cat([self._counterpart(segment, place, name, number, stack)
+                                   for segment, place in distorted]) for number, stack in enumerate(stacks))
+            columns += [distance(ref, dis) for distance in self.distances.values()]
+        scores = torch.stack(columns, dim=1).double().cpu().numpy()  # B, K
+        first = 0
+        for segment, _ in distorted:
+            if segment.image.tile_scores is None:
+                segment.image.tile_scores = np.full((len(segment.image.tiles), len(self.metrics)), np.nan)
+            segment.image.tile_scores[segment.start:segment.stop] = scores[first:first + len(segment)]
+            first += len(segment)
+
+    @staticmethod
+    def _counterpart(segment: Segment, place: slice, name: str, number: int, stack: torch.Tensor) -> torch.Tensor:
+        """The reference features to a distorted segment: tiles [start, stop) of stack `number`."""
+        kept = segment.image.reference.encoded.get(name) if segment.image.reference else None
+        # After a resume, a reference may be missing whose pairs are all done. Their tiles are only here to keep the
+        # batch as it was, their scores are not used, and any features of the right shape will do.
+        return stack[place] if kept is None else kept[number][segment.start:segment.stop]
+
+    def _encode(self, tiles: np.ndarray) -> dict[str, Features]:
+        """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
+        images = torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+        with _arithmetic(self.precision, self.device):
+            encoded = self.backbone(images)
+        return {name: encoded[name] for name in self.representations}
+
+    def _finished(self, batch: Sequence[Segment], pairs: Sequence[ImagePair], todo: Todo) -> Iterator[Scored | Failed]:
+        """The outcome of each wanted image whose last tile is in this batch."""
+        for segment in batch:
+            image = segment.image
+            index, perturbation = image.serves[0]
+            if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
+                continue
+            scores = dict(zip(self.metrics, image.tile_scores.mean(0).tolist(), strict=True))
+            wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items() if not math.isfinite(score)]
+            if wrong:
+                yield Failed(index, perturbation, PairError(
+                    f"{pairs[index].pair_id} ({perturbation}): the score is not finite: {', '.join(wrong)}; look for "
+                    f"wrong weights, or for an overflow that precision=fp32 avoids"))
+            else:
+                yield Scored(index, perturbation, scores)
+
+
+def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
+    """The same tiles in the same order, in batches of exactly `most` tiles, the last one shorter."""
+    batch: list[Segment] = []
+    room = most
+    for segment in segments:
+        start = segment.start
+        while start < segment.stop:
+            stop = min(start + room, segment.stop)
+            batch.append(Segment(segment.image, start, stop))
+            room -= stop - start
+            start = stop
+            if room == 0:
+                yield batch
+                batch, room = [], most
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _arithmetic(precision: Precision, device: str) -> Iterator[None]:
+    """Compute in the given precision. PyTorch's own default would allow TF32 in convolutions."""
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    autocast: AbstractContextManager[object] = nullcontext()
+    if precision in dtypes:
+        autocast = torch.autocast(device, dtype=dtypes[precision])
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with autocast:
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

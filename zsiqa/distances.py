@@ -30,31 +30,33 @@ SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution meas
 
 def l2(ref: Features, dis: Features) -> Tensor:
     """Sum over layers of the mean squared difference over all elements of a layer. Returns (B,)."""
-    return sum_over_layers(ref, dis, lambda r, d: (r - d).square())
+    layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
+    return torch.stack(layers).sum(0)
 
 
 def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "last") -> Tensor:
     """Sum over layers of the mean over positions of (1 - cosine similarity). Returns (B,).
 
     1 - cos is computed as half the squared distance of the unit vectors: equal features give exactly 0.
-    A zero vector has distance 1 to everything, as in `torch.nn.functional.cosine_similarity`.
+    Vectors that are all zero in either image have no direction and are left out of the mean: the float32
+    counterpart of what the official code does to CLIP RN50 (PROTOCOL section 5); in the paper's other models
+    there are none. A layer without any other vector adds 0.
 
     Args:
         axis: the vectors that are compared. `last`, the official code: a token's D features, and for the
             maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
             position, as a reader of the paper would expect; tokens as before.
     """
-
-    def one_minus_cosine(r: Tensor, d: Tensor) -> Tensor:
+    layers = []
+    for r, d in zip(ref, dis, strict=True):
         dim = 2 if axis == "channel" and r.ndim == 5 else -1
-        r_norm = torch.linalg.vector_norm(r, dim=dim, keepdim=True)
-        d_norm = torch.linalg.vector_norm(d, dim=dim, keepdim=True)
-        tiny = 1e-8  # cosine_similarity's own epsilon
+        r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
+        tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
         half = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
         is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
-        return torch.where(is_zero, 1.0, half)
-
-    return sum_over_layers(ref, dis, one_minus_cosine)
+        counted = (~is_zero).flatten(2).sum(-1)  # B, L
+        layers.append((half.masked_fill(is_zero, 0.0).flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
+    return torch.stack(layers).sum(0)
 
 
 def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples") -> Tensor:
@@ -109,12 +111,6 @@ def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns") 
         return excess.cumsum(-2)[..., :-1, :].abs().sum(-2)
 
     return distribution_distance(ref, dis, divergence, euclidean_term=True)
-
-
-def sum_over_layers(ref: Features, dis: Features, elementwise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Mean of `elementwise(r, d)`, (B, L, ...), within each layer; sum over the layers. Returns (B,)."""
-    layers = [elementwise(r, d).flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
-    return torch.stack(layers).sum(0)
 
 
 def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Tensor, Tensor], Tensor], *,

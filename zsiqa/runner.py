@@ -6,6 +6,7 @@ compute, so help, `--cfg job`, early errors and finished runs answer at once.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -198,6 +199,8 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files
     wanted = {name: np.any([np.isnan(scores[key]) for key in unfinished if key.perturbation == name], axis=0)
               for name in names["perturbation"]}
     device, described = pick_device(cfg.device)
+    if device == "cpu":
+        keep_freed_memory()
     torch.manual_seed(cfg.seed)
     scorer = Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(device),
@@ -212,7 +215,7 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files
     with ExitStack() as stack:
         for key in unfinished:
             stack.callback(files[key].close)
-        for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="pairs"):
+        for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="images"):
             pair_id = dataset.pairs[outcome.index].pair_id
             if isinstance(outcome, Failed):
                 if cfg.on_error == "stop":
@@ -245,6 +248,18 @@ def pick_device(asked: str) -> tuple[str, str]:
     if asked != "cpu" and torch.cuda.is_available():
         return "cuda", torch.cuda.get_device_name()
     return "cpu", f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse the memory of freed tensors instead of returning it to the system after every operation.
+
+    The page faults of getting it back cost half of the time on CPU. Nothing happens where there is no glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+        mallopt(m_mmap_threshold, 2**30)
+        mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def provenance(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:

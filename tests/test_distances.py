@@ -1,0 +1,213 @@
+"""Every distance against an independent implementation of PROTOCOL section 5: plain loops, NumPy, float64."""
+
+import math
+
+import numpy as np
+import ot
+import pytest
+import torch
+
+from zsiqa import distances
+
+VIT16, VIT32, VIT14 = (3, 197, 768), (3, 50, 768), (2, 257, 768)
+
+
+def _reference_padded(layer_stack):
+    """(C, H, W) to multiples of 8: rows at the end, columns at the left; a negative padding crops."""
+    _, height, width = layer_stack.shape
+    rows, columns = round(height / 8) * 8, round(width / 8) * 8
+    out = np.zeros((layer_stack.shape[0], rows, columns))
+    for row in range(min(height, rows)):
+        kept = layer_stack[:, row, max(0, width - columns):]
+        out[:, row, columns - kept.shape[-1]:] = kept
+    return out
+
+
+def _reference_columns(layer_stack):
+    return _reference_padded(layer_stack).ravel().reshape(64, -1)
+
+
+def _softmax(values, axis):
+    exponentials = np.exp(values - values.max(axis, keepdims=True))
+    return exponentials / exponentials.sum(axis, keepdims=True)
+
+
+def _weight(k):
+    return 1 / (math.sqrt(math.exp(-1 / (k + 10))) * (k + 10) ** 2)
+
+
+def _reference_map_value(name, x, y):
+    """x of the distorted, y of the reference, (64, M)."""
+    total = 0.0
+    over_samples, over_columns = (_softmax(x, 0), _softmax(y, 0)), (_softmax(x, 1), _softmax(y, 1))
+    for m in range(x.shape[1]):
+        euclid = ((x[:, m] - y[:, m]) ** 2).sum()
+        if name == "wsd":
+            p, q = (weights[:, m] for weights in over_columns)
+            support = np.arange(64.0)
+            k = float(ot.wasserstein_1d(support, support, p, q, p=1))
+        else:
+            p, q = (weights[:, m] + 1e-10 for weights in over_samples)
+            if name == "skld":
+                k = ((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum()) / 2
+            else:
+                middle = np.log((p + q) / 2 + 1e-17)
+                k = ((p * (np.log(p) - middle)).sum() + (q * (np.log(q) - middle)).sum()) / 2
+        total += k + (euclid * _weight(k) if name != "jsd" else 0.0)
+    return total / x.shape[1]
+
+
+def _reference_distribution(name, dis_maps, ref_maps):
+    values = [_reference_map_value(name, _reference_columns(d), _reference_columns(r))
+              for d, r in zip(dis_maps, ref_maps, strict=True)]
+    return math.log(1 + sum(values) / len(values)) ** 0.25
+
+
+def _reference_l2(dis_layers, ref_layers):
+    return sum(((d - r) ** 2).mean() for d, r in zip(dis_layers, ref_layers, strict=True))
+
+
+def _reference_cosine(dis_layers, ref_layers):
+    total = 0.0
+    for d, r in zip(dis_layers, ref_layers, strict=True):
+        similarities = []
+        for position in np.ndindex(d.shape[:-1]):
+            a, b = d[position], r[position]
+            similarities.append(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-16))
+        total += np.mean(similarities)
+    return total
+
+
+def make_features(shapes, seed=0, noise=0.3, scale=1.0):
+    """(ref, dis): float32 stacks of 2 tiles; tile 1 is a milder distortion of the same reference."""
+    random = torch.Generator().manual_seed(seed)
+    ref = tuple(scale * torch.randn((1, *shape), generator=random).repeat(2, *[1] * len(shape)) for shape in shapes)
+    dis = tuple(stack + scale * noise * torch.tensor([1.0, 0.1]).view(2, *[1] * (stack.ndim - 1))
+                * torch.randn(stack.shape, generator=random) for stack in ref)
+    return ref, dis
+
+
+def numpy_maps(features, tile):
+    """The maps (C, H, W) of one tile: a token stack (L, N, D) is one, a CNN stack (L, C, H, W) holds L."""
+    maps = []
+    for stack in features:
+        array = stack[tile].double().numpy()
+        maps.extend([array] if array.ndim == 3 else list(array))
+    return maps
+
+
+def numpy_layers(features, tile):
+    return [layer for stack in features for layer in stack[tile].double().numpy()]
+
+
+@pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
+@pytest.mark.parametrize("shapes", [[VIT16], [VIT32], [VIT14], [(1, 16, 28, 28), (2, 24, 14, 14), (1, 40, 7, 7)]],
+                         ids=["197 tokens", "50 tokens", "257 tokens", "CNN maps"])
+def test_distribution_distances(name, shapes):
+    ref, dis = make_features(shapes)
+    values = getattr(distances, name)(ref, dis)
+    for tile in range(2):
+        expected = _reference_distribution(name, numpy_maps(dis, tile), numpy_maps(ref, tile))
+        # float32 against float64: sums of about 1e4 terms with rounding 6e-8 each, under a fourth root.
+        assert values[tile].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
+@pytest.mark.parametrize("scale", [8.0, 60.0])
+def test_distribution_distances_of_large_features(name, scale):
+    """The softmax saturates (probabilities of 1 and 0): finite, and still the definition."""
+    ref, dis = make_features([(1, 48, 64)], scale=scale, noise=1.0)
+    values = getattr(distances, name)(ref, dis)
+    expected = _reference_distribution(name, numpy_maps(dis, 0), numpy_maps(ref, 0))
+    assert values[0].item() == pytest.approx(expected, rel=2e-5)  # exp() of 100 loses two digits in float32
+
+
+@pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
+def test_distribution_distances_of_nearly_equal_features(name):
+    """Noise 1e-4: the textbook form of JSD would be all rounding error here in float32."""
+    ref, dis = make_features([(2, 48, 64)], noise=1e-4)
+    values = getattr(distances, name)(ref, dis)
+    expected = _reference_distribution(name, numpy_maps(dis, 0), numpy_maps(ref, 0))
+    # The features themselves resolve the noise to 6e-8 / 1e-4 = 6e-4; a fourth root divides that by 4.
+    assert values[0].item() == pytest.approx(expected, rel=5e-4)
+
+
+@pytest.mark.parametrize("shapes", [[VIT16], [(1, 16, 28, 28), (2, 24, 14, 14)], [(1, 1, 512)]])
+def test_l2_and_cosine(shapes):
+    ref, dis = make_features(shapes)
+    for tile in range(2):
+        layers = numpy_layers(dis, tile), numpy_layers(ref, tile)
+        assert distances.l2(ref, dis)[tile].item() == pytest.approx(_reference_l2(*layers), rel=1e-5)
+        assert distances.cosine(ref, dis)[tile].item() == pytest.approx(_reference_cosine(*layers), rel=1e-5)
+
+
+def test_cosine_over_channels():
+    ref, dis = make_features([(2, 24, 14, 10)])
+    expected = _reference_cosine(*(np.moveaxis(f[0][0].double().numpy(), 1, -1) for f in (dis, ref)))
+    assert distances.cosine(ref, dis, axis="channel")[0].item() == pytest.approx(expected, rel=1e-5)
+    assert distances.cosine(ref, dis)[0].item() != pytest.approx(expected, rel=1e-3)
+
+
+def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
+    ref, dis = make_features([(1, 6, 8)])
+    ref[0][0, 0, 1] = dis[0][0, 0, 2] = ref[0][0, 0, 3] = dis[0][0, 0, 3] = 0
+    expected = 1 - torch.nn.functional.cosine_similarity(ref[0], dis[0], dim=-1)[:, 0]  # tiles, tokens
+    expected = torch.stack([expected[0, [0, 4, 5]].mean(), expected[1].mean()])
+    torch.testing.assert_close(distances.cosine(ref, dis), expected, rtol=1e-6, atol=1e-7)  # torch's own 1 - cos
+    zero = torch.zeros(1, 1, 6, 8)
+    assert distances.cosine((zero,), (zero,)).item() == 0
+    assert distances.cosine((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
+
+
+def test_jsd_with_euclidean_term():
+    ref, dis = make_features([(2, 16, 64)])
+    x, y = (_reference_columns(f[0][0].double().numpy()) for f in (dis, ref))
+    p, q = _softmax(x, 0) + 1e-10, _softmax(y, 0) + 1e-10
+    k = ((p * np.log(2 * p / (p + q))).sum(0) + (q * np.log(2 * q / (p + q))).sum(0)) / 2
+    value = (k + ((x - y) ** 2).sum(0) * np.vectorize(_weight)(k)).mean()
+    assert distances.jsd(ref, dis, euclidean_term=True)[0].item() == pytest.approx(math.log(1 + value) ** 0.25, rel=1e-5)
+
+
+def test_wsd_by_hand():
+    """One column; softmax over samples makes the masses equal. All mass from sample 0 to sample 63: distance 63."""
+    ref, dis = torch.full((1, 1, 8, 8), -1e4), torch.full((1, 1, 8, 8), -1e4)
+    ref[0, 0, 0, 0] = dis[0, 0, 7, 7] = 0.0
+    k, euclid = 63.0, 2e8
+    expected = math.log(1 + k + euclid * _weight(k)) ** 0.25
+    assert distances.wsd((ref,), (dis,), softmax_over="samples").item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_columns_are_chunks_of_memory():
+    stack = torch.arange(2 * 8 * 16, dtype=torch.float32).reshape(1, 2, 8, 16)
+    columns = distances.columns_of_64(stack)
+    assert columns.shape == (1, 1, 64, 4)
+    assert columns[0, 0, :, 1].tolist() == [4.0 * sample + 1 for sample in range(64)]
+
+
+@pytest.mark.parametrize(("shape", "padded"), [
+    ((197, 768), (200, 768)), ((50, 768), (48, 768)), ((257, 768), (256, 768)), ((12, 12), (16, 16)),
+    ((20, 20), (16, 16)), ((7, 7), (8, 8)), ((1, 1280), (8, 1280)), ((3, 3), (8, 8)),
+])
+def test_padding_goes_to_the_nearest_multiple_and_never_to_nothing(shape, padded):
+    columns = distances.columns_of_64(torch.ones(1, 1, *shape))
+    assert columns.numel() == padded[0] * padded[1]
+    assert columns.sum() == min(shape[0], padded[0]) * min(shape[1], padded[1])
+
+
+CHECKLIST = ["l2", "cosine", "skld", "jsd", "wsd"]
+STACKS = {"tokens": [(2, 50, 64)], "maps": [(1, 8, 14, 14), (2, 16, 7, 7)], "embedding": [(1, 1, 512)],
+          "all tokens": [(1, 197, 64)]}
+
+
+@pytest.mark.parametrize("name", CHECKLIST)
+@pytest.mark.parametrize("shapes", STACKS.values(), ids=STACKS.keys())
+def test_properties(name, shapes):
+    distance = getattr(distances, name)
+    ref, dis = make_features(shapes)
+    values = distance(ref, dis)
+    assert values.shape == (2,)
+    assert torch.isfinite(values).all()
+    assert values[0] > values[1] > 0, "the milder distortion is nearer"
+    assert (distance(ref, ref) == 0).all(), "equal features have distance 0, exactly"
+    alone = distance(tuple(s[1:] for s in ref), tuple(s[1:] for s in dis))
+    torch.testing.assert_close(alone, values[1:], rtol=1e-6, atol=0)  # float32 sums may be split differently

@@ -1,0 +1,252 @@
+"""The engine against a plain loop, and against itself under every other way of doing the same work."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import image_pair, make_image, write_pairs
+from PIL import Image
+
+from zsiqa import distances
+from zsiqa.backbones.timm_backbone import TimmBackbone
+from zsiqa.datasets import pairs as pairs_dataset
+from zsiqa.perturbations import Dilate, Original, Rotate, Translate
+from zsiqa.scoring import Failed, Scorer
+from zsiqa.types import PairError, ZsiqaError
+
+PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
+DISTANCES = {name: getattr(distances, name) for name in ("skld", "jsd", "wsd", "l2", "cosine")}
+WINDOW, STRIDE = 64, 50
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    torch.manual_seed(0)
+    return TimmBackbone(model_name="test_resnet.r160_in1k", weights=None)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Five references of four sizes, six distorted images each, interleaved."""
+    folder = tmp_path_factory.mktemp("pairs")
+    return pairs_dataset.read(write_pairs(folder, [(150, 90), (65, 130), (101, 77), (150, 90), (200, 66)], levels=6))
+
+
+def make_scorer(backbone, **changes):
+    settings = {"distances": DISTANCES, "representations": ["features", "embedding"], "perturbations": PERTURBATIONS,
+                "window": WINDOW, "stride": STRIDE, "batch_tiles": 8, "workers": 2}
+    return Scorer(backbone, **{**settings, **changes})
+
+
+def collect(outcomes):
+    return {(outcome.index, outcome.perturbation): outcome.scores for outcome in outcomes}
+
+
+@pytest.fixture(scope="module")
+def whole(backbone, pairs):
+    return collect(make_scorer(backbone).score(pairs))
+
+
+def _reference_scores(backbone, pair, perturbation):
+    """One tile of one pair at a time."""
+    ref = np.asarray(perturbation.reference(Image.open(pair.ref_path).convert("RGB")))
+    dis = np.asarray(perturbation.distorted(Image.open(pair.dis_path).convert("RGB")))
+    totals, count = {}, 0
+    height, width, _ = dis.shape
+    for y in [*range(0, height - WINDOW, STRIDE), height - WINDOW]:
+        for x in [*range(0, width - WINDOW, STRIDE), width - WINDOW]:
+            tiles = [torch.from_numpy(image[y:y + WINDOW, x:x + WINDOW].copy()).permute(2, 0, 1)[None].float() / 255
+                     for image in (ref, dis)]
+            with torch.inference_mode():
+                encoded = [backbone(tile) for tile in tiles]
+                for representation in ("features", "embedding"):
+                    for name, distance in DISTANCES.items():
+                        value = distance(*(e[representation] for e in encoded)).item()
+                        totals[representation, name] = totals.get((representation, name), 0.0) + value
+            count += 1
+    return {metric: total / count for metric, total in totals.items()}
+
+
+def assert_same(found, expected, rel):
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key] == pytest.approx(expected[key], rel=rel), key
+
+
+def test_against_one_tile_at_a_time(backbone, pairs, whole):
+    """The mildest and the strongest level of two references, under every perturbation."""
+    assert len(whole) == len(pairs) * 4
+    for index in (0, 1, len(pairs) - 2, len(pairs) - 1):
+        for name, perturbation in PERTURBATIONS.items():
+            expected = _reference_scores(backbone, pairs[index], perturbation)
+            # Batches change the order of float32 sums in the network: about 1e-6 of a feature, and
+            # relative to the *difference* of two nearly equal features about ten times that.
+            assert whole[index, name] == pytest.approx(expected, rel=2e-5), (pairs[index].pair_id, name)
+
+
+@pytest.mark.parametrize("changes", [
+    {"batch_tiles": 1}, {"batch_tiles": 3}, {"batch_tiles": 500}, {"workers": 1}, {"workers": 7},
+])
+def test_scores_do_not_depend_on_batches_or_workers(backbone, pairs, whole, changes):
+    found = collect(make_scorer(backbone, **changes).score(pairs))
+    if "workers" in changes:
+        assert found == whole, "bit-equal: the same batches"
+    else:
+        assert_same(found, whole, rel=2e-5)  # as above
+
+
+def test_scores_do_not_depend_on_company(backbone, pairs, whole):
+    """Alone, in another order, one distance, one perturbation."""
+    order = np.random.default_rng(0).permutation(len(pairs))
+    shuffled = collect(make_scorer(backbone).score([pairs[i] for i in order]))
+    assert_same({(int(order[i]), name): scores for (i, name), scores in shuffled.items()}, whole, rel=2e-5)
+    single = make_scorer(backbone, distances={"wsd": distances.wsd}, representations=["features"],
+                         perturbations={"rotate": Rotate()})
+    ((key, scores),) = collect(single.score([pairs[7]])).items()
+    assert key == (0, "rotate")
+    assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
+
+
+def test_a_resumed_run_is_bit_equal_wherever_it_was_stopped(backbone, pairs, whole):
+    order = list(whole)  # the order in which scores come
+    for stopped in range(0, len(order), 7):
+        done = set(order[:stopped])
+        rest = collect(make_scorer(backbone).score(pairs, lambda index, name: (index, name) not in done))  # noqa: B023
+        assert rest == {key: scores for key, scores in whole.items() if key not in done}
+
+
+def test_a_resumed_run_is_bit_equal_with_holes_anywhere(backbone, pairs, whole):
+    random = np.random.default_rng(1)
+    for share in (0.1, 0.5, 0.9):
+        todo = {key for key in whole if random.random() < share}
+        rest = collect(make_scorer(backbone).score(pairs, lambda index, name: (index, name) in todo))  # noqa: B023
+        assert rest == {key: whole[key] for key in todo}
+
+
+def test_a_resumed_run_encodes_only_what_it_needs(backbone, pairs, whole):
+    counted = _Counting(backbone)
+    scorer = make_scorer(counted)
+    collect(scorer.score(pairs))
+    everything, counted.tiles = counted.tiles, 0
+    collect(scorer.score(pairs, lambda index, name: (index, name) == list(whole)[-1]))
+    # The last image's batch, the one before, and the batch or two of its reference.
+    assert 0 < counted.tiles <= 4 * 8 < everything / 10
+
+
+class _Counting(torch.nn.Module):
+    def __init__(self, backbone, limit=math.inf):
+        super().__init__()
+        self.backbone, self.limit, self.tiles, self.calls = backbone, limit, 0, []
+
+    def forward(self, tiles):
+        self.calls.append(len(tiles))
+        if len(tiles) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.tiles += len(tiles)
+        return self.backbone(tiles)
+
+
+def test_each_image_is_encoded_once_and_references_once_or_twice(backbone, pairs):
+    counted = _Counting(backbone)
+    small = [pair for pair in pairs if pair.ref == "ref0.png"]  # 150 x 90: 3 x 2 tiles
+    collect(make_scorer(counted, batch_tiles=8).score(small))
+    references, distorted = 2 * 6, 6 * 4 * 6
+    assert counted.tiles == references + distorted
+    assert counted.calls[:-1] == [8] * (len(counted.calls) - 1), "batches are full"
+
+
+def test_out_of_memory_halves_the_batch_and_says_so_once_a_step(backbone, pairs, whole, caplog):
+    counted = _Counting(backbone, limit=3)
+    found = collect(make_scorer(counted).score(pairs))
+    assert_same(found, whole, rel=2e-5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of GPU memory with 8 tiles a batch; going on with 4",
+        "out of GPU memory with 4 tiles a batch; going on with 2"]
+    assert max(counted.calls[5:]) == 2
+
+
+def test_out_of_memory_with_one_tile_is_an_error(backbone, pairs):
+    with pytest.raises(ZsiqaError, match="out of GPU memory with a single tile"):
+        collect(make_scorer(_Counting(backbone, limit=0)).score(pairs))
+
+
+def test_features_are_not_held(backbone, tmp_path):
+    """The memory in live feature stacks does not grow with the number of references passed."""
+    live = []
+
+    class Watching(torch.nn.Module):
+        calls = 0
+
+        def forward(self, tiles):
+            self.calls += 1
+            if self.calls % 16 == 0:
+                gc.collect()
+                live.append(sum(o.numel() for o in gc.get_objects() if type(o) is torch.Tensor and o.ndim == 5))
+            return backbone(tiles)
+
+    data = pairs_dataset.read(write_pairs(tmp_path, [(120, 70)] * 50, levels=2))
+    collect(make_scorer(Watching(), batch_tiles=4, perturbations={"original": Original()}).score(data))
+    assert len(live) >= 4
+    assert max(live) <= 4 * min(live), "those of a few references at most, not of fifty"
+
+
+def test_identical_images_score_zero(backbone, pairs):
+    same = [image_pair(pairs[0].ref_path, pairs[0].ref_path)]
+    scores = collect(make_scorer(backbone, perturbations={"original": Original()}, batch_tiles=500).score(same))
+    # Reference and copy sit at different places of one batch, where kernels may round differently, by about 1e-6 of a
+    # feature; the fourth root of its square makes that 1e-3.
+    assert scores[0, "original"] == pytest.approx(dict.fromkeys(scores[0, "original"], 0.0), abs=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_reduced_precision_stays_near_and_returns_float32_distances(backbone, pairs, whole, precision):
+    found = collect(make_scorer(backbone, precision=precision).score(pairs))
+    assert found != whole
+    strongest = next(i for i, pair in enumerate(pairs) if pair.mos == 6)
+    assert found[strongest, "original"] == pytest.approx(whole[strongest, "original"], rel=0.1)  # 8 bits of mantissa
+
+
+def test_tf32_needs_cuda(backbone):
+    with pytest.raises(ZsiqaError, match="precision=tf32 exists on CUDA GPUs only"):
+        make_scorer(backbone, precision="tf32")
+
+
+def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs, whole, tmp_path):
+    broken = list(pairs)
+    (tmp_path / "text.png").write_text("not an image")
+    make_image(151, 90, 0).save(tmp_path / "wide.png")
+    make_image(150, 40, 0).save(tmp_path / "flat.png")
+    make_image(64, 64, 0).save(tmp_path / "narrow.png")  # one tile, but nothing is left of it under translation
+    ref = pairs[0].ref_path
+    broken += [image_pair(ref, tmp_path / "missing.png"), image_pair(ref, tmp_path / "text.png"),
+               image_pair(ref, tmp_path / "wide.png"), image_pair(tmp_path / "flat.png", tmp_path / "flat.png"),
+               image_pair(tmp_path / "gone.png", ref), image_pair(tmp_path / "narrow.png", tmp_path / "narrow.png")]
+    outcomes = list(make_scorer(backbone).score(broken))
+    failed = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            assert isinstance(outcome.error, PairError)
+            assert str(outcome.error).startswith(f"{broken[outcome.index].pair_id} ({outcome.perturbation}): ")
+            failed.setdefault(outcome.index - len(pairs), []).append((outcome.perturbation, str(outcome.error)))
+    everything = set(PERTURBATIONS)
+    assert {index: {name for name, _ in errors} for index, errors in failed.items()} == {
+        **dict.fromkeys(range(5), everything), 5: {"translate"}}
+    messages = [errors[0][1] for _, errors in sorted(failed.items())]
+    for message, part in zip(messages, ["missing.png", "not a readable image (12 bytes)",
+                                        "the distorted image is 151 x 90 but its reference is 150 x 90",
+                                        "a side of 40 pixels is shorter than the 64-pixel tile", "gone.png",
+                                        "a side of 63 pixels is shorter than the 64-pixel tile"], strict=True):
+        assert part in message
+    scored = collect(outcome for outcome in outcomes if not isinstance(outcome, Failed))
+    assert_same({key: scores for key, scores in scored.items() if key[0] < len(pairs)}, whole, rel=2e-5)
+    assert (len(broken) - 1, "original") in scored
+
+
+def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
+    bad = make_scorer(backbone, distances={"bad": lambda ref, _dis: torch.full((len(ref[0]),), math.nan)},
+                      representations=["features"], perturbations={"original": Original()})
+    outcomes = list(bad.score(pairs[:2]))
+    assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome in outcomes)
+    assert len(outcomes) == 2

@@ -1,0 +1,166 @@
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+from conftest import image_pair
+
+from zsiqa.store import ScoreFile, read_rows, read_sidecar
+from zsiqa.types import StoreError
+
+IDENTITY = {"backbone": {"name": "dinov1", "eps": 1e-12}, "weights": {"sha256": "abc"}, "window": 224}
+# Floats that only round-trip with all their digits.
+SCORES = [0.1 + 0.2, 1e-17, 123456789.123456789, 2.0 / 3.0]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return [image_pair(tmp_path / "ref", tmp_path / f'dis,"{index}"') for index in range(4)]
+
+
+@pytest.fixture
+def make(tmp_path):
+    return lambda identity=IDENTITY: ScoreFile(tmp_path / "scores/set/metric/original.csv", identity)
+
+
+def test_scores_read_back_exactly_in_the_data_sets_order(make, pairs):
+    file = make()
+    assert file.claim({"note": "new"}, overwrite=False)["note"] == "new"
+    for index in (2, 0, 3, 1):
+        file.append(pairs[index].pair_id, SCORES[index])
+    file.flush()
+    assert make().read() == {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
+    file.finish(pairs, SCORES, {"device": "cpu"})
+    assert read_rows(file.path) == [(pair.pair_id, 0.0, score) for pair, score in zip(pairs, SCORES, strict=True)]
+    sidecar = read_sidecar(file.sidecar)
+    assert (sidecar["complete"], sidecar["device"], sidecar["identity"]) == (True, "cpu", IDENTITY)
+    assert make().read() == {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
+    assert sorted(p.name for p in file.path.parent.iterdir()) == ["original.csv", "original.json"], "nothing is left over"
+
+
+def test_a_pair_without_a_score_has_an_empty_field_and_the_file_is_not_complete(make, pairs):
+    file = make()
+    file.claim({}, overwrite=False)
+    file.finish(pairs, [1.0, math.nan, 2.0, 3.0], {})
+    assert file.path.read_text().splitlines()[2].endswith("0.0,")
+    assert math.isnan(read_rows(file.path)[1][2])
+    assert not read_sidecar(file.sidecar)["complete"]
+    assert make().read().keys() == {pairs[index].pair_id for index in (0, 2, 3)}
+
+
+def test_a_torn_last_line_is_computed_again(make, pairs):
+    """Cut the part file at every byte: what comes back is always a prefix of what was written."""
+    file = make()
+    file.claim({}, overwrite=False)
+    for pair, score in zip(pairs, SCORES, strict=True):
+        file.append(pair.pair_id, score)
+    file.close()
+    (part,) = file.path.parent.glob("*.part")
+    content = part.read_bytes()
+    ends = [index + 1 for index, byte in enumerate(content) if byte == ord("\n")]
+    for size in range(len(content) + 1):
+        part.write_bytes(content[:size])
+        count = sum(end <= size for end in ends)
+        assert make().read() == {pair.pair_id: score for pair, score in zip(pairs[:count], SCORES, strict=False)}
+    part.write_bytes(content[:ends[1]] + bytes(64) + b"\n" + content[ends[1]:])  # a block that never reached the disk
+    assert len(make().read()) == 4
+
+
+def test_two_runs_side_by_side_share_their_scores_and_write_no_common_file(make, pairs):
+    one, two = make(), make()
+    for file in (one, two):
+        file.claim({}, overwrite=False)
+    one.append(pairs[0].pair_id, SCORES[0])
+    two.append(pairs[1].pair_id, SCORES[1])
+    one.flush()
+    two.flush()
+    assert len(list(one.path.parent.glob("*.part"))) == 2
+    assert len(make().read()) == 2
+    one.finish(pairs, SCORES, {})
+    two.append(pairs[2].pair_id, SCORES[2])
+    two.finish(pairs, SCORES, {})
+    assert [score for *_, score in read_rows(one.path)] == SCORES
+    assert sorted(p.name for p in one.path.parent.iterdir()) == ["original.csv", "original.json"]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, finished):
+    file = make()
+    file.claim({}, overwrite=False)
+    file.append(pairs[0].pair_id, SCORES[0])
+    if finished:
+        file.finish(pairs, SCORES, {})
+    else:
+        file.close()
+    before = {path: path.read_bytes() for path in file.path.parent.iterdir()}
+    other = make({**IDENTITY, "weights": {"sha256": "xyz"}, "precision": "fp16"})
+    with pytest.raises(StoreError) as caught:
+        other.claim({}, overwrite=False)
+    message = str(caught.value)
+    assert "weights.sha256: stored 'abc', now 'xyz'" in message
+    assert "precision: stored None, now 'fp16'" in message
+    assert "results_dir=DIR" in message
+    assert "overwrite=true" in message
+    assert "backbone" not in message
+    assert {path: path.read_bytes() for path in file.path.parent.iterdir()} == before
+    other.claim({}, overwrite=True)
+    assert other.read() == {}
+    with pytest.raises(StoreError):
+        make().claim({}, overwrite=False)
+
+
+def test_part_files_of_another_identity_are_never_read(make, pairs):
+    file = make()
+    file.path.parent.mkdir(parents=True)
+    file.append(pairs[0].pair_id, 1.0)
+    file.close()
+    assert make({"other": 1}).read() == {}
+    assert len(make().read()) == 1
+
+
+def test_scores_without_a_sidecar_are_refused(make, pairs):
+    file = make()
+    file.claim({}, overwrite=False)
+    file.finish(pairs, SCORES, {})
+    file.sidecar.unlink()
+    with pytest.raises(StoreError, match="nobody knows how it came about"):
+        make().claim({}, overwrite=False)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 1}', "\0"])
+def test_a_damaged_sidecar_is_one_clear_error(make, content):
+    file = make()
+    file.path.parent.mkdir(parents=True)
+    file.sidecar.write_text(content)
+    with pytest.raises(StoreError, match="is no sidecar of schema 1"):
+        file.claim({}, overwrite=False)
+    file.claim({}, overwrite=True)
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "pair_id,ref,dis,mos,score\na,b,c,1\n",
+                                     "pair_id,ref,dis,mos,score\na,b,c,1,x\n"])
+def test_a_damaged_score_file_is_one_clear_error(make, content):
+    file = make()
+    file.path.parent.mkdir(parents=True)
+    file.path.write_text(content)
+    with pytest.raises(StoreError, match=r"original\.csv"):
+        read_rows(file.path)
+
+
+def test_a_file_system_without_hard_links(make, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    file = make()
+    file.claim({"first": True}, overwrite=False)
+    assert make().claim({"first": False}, overwrite=False)["first"] is True
+    assert [p.name for p in file.path.parent.iterdir()] == ["original.json"]
+
+
+def test_sidecars_are_plain_json(make, pairs):
+    file = make()
+    file.claim({}, overwrite=False)
+    file.finish(pairs, np.array(SCORES), {"seconds": 1.5})
+    assert json.loads(file.sidecar.read_text())["seconds"] == 1.5

@@ -51,7 +51,9 @@ def test_the_sign_follows_the_declared_directions_and_is_kept(score_up, label_up
     assert [math.copysign(1, value) for value in result[:3]] == [sign] * 3
 
 
-@pytest.mark.parametrize(("scores", "labels"), [([], []), ([1.0], [1.0]), ([1.0, 1.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 3.0])])
+@pytest.mark.parametrize(("scores", "labels"), [
+    ([], []), ([1.0], [1.0]), ([1.0, 1.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 3.0]),
+])
 def test_undefined_is_nan(scores, labels):
     result = correlate(scores, labels, label_higher_is_better=True)
     assert all(math.isnan(value) for value in result[:3])

@@ -67,7 +67,8 @@ def test_demo_is_what_it_says(demo_root):
     assert len(found) == len({pair.pair_id for pair in found}) == 6 * 8 * 5
     assert len({pair.ref_path for pair in found}) == 6
     assert all(Image.open(path).size == (512, 384) for pair in found for path in (pair.ref_path, pair.dis_path))
-    assert {(pair.type, pair.mos) for pair in found} == {(kind, level) for kind in demo.DISTORTIONS for level in range(1, 6)}
+    assert {(pair.type, pair.mos) for pair in found} == {
+        (kind, level) for kind in demo.DISTORTIONS for level in range(1, 6)}
 
 
 def test_demo_levels_grow_stronger(demo_root):
@@ -151,7 +152,8 @@ def pipal_root(tmp_path):
 def test_pipal(pipal_root):
     found = pipal.read(pipal_root, num_pairs=3)
     assert [(p.pair_id, p.ref, p.mos, p.type, p.level) for p in found] == [
-        ("pipal/A0001_00_00", "A0001.bmp", 1520.0648, "00", "00"), ("pipal/A0001_03_11", "A0001.bmp", 1401.25, "03", "11"),
+        ("pipal/A0001_00_00", "A0001.bmp", 1520.0648, "00", "00"),
+        ("pipal/A0001_03_11", "A0001.bmp", 1401.25, "03", "11"),
         ("pipal/A0200_06_02", "A0200.bmp", 916.7136, "06", "02")]
 
 

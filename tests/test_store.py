@@ -36,7 +36,7 @@ def test_scores_read_back_exactly_in_the_data_sets_order(make, pairs):
     sidecar = read_sidecar(file.sidecar)
     assert (sidecar["complete"], sidecar["device"], sidecar["identity"]) == (True, "cpu", IDENTITY)
     assert make().read() == {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
-    assert sorted(p.name for p in file.path.parent.iterdir()) == ["original.csv", "original.json"], "nothing is left over"
+    assert sorted(p.name for p in file.path.parent.iterdir()) == ["original.csv", "original.json"]
 
 
 def test_a_pair_without_a_score_has_an_empty_field_and_the_file_is_not_complete(make, pairs):

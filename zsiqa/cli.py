@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tables = commands.add_parser("tables", help="print a table from the stored scores",
                                  description="Print a table from the stored scores, and name the missing cells.")
-    tables.add_argument("--scores", type=Path, default=Path("results/scores"), help="folder of score files (%(default)s)")
+    tables.add_argument("--scores", type=Path, default=Path("results/scores"),
+                        help="folder of score files (%(default)s)")
     tables.add_argument("--table", default="demo", choices=sorted(file.stem for file in TABLES.glob("*.yaml")),
                         help="which table (%(default)s)")
     tables.set_defaults(command=_tables)
@@ -37,3 +38,6 @@ def _tables(options: argparse.Namespace) -> int:
     spec = yaml.safe_load((TABLES / f"{options.table}.yaml").read_text(encoding="utf-8"))
     print(build_table(spec, options.scores).to_text())
     return 0
+
+if __name__ == "__main__":
+    sys.exit(main())

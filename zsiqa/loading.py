@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,9 +35,11 @@ Todo = Callable[[int, str], bool]  # (pair index, perturbation): is its score wa
 class Perturbation(Protocol):
     """One function for each image of a pair; see `zsiqa.perturbations`."""
 
-    def reference(self, image: Image.Image) -> Image.Image: ...
+    def reference(self, image: Image.Image) -> Image.Image:
+        """The reference as it is compared; the same object if it is unchanged."""
 
-    def distorted(self, image: Image.Image) -> Image.Image: ...
+    def distorted(self, image: Image.Image) -> Image.Image:
+        """The distorted image as it is compared."""
 
 
 @dataclass(eq=False)
@@ -81,13 +84,13 @@ class Loader:
         blocks = [block for block in plan_blocks(self.pairs)
                   if any(todo(index, name) for group in block for index in group for name in self.perturbations)]
         jobs = ((number, job) for number, block in enumerate(blocks) for group in block
-                for job in ((self.reference, group), *((self.distorted, index) for index in group)))
+                for job in (partial(self.reference, group), *(partial(self.distorted, index) for index in group)))
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="zsiqa-load")
         queue: deque[tuple[int, Future[list[TiledImage]]]] = deque()
 
         def results() -> Iterator[tuple[int, list[TiledImage]]]:
-            for number, (function, argument) in jobs:
-                queue.append((number, pool.submit(function, argument)))
+            for number, job in jobs:
+                queue.append((number, pool.submit(job)))
                 if len(queue) > self.ahead:
                     yield queue[0][0], queue.popleft()[1].result()
             while queue:

@@ -41,9 +41,11 @@ class Translate(Original):
         return math.ceil(self.percent / 100.0 * image.width)
 
     def reference(self, image: Image.Image) -> Image.Image:
+        """Without its last columns."""
         return image.crop((0, 0, image.width - self._offset(image), image.height))
 
     def distorted(self, image: Image.Image) -> Image.Image:
+        """Without its first columns."""
         return image.crop((self._offset(image), 0, image.width, image.height))
 
 
@@ -59,6 +61,7 @@ class Dilate(Original):
     percent: float = 1.0
 
     def distorted(self, image: Image.Image) -> Image.Image:
+        """Enlarged, cropped at the centre."""
         enlarged = [side + 2 * math.ceil(self.percent / 100.0 * side / 2.0) for side in image.size]
         box = [(big // 2 - math.ceil(side / 2), big // 2 + math.ceil(side / 2))
                for big, side in zip(enlarged, image.size, strict=True)]
@@ -74,4 +77,5 @@ class Rotate(Original):
     degrees: float = 1.0
 
     def distorted(self, image: Image.Image) -> Image.Image:
+        """Turned clockwise."""
         return image.rotate(-self.degrees)

@@ -6,19 +6,15 @@ compute, so help, `--cfg job`, early errors and finished runs answer at once.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import numpy as np
@@ -28,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.store import ScoreFile, digest
 from zsiqa.types import Dataset, ImagePair, PairError, ZsiqaError
@@ -55,7 +52,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them with a traceback
     try:
         _job()
-    except ZsiqaError:
+    except (ZsiqaError, OSError):
         sys.exit(1)  # printed where it happened
     except MissingConfigException as error:
         group = CONFIGS / Path(error.missing_cfg_file or "").parent
@@ -72,7 +69,7 @@ def main() -> None:
 def _job(cfg: DictConfig) -> None:
     try:
         run(cfg)
-    except ZsiqaError as error:
+    except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
         print(f"error: {error}", file=sys.stderr)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise  # the sweep goes on with its other jobs
@@ -132,6 +129,11 @@ def check_settings(cfg: DictConfig) -> None:
             raise ZsiqaError(f"{name} must be a whole number of at least 1, found {cfg[name]!r}")
 
 
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as nested plain data, with every interpolation resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every leaf of nested mappings."""
     if isinstance(data, Mapping):
@@ -160,20 +162,20 @@ def find_weights(cfg: DictConfig) -> Path | None:
 
 def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[CellKey, ScoreFile]:
     """The score files of this run, each with its identity: everything that decides its scores, and the labels."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
+    settings = plain(cfg)
     shared = {
         "dataset": {"name": dataset.name, "higher_is_better": dataset.higher_is_better,
                     "pairs": digest([(pair.pair_id, pair.ref, pair.dis, pair.mos) for pair in dataset.pairs])},
-        "backbone": plain["backbone"]["model"],
+        "backbone": settings["backbone"]["model"],
         "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
-        **{name: plain[name] for name in ("window", "stride", "precision")},
+        **{name: settings[name] for name in ("window", "stride", "precision")},
     }
     root = Path(cfg.results_dir) / "scores" / dataset.name
     return {
         CellKey(representation, distance, perturbation): ScoreFile(
             root / f"{cfg.backbone.name}-{representation}-{distance}" / f"{perturbation}.csv",
-            {**shared, "representation": representation, "distance": plain["distances"][distance]["fn"],
-             "perturbation": plain["perturbations"][perturbation]})
+            {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
+             "perturbation": settings["perturbations"][perturbation]})
         for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
 
 
@@ -235,33 +237,6 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files
     return described, failures
 
 
-def pick_device(asked: str) -> tuple[str, str]:
-    """("cpu" or "cuda", its name in words).
-
-    Raises:
-        ZsiqaError: if CUDA is asked for and not there.
-    """
-    import torch
-
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise ZsiqaError("device=cuda, but this PyTorch sees no CUDA GPU; use device=cpu or device=auto")
-    if asked != "cpu" and torch.cuda.is_available():
-        return "cuda", torch.cuda.get_device_name()
-    return "cpu", f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def keep_freed_memory() -> None:
-    """Let glibc reuse the memory of freed tensors instead of returning it to the system after every operation.
-
-    The page faults of getting it back cost half of the time on CPU. Nothing happens where there is no glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-        mallopt(m_mmap_threshold, 2**30)
-        mallopt(m_trim_threshold, 2**31 - 1)
-
-
 def provenance(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     """What a sidecar says beside the identity: data set, notes, configuration, versions, commit, start."""
     notes = [dataset.note] if dataset.note else []
@@ -271,22 +246,11 @@ def provenance(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
         "dataset": {"name": dataset.name, "label": dataset.label, "higher_is_better": dataset.higher_is_better,
                     "pairs": len(dataset.pairs)},
         "notes": notes,
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "versions": {"python": platform.python_version(),
-                     **{name: metadata.version(name) for name in ("zsiqa", "torch", "timm", "pillow", "numpy")}},
+        "config": plain(cfg),
+        "versions": versions(),
         "git_commit": git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def git_commit() -> str | None:
-    """Commit of the source tree, with `+changes` if it has any; None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*",
-               "--dirty=+changes"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def labels(cfg: DictConfig, key: CellKey) -> dict[str, str]:

@@ -37,7 +37,8 @@ Metric = tuple[str, str]  # representation, distance
 class Backbone(Protocol):
     """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation."""
 
-    def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]: ...
+    def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]:
+        """Encode the tiles."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class ScoreFile:
 
     @property
     def sidecar(self) -> Path:
+        """The JSON file beside the CSV."""
         return self.path.with_suffix(".json")
 
     @property
@@ -119,7 +120,8 @@ class ScoreFile:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for pair, score in zip(pairs, map(float, scores), strict=True):
-            writer.writerow([pair.pair_id, pair.ref, pair.dis, repr(pair.mos), "" if math.isnan(score) else repr(score)])
+            text_of_score = "" if math.isnan(score) else repr(score)
+            writer.writerow([pair.pair_id, pair.ref, pair.dis, repr(pair.mos), text_of_score])
         parts = self._parts
         _replace(self.path, text.getvalue())
         complete = not any(map(math.isnan, scores))

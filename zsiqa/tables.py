@@ -91,9 +91,11 @@ def build_table(spec: Mapping[str, Any], scores_dir: Path) -> Table:
                 labels = tuple(cell.sidecar["labels"][part] for part in ("distance", "backbone", "representation"))
                 notes.update(dict.fromkeys(cell.sidecar["notes"]))
                 if cell.correlation.n < cell.n_pairs:
-                    notes[f"{row['metric']}/{name}: only {cell.correlation.n} of {cell.n_pairs} pairs have a score"] = None
+                    used = f"only {cell.correlation.n} of {cell.n_pairs} pairs have a score"
+                    notes[f"{row['metric']}/{name}: {used}"] = None
         rows[labels] = values
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["distance", "method", "representation"])
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    columns = [(name, coefficient.upper()) for name in spec["perturbations"] for coefficient in spec["coefficients"]]
+    frame = pd.DataFrame([[values[column] for column in columns] for values in rows.values()],
+                         index=pd.MultiIndex.from_tuples(rows, names=["distance", "method", "representation"]),
+                         columns=pd.MultiIndex.from_tuples(columns))
     return Table(spec["title"], frame, missing, list(notes))

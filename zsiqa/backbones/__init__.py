@@ -1,0 +1,1 @@
+"""Frozen networks: tiles in, features and embedding out."""

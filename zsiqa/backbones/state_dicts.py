@@ -95,7 +95,7 @@ def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> State
     old = round((position.shape[1] - 1) ** 0.5)
     if old == grid:
         return state
-    patches = position[:, 1:].float().unflatten(1, (old, old)).permute(0, 3, 1, 2)  # 1, D, old, old
+    patches = position[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)  # 1, D, old, old
     scale = (grid + 0.1) / old
     patches = F.interpolate(patches, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
     resampled = torch.cat([position[:, :1], patches.flatten(2).mT], dim=1)  # 1, 1 + grid^2, D

@@ -49,12 +49,15 @@ class TimmBackbone(nn.Module):
         WeightsError: if the weights do not fit.
     """
 
-    def __init__(self, *, model_name: str, weights: Path | None, convert: Callable[[StateDict], StateDict] | None = None,
-                 layers: str | None = None, embedding: Literal["pooled", "tokens"] = "pooled",
-                 normalize: Literal["none", "native"] = "none", norm_eps: float | None = None,
-                 model_kwargs: dict[str, Any] | None = None) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, *, model_name: str, weights: Path | None,
+                 convert: Callable[[StateDict], StateDict] | None = None, layers: str | None = None,
+                 embedding: Literal["pooled", "tokens"] = "pooled", normalize: Literal["none", "native"] = "none",
+                 norm_eps: float | None = None, model_kwargs: dict[str, Any] | None = None) -> None:
         super().__init__()
-        self.model = timm.create_model(model_name, **(model_kwargs or {}))
+        self.model: Any = timm.create_model(model_name, **(model_kwargs or {}))
         if weights is not None:
             state = read_state_dict(weights)
             load_strictly(self.model, convert(state) if convert else state, source=str(weights))
@@ -65,7 +68,7 @@ class TimmBackbone(nn.Module):
         self.embedding = embedding
         # timm says so where a model keeps its maps channels last (Swin and its kin).
         self.maps_are_nhwc = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
-        native = self.model.pretrained_cfg if normalize == "native" else {"mean": (0, 0, 0), "std": (1, 1, 1)}
+        native: Any = self.model.pretrained_cfg if normalize == "native" else {"mean": (0, 0, 0), "std": (1, 1, 1)}
         self.register_buffer("mean", torch.tensor(native["mean"], dtype=torch.float32).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(native["std"], dtype=torch.float32).view(3, 1, 1))
         self._outputs: list[Tensor] = []
@@ -85,6 +88,7 @@ class TimmBackbone(nn.Module):
         return found
 
     def forward(self, tiles: Tensor) -> dict[str, Features]:
+        """Tiles (B, 3, H, W), RGB in [0, 1], to `features` and `embedding`; see the class."""
         self._outputs.clear()
         last = self.model.forward_features((tiles - self.mean) / self.std)
         features = tuple(torch.stack(list(same), dim=1).float().contiguous()

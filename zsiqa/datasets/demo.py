@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
@@ -78,7 +78,7 @@ def _build(folder: Path) -> None:
                         distort(photograph, strength).save(work / dis)
                         writer.writerow([ref, dis, level, kind, level])
         try:
-            os.rename(work, folder)
+            work.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster, with the same images
                 raise
@@ -106,7 +106,7 @@ def _blur(image: Image.Image, sigma: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(sigma))
 
 
-def _compress(image: Image.Image, **options: object) -> Image.Image:
+def _compress(image: Image.Image, **options: Any) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, **options)
     return Image.open(buffer).convert("RGB")

@@ -30,8 +30,8 @@ def read(csv_path: str | Path) -> list[ImagePair]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, strict=True)
             if missing := [name for name in ("ref", "dis", "mos") if name not in (reader.fieldnames or ())]:
-                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header {reader.fieldnames}; expected "
-                                   f"ref,dis,mos and optionally type,level")
+                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header {reader.fieldnames}; "
+                                   f"expected ref,dis,mos and optionally type,level")
             pairs = [_pair(row, path, reader.line_num) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a UTF-8 CSV file ({error})") from error

@@ -1,0 +1,104 @@
+"""Every configuration composes, resolves, and builds what it names."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from test_backbones import VITS
+
+from zsiqa.runner import CONFIGS, flat, instantiate
+
+GROUPS = ["backbone", "dataset", "distance", "perturbation", "representation"]
+GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "pairs": ["dataset.csv=my.csv"]}
+
+
+def names(group):
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
+def test_every_option_composes_and_resolves(group, name):
+    cfg = composed(f"{group}={name}", *GIVEN.get(name, []))
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    targets = [value for key, value in flat(plain) if key.endswith("_target_")]
+    assert targets
+    assert all(target.startswith("zsiqa.") for target in targets)
+    if group in ("backbone", "dataset") and name not in GIVEN:
+        assert plain[group]["name"] == name
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_options_of_a_group_have_the_same_keys(group):
+    keys = {"backbone": "backbone", "dataset": "dataset", "distance": "distances", "perturbation": "perturbations",
+            "representation": "representations"}[group]
+    found = set()
+    for name in names(group):
+        node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
+        nodes = [node] if keys == group else node.values()
+        found |= {frozenset(set(n) - {"root", "csv", "percent", "degrees"}) for n in nodes}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("group", "key", "all_of_them"), [
+    ("distance", "distances", {"l2", "cosine", "skld", "jsd", "wsd"}),
+    ("perturbation", "perturbations", {"original", "translate", "dilate", "rotate"}),
+    ("representation", "representations", {"features", "embedding"}),
+])
+def test_one_a_list_or_all(group, key, all_of_them):
+    one, other = sorted(all_of_them)[:2]
+    assert set(composed(f"{group}=all")[key]) == all_of_them == set(names(group)) - {"all"}
+    assert list(composed(f"{group}=[{other},{one}]")[key]) == [other, one]
+    assert list(composed(f"{group}={one}")[key]) == [one]
+
+
+def test_the_papers_command_means_original_images_and_features():
+    cfg = composed("backbone=dinov1", "distance=wsd", "dataset=pipal")
+    assert (list(cfg.perturbations), list(cfg.representations)) == (["original"], ["features"])
+    assert (cfg.window, cfg.stride, cfg.precision) == (224, 200, "fp32")
+    assert cfg.dataset.higher_is_better is True
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_the_vits_are_those_that_test_backbones_checks(name):
+    node = composed(f"backbone={name}").backbone
+    model = node.model
+    assert node.weights.source == f"timm/{VITS[name]['model_name']}"
+    assert (model.model_name, model.layers, model.embedding, model.normalize) == (
+        VITS[name]["model_name"], "blocks.*", "tokens", "none")
+    assert model.norm_eps == VITS[name].get("norm_eps")
+    assert model.model_kwargs == VITS[name].get("model_kwargs", {})
+    assert (model.convert is not None) == ("convert" in VITS[name])
+
+
+@pytest.mark.parametrize("group", ["distance", "perturbation"])
+def test_distances_and_perturbations_build(group):
+    cfg = composed(f"{group}=all")
+    for node in cfg.distances.values():
+        assert callable(instantiate(node.fn))
+    for node in cfg.perturbations.values():
+        assert callable(instantiate(node).distorted)
+
+
+@pytest.mark.parametrize("file", sorted((CONFIGS / "table").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_cell_of_a_table_names_configurations(file):
+    spec = yaml.safe_load(file.read_text())
+    assert spec["dataset"] in names("dataset")
+    assert set(spec["perturbations"]) <= set(names("perturbation"))
+    metrics = [row["metric"] for row in spec["rows"]]
+    assert len(metrics) == len(set(metrics))
+    for metric in metrics:
+        backbone, representation, distance = metric.split("-")
+        assert backbone in names("backbone")
+        assert representation in names("representation")
+        assert distance in names("distance")
+
+
+def test_configs_are_where_the_readme_says():
+    assert (Path(__file__).parent.parent / "configs") == CONFIGS

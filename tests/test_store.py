@@ -26,13 +26,16 @@ def make(tmp_path):
 
 def test_scores_read_back_exactly_in_the_data_sets_order(make, pairs):
     file = make()
-    assert file.claim({"note": "new"}, overwrite=False)["note"] == "new"
+    file.claim({"note": "new"})
+    assert read_sidecar(file.sidecar)["note"] == "new"
+    assert not file.is_complete()
     for index in (2, 0, 3, 1):
         file.append(pairs[index].pair_id, SCORES[index])
     file.flush()
     assert make().read() == {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
     file.finish(pairs, SCORES, {"device": "cpu"})
     assert read_rows(file.path) == [(pair.pair_id, 0.0, score) for pair, score in zip(pairs, SCORES, strict=True)]
+    assert file.is_complete()
     sidecar = read_sidecar(file.sidecar)
     assert (sidecar["complete"], sidecar["device"], sidecar["identity"]) == (True, "cpu", IDENTITY)
     assert make().read() == {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
@@ -41,7 +44,7 @@ def test_scores_read_back_exactly_in_the_data_sets_order(make, pairs):
 
 def test_a_pair_without_a_score_has_an_empty_field_and_the_file_is_not_complete(make, pairs):
     file = make()
-    file.claim({}, overwrite=False)
+    file.claim({})
     file.finish(pairs, [1.0, math.nan, 2.0, 3.0], {})
     assert file.path.read_text().splitlines()[2].endswith("0.0,")
     assert math.isnan(read_rows(file.path)[1][2])
@@ -52,7 +55,7 @@ def test_a_pair_without_a_score_has_an_empty_field_and_the_file_is_not_complete(
 def test_a_torn_last_line_is_computed_again(make, pairs):
     """Cut the part file at every byte: what comes back is always a prefix of what was written."""
     file = make()
-    file.claim({}, overwrite=False)
+    file.claim({})
     for pair, score in zip(pairs, SCORES, strict=True):
         file.append(pair.pair_id, score)
     file.close()
@@ -70,7 +73,7 @@ def test_a_torn_last_line_is_computed_again(make, pairs):
 def test_two_runs_side_by_side_share_their_scores_and_write_no_common_file(make, pairs):
     one, two = make(), make()
     for file in (one, two):
-        file.claim({}, overwrite=False)
+        file.claim({})
     one.append(pairs[0].pair_id, SCORES[0])
     two.append(pairs[1].pair_id, SCORES[1])
     one.flush()
@@ -87,7 +90,7 @@ def test_two_runs_side_by_side_share_their_scores_and_write_no_common_file(make,
 @pytest.mark.parametrize("finished", [False, True])
 def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, finished):
     file = make()
-    file.claim({}, overwrite=False)
+    file.claim({})
     file.append(pairs[0].pair_id, SCORES[0])
     if finished:
         file.finish(pairs, SCORES, {})
@@ -95,8 +98,10 @@ def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, 
         file.close()
     before = {path: path.read_bytes() for path in file.path.parent.iterdir()}
     other = make({**IDENTITY, "weights": {"sha256": "xyz"}, "precision": "fp16"})
+    with pytest.raises(StoreError):
+        other.claim({})
     with pytest.raises(StoreError) as caught:
-        other.claim({}, overwrite=False)
+        other.read()
     message = str(caught.value)
     assert "weights.sha256: stored 'abc', now 'xyz'" in message
     assert "precision: stored None, now 'fp16'" in message
@@ -104,10 +109,33 @@ def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, 
     assert "overwrite=true" in message
     assert "backbone" not in message
     assert {path: path.read_bytes() for path in file.path.parent.iterdir()} == before
-    other.claim({}, overwrite=True)
+    other.clear()
+    other.claim({})
     assert other.read() == {}
+    other.append(pairs[0].pair_id, 1.0)
     with pytest.raises(StoreError):
-        make().claim({}, overwrite=False)
+        make().claim({})
+
+
+def test_a_run_that_never_got_anywhere_does_not_stand_in_the_way(make, pairs):
+    make({"other": 1}).claim({})
+    file = make()
+    assert file.read() == {}
+    file.claim({})
+    assert read_sidecar(file.sidecar)["identity"] == IDENTITY
+    file.finish(pairs, SCORES, {})
+
+
+def test_of_two_different_runs_at_once_the_first_to_finish_stays(make, pairs):
+    one, two = make(), make({"other": 1})
+    one.claim({})
+    two.claim({})
+    one.append(pairs[0].pair_id, SCORES[0])
+    two.append(pairs[0].pair_id, 5.0)
+    two.finish(pairs, [5.0] * 4, {})
+    with pytest.raises(StoreError, match="holds scores of another run"):
+        one.finish(pairs, SCORES, {})
+    assert {score for *_, score in read_rows(two.path)} == {5.0}
 
 
 def test_part_files_of_another_identity_are_never_read(make, pairs):
@@ -121,11 +149,11 @@ def test_part_files_of_another_identity_are_never_read(make, pairs):
 
 def test_scores_without_a_sidecar_are_refused(make, pairs):
     file = make()
-    file.claim({}, overwrite=False)
+    file.claim({})
     file.finish(pairs, SCORES, {})
     file.sidecar.unlink()
     with pytest.raises(StoreError, match="nobody knows how it came about"):
-        make().claim({}, overwrite=False)
+        make().read()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 1}', "\0"])
@@ -134,8 +162,9 @@ def test_a_damaged_sidecar_is_one_clear_error(make, content):
     file.path.parent.mkdir(parents=True)
     file.sidecar.write_text(content)
     with pytest.raises(StoreError, match="is no sidecar of schema 1"):
-        file.claim({}, overwrite=False)
-    file.claim({}, overwrite=True)
+        file.claim({})
+    file.clear()
+    file.claim({})
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "pair_id,ref,dis,mos,score\na,b,c,1\n",
@@ -154,13 +183,14 @@ def test_a_file_system_without_hard_links(make, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     file = make()
-    file.claim({"first": True}, overwrite=False)
-    assert make().claim({"first": False}, overwrite=False)["first"] is True
+    file.claim({"first": True})
+    make().claim({"first": False})
+    assert read_sidecar(file.sidecar)["first"] is True
     assert [p.name for p in file.path.parent.iterdir()] == ["original.json"]
 
 
 def test_sidecars_are_plain_json(make, pairs):
     file = make()
-    file.claim({}, overwrite=False)
+    file.claim({})
     file.finish(pairs, np.array(SCORES), {"seconds": 1.5})
     assert json.loads(file.sidecar.read_text())["seconds"] == 1.5

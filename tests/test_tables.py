@@ -21,7 +21,7 @@ def scores_dir(tmp_path):
         file = ScoreFile(tmp_path / "scores/set/net-features-l2" / f"{name}.csv", {"id": 1})
         info = {"dataset": {"name": "set", "higher_is_better": True}, "notes": ["a caveat"],
                 "labels": {"backbone": "Net", "representation": "features", "distance": "l2"}}
-        file.claim(info, overwrite=False)
+        file.claim(info)
         file.finish(pairs, scores, info)
     return tmp_path / "scores"
 
@@ -50,7 +50,7 @@ def test_an_empty_store_gives_a_table_of_missing_cells(tmp_path):
 def test_an_unfinished_file_is_no_cell(tmp_path):
     file = ScoreFile(tmp_path / "original.csv", {})
     assert read_cell(file.path) is None
-    file.claim({}, overwrite=False)
+    file.claim({})
     file.append("a", 1.0)
     file.close()
     assert read_cell(file.path) is None

@@ -46,8 +46,11 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the source tree, with `+changes` if it has any; None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*",
+    """Commit of the source tree, with `+changes` if it has any; None if zsiqa does not run from a git checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():  # an installed copy may lie inside somebody else's checkout
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*",
                "--dirty=+changes"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -90,22 +90,21 @@ def run(cfg: DictConfig) -> None:
     scores: dict[CellKey, np.ndarray] = {}
     complete: dict[CellKey, bool] = {}
     for key, file in files.items():
-        sidecar = file.claim({**info, "labels": labels(cfg, key)}, overwrite=cfg.overwrite)
-        stored = file.read()
+        stored = {} if cfg.overwrite else file.read()
         scores[key] = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
-        complete[key] = sidecar["complete"] and not np.isnan(scores[key]).any()
+        complete[key] = not cfg.overwrite and file.is_complete()
     failures: dict[str, str] = {}
     if not all(complete.values()):
         started = time.monotonic()
         before = sum(int(np.isfinite(values).sum()) for values in scores.values())
         device = "none"
         if any(np.isnan(values).any() for values in scores.values()):
-            device, failures = score_missing(cfg, dataset, weights, files, scores, complete)
+            device, failures = score_missing(cfg, dataset, weights, files, scores, complete, info)
         info |= {"device": device, "seconds": round(time.monotonic() - started, 3),
                  "scores_from_earlier_runs": before, "failed": failures}
         for key, file in files.items():
             if not complete[key]:
-                file.finish(dataset.pairs, scores[key].tolist(), {**info, "labels": labels(cfg, key)})
+                file.finish(dataset.pairs, scores[key].tolist(), info | {"labels": labels(cfg, key)})
     print(summary(cfg, dataset, files, scores, fresh=not all(complete.values())))
     if failures:
         listed = "".join(f"\n  {error}" for error in failures.values())
@@ -124,6 +123,9 @@ def check_settings(cfg: DictConfig) -> None:
     for name, choices in CHOICES.items():
         if cfg[name] not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {cfg[name]!r}")
+    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name in ("window", "stride", "batch_tiles", "workers"):
         if not isinstance(cfg[name], int) or cfg[name] < 1:
             raise ZsiqaError(f"{name} must be a whole number of at least 1, found {cfg[name]!r}")
@@ -180,7 +182,7 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
 
 
 def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files: Mapping[CellKey, ScoreFile],
-                  scores: Mapping[CellKey, np.ndarray], complete: Mapping[CellKey, bool],
+                  scores: Mapping[CellKey, np.ndarray], complete: Mapping[CellKey, bool], info: Mapping[str, Any],
                   ) -> tuple[str, dict[str, str]]:
     """Compute what is still NaN in `scores`, into `scores` and part files.
 
@@ -211,6 +213,10 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files
         perturbations={name: instantiate(cfg.perturbations[name]) for name in names["perturbation"]},
         window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, workers=cfg.workers, device=device,
         precision=cfg.precision)
+    for key in unfinished:  # not before the backbone stands: with wrong weights nothing is begun, nothing replaced
+        if cfg.overwrite:
+            files[key].clear()
+        files[key].claim({**info, "labels": labels(cfg, key)})
     outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
     failures: dict[str, str] = {}
     flushed = time.monotonic()
@@ -239,18 +245,21 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, files
 
 def provenance(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     """What a sidecar says beside the identity: data set, notes, configuration, versions, commit, start."""
-    notes = [dataset.note] if dataset.note else []
-    if not cfg.backbone.pretrained:
-        notes.append(f"RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing")
     return {
         "dataset": {"name": dataset.name, "label": dataset.label, "higher_is_better": dataset.higher_is_better,
                     "pairs": len(dataset.pairs)},
-        "notes": notes,
+        "notes": caveats(cfg, dataset),
         "config": plain(cfg),
         "versions": versions(),
         "git_commit": git_commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
+    """What must stand beside every number of this run."""
+    random_weights = f"RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
+    return [note for note in (dataset.note, "" if cfg.backbone.pretrained else random_weights) if note]
 
 
 def labels(cfg: DictConfig, key: CellKey) -> dict[str, str]:
@@ -275,7 +284,7 @@ def summary(cfg: DictConfig, dataset: Dataset, files: Mapping[CellKey, ScoreFile
         result = correlate(scores[key][there], mos[there], label_higher_is_better=dataset.higher_is_better)
         lines.append(f"{file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
-    return "\n".join([*lines, *provenance(cfg, dataset)["notes"]])
+    return "\n".join([*lines, *caveats(cfg, dataset)])
 
 
 def instantiate(node: DictConfig, **extra: Any) -> Any:

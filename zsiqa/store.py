@@ -52,42 +52,44 @@ class ScoreFile:
         """Part files of this identity, this run's among them."""
         return sorted(self.path.parent.glob(f"{self.path.stem}.{digest(self.identity)[:8]}-*.part"))
 
-    def claim(self, info: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any]:
-        """Make sure that what lies here has this identity; write a sidecar if there is none.
+    def is_complete(self) -> bool:
+        """Whether the finished file is here, with a score for every pair."""
+        return self.path.is_file() and self.sidecar.is_file() and bool(read_sidecar(self.sidecar)["complete"])
 
-        Args:
-            info: what a new sidecar says beside the identity.
-            overwrite: remove whatever is here and begin anew.
-
-        Returns:
-            The sidecar.
+    def read(self) -> dict[str, float]:
+        """Scores by pair_id, from the finished file and all part files.
 
         Raises:
             StoreError: if there are scores of another identity; it names the settings that differ.
         """
-        if overwrite:
-            for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part")):
-                stale.unlink(missing_ok=True)
-        if self.path.exists() and not self.sidecar.exists():
-            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
-                             f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        _create(self.sidecar, _json({"schema": SCHEMA, "complete": False, "identity": self.identity, **info}))
-        found = read_sidecar(self.sidecar)
-        if differences := _differences(found["identity"], self.identity):
-            listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
-            raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
-                             f"Give another results_dir=DIR to keep both, or overwrite=true to replace it")
-        return found
-
-    def read(self) -> dict[str, float]:
-        """Scores by pair_id, from the finished file and all part files."""
+        self._check()
         scores: dict[str, float] = {}
         for part in self._parts:
             scores.update(_read_part(part))
         if self.path.is_file():
             scores.update({pair_id: score for pair_id, _, score in read_rows(self.path) if not math.isnan(score)})
         return scores
+
+    def claim(self, info: Mapping[str, Any]) -> None:
+        """Say in a sidecar, if there is none, that scores of this identity are in the making.
+
+        Args:
+            info: what the sidecar says beside the identity.
+
+        Raises:
+            StoreError: if there are scores of another identity.
+        """
+        self._check()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = _json({"schema": SCHEMA, "complete": False, "identity": self.identity, **info})
+        _create(self.sidecar, text)
+        if _differences(read_sidecar(self.sidecar)["identity"], self.identity):  # of a run that never got anywhere
+            _replace(self.sidecar, text)
+
+    def clear(self) -> None:
+        """Remove whatever is here, of any identity."""
+        for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part")):
+            stale.unlink(missing_ok=True)
 
     def append(self, pair_id: str, score: float) -> None:
         """Note a score; `flush` brings it to disk."""
@@ -114,8 +116,12 @@ class ScoreFile:
             pairs: of the whole data set, in its order.
             scores: of each pair; NaN for a pair without a score, whose field stays empty.
             info: what the sidecar says beside the identity.
+
+        Raises:
+            StoreError: if, meanwhile, another run has put scores of another identity here. The part files stay.
         """
         self.close()
+        self._check()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -128,6 +134,19 @@ class ScoreFile:
         _replace(self.sidecar, _json({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info}))
         for part in parts:
             part.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Refuse scores of another identity, and scores without a sidecar."""
+        if self.path.exists() and not self.sidecar.exists():
+            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
+                             f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
+        if not self.path.exists() and not any(self.path.parent.glob(f"{self.path.stem}.*.part")):
+            return
+        found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
+        if differences := _differences(found, self.identity):
+            listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
+            raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
+                             f"Give another results_dir=DIR to keep both, or overwrite=true to replace it")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
+from zsiqa.types import ZsiqaError
 
 Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
 
@@ -90,7 +91,12 @@ class TimmBackbone(nn.Module):
     def forward(self, tiles: Tensor) -> dict[str, Features]:
         """Tiles (B, 3, H, W), RGB in [0, 1], to `features` and `embedding`; see the class."""
         self._outputs.clear()
-        last = self.model.forward_features((tiles - self.mean) / self.std)
+        try:
+            last = self.model.forward_features((tiles - self.mean) / self.std)
+        except AssertionError as error:  # how timm refuses a size
+            raise ZsiqaError(f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
+                             f"set window, or the model's own size, e.g. backbone.model.model_kwargs.img_size"
+                             ) from error
         features = tuple(torch.stack(list(same), dim=1).float().contiguous()
                          for _, same in groupby(map(self._channels_first, self._outputs), key=lambda out: out.shape))
         self._outputs.clear()

@@ -1,0 +1,36 @@
+# Everything below runs in .venv, which `make setup` fills from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint tables clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/ready ## make .venv with everything that zsiqa needs (about 6 GB, mostly PyTorch)
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "zsiqa needs Python >= 3.11; say which with make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: setup ## score real photographs with the embedded default, and print the table
+	$(BIN)/python run.py dataset=demo distance=all representation=all perturbation=all
+	@echo
+	$(BIN)/zsiqa tables --table demo
+
+test: setup ## the tests: no GPU, no download, no data set
+	$(BIN)/python -m pytest -q
+
+lint: setup ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+tables: setup ## print the demo's table from the stored scores, naming what is missing
+	$(BIN)/zsiqa tables --table demo
+
+clean: ## remove .venv and caches; results and data stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info

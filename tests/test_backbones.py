@@ -18,7 +18,7 @@ from zsiqa.backbones.state_dicts import (
 )
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.datasets import demo
-from zsiqa.types import WeightsError
+from zsiqa.types import WeightsError, ZsiqaError
 from zsiqa.weights import package_file
 
 LITE0 = {"model_name": "tf_efficientnet_lite0", "convert": efficientnet_lite0_to_timm, "layers": "blocks.*"}
@@ -165,6 +165,7 @@ def test_lite0_features_and_embedding_against_hooks(tiles):
     ("test_vit.r160_in1k", 160, [(6, 101, 64)]),
     ("test_resnet.r160_in1k", 160, None),
     ("test_convnext.r160_in1k", 160, None),
+    ("volo_d1_224", 224, [(1, 192, 28, 28), (3, 384, 14, 14)]),  # maps channels last, though not said
     ("swin_tiny_patch4_window7_224", 224, [(1, 96, 56, 56), (1, 192, 28, 28), (1, 384, 14, 14), (1, 768, 7, 7)]),
 ])
 def test_any_timm_model(name, size, shapes):
@@ -195,6 +196,19 @@ def test_native_normalisation():
         expected, found = plain((tiles - mean) / std)["features"], native(tiles)["features"]
     assert relative_l2(found[-1], expected[-1]) < 1e-6
     assert relative_l2(plain(tiles)["features"][-1], expected[-1]) > 1e-2
+
+
+@pytest.mark.parametrize("option", [{"embedding": "cls"}, {"normalize": "imagenet"}])
+def test_unknown_options_are_refused(option):
+    with pytest.raises(ValueError, match="must be one of"):
+        TimmBackbone(model_name="test_resnet.r160_in1k", weights=None, **option)
+
+
+def test_a_model_without_listed_layers_asks_for_them():
+    with pytest.raises(ValueError, match="give backbone.model.layers=PATTERN"):
+        TimmBackbone(model_name="hrnet_w18_small", weights=None)
+    with pytest.raises(ZsiqaError, match="should give one tensor"):
+        TimmBackbone(model_name="pit_ti_224", weights=None)(torch.rand(2, 3, 224, 224))
 
 
 def test_unknown_layers_are_refused():
@@ -228,7 +242,8 @@ def test_read_state_dict_never_runs_code(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("empty.pth", b""), ("text.pth", b"not weights"), ("text.safetensors", b"not weights"), ("zip.pth", b"PK\x03\x04x"),
+    ("empty.pth", b""), ("image.pth", b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
+    ("text.pth", b"not weights"), ("text.safetensors", b"not weights"), ("zip.pth", b"PK\x03\x04x"),
 ])
 def test_read_state_dict_of_a_damaged_file(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
@@ -238,7 +253,7 @@ def test_read_state_dict_of_a_damaged_file(name, content, tmp_path):
 
 def test_read_state_dict_of_something_else(tmp_path):
     torch.save({"model": {"a": torch.zeros(1)}, "epoch": 3}, tmp_path / "checkpoint.pth")
-    with pytest.raises(WeightsError, match="save `model.state_dict\\(\\)` alone"):
+    with pytest.raises(WeightsError, match=r"save `model\.state_dict\(\)` alone"):
         read_state_dict(tmp_path / "checkpoint.pth")
 
 

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_backbones import VITS
 
-from zsiqa.runner import CONFIGS, flat, instantiate
+from zsiqa.runner import CONFIGS, instantiate
+from zsiqa.settings import flat
 
 GROUPS = ["backbone", "dataset", "distance", "perturbation", "representation"]
 GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "pairs": ["dataset.csv=my.csv"]}

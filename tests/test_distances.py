@@ -1,4 +1,4 @@
-"""Every distance against an independent implementation of PROTOCOL section 5: plain loops, NumPy, float64."""
+"""Every distance against an independent implementation of docs/protocol.md section 5: plain loops, NumPy, float64."""
 
 import math
 
@@ -157,6 +157,13 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
     zero = torch.zeros(1, 1, 6, 8)
     assert distances.cosine((zero,), (zero,)).item() == 0
     assert distances.cosine((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
+
+
+@pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"})])
+def test_unknown_options_are_refused(name, option):
+    ref, dis = make_features([(1, 8, 8)])
+    with pytest.raises(ValueError, match="must be .* or .*, found"):
+        getattr(distances, name)(ref, dis, **option)
 
 
 def test_jsd_with_euclidean_term():

@@ -19,6 +19,7 @@ ALLOWED = {
     "machine": {"types"},
     "weights": {"types"},
     "store": {"types"},
+    "settings": {"types"},
     "datasets.pairs": {"types"},
     "datasets.demo": {"types", "datasets"},
     "datasets.tid2013": {"types", "datasets.pairs"},
@@ -27,8 +28,8 @@ ALLOWED = {
     "backbones.timm_backbone": {"types", "backbones.state_dicts"},
     "loading": {"types", "tiling"},
     "scoring": {"types", "distances", "loading"},
-    "tables": {"store", "correlation"},
-    "runner": {"types", "progress", "machine", "store", "weights", "scoring", "correlation"},
+    "tables": {"types", "store", "correlation"},
+    "runner": {"types", "settings", "progress", "machine", "store", "weights", "scoring", "correlation"},
     "cli": {"types", "tables"},
 }
 

@@ -35,6 +35,12 @@ def test_translate_crops_left_and_right(size, offset):
     np.testing.assert_array_equal(np.asarray(Translate().distorted(image)), pixels[:, offset:])
 
 
+@pytest.mark.parametrize(("kind", "percent"), [(Translate, 100), (Translate, -1), (Dilate, 101), (Dilate, -1)])
+def test_impossible_amounts_are_refused(kind, percent):
+    with pytest.raises(ValueError, match=f"percent must be at least 0 .* found {percent}"):
+        kind(percent=percent)
+
+
 def _reference_bilinear(pixels, length, axis):
     """Enlarge or keep one axis: linear interpolation between pixel centres, edges repeated, float64."""
     old = pixels.shape[axis]

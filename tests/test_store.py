@@ -70,6 +70,45 @@ def test_a_torn_last_line_is_computed_again(make, pairs):
     assert len(make().read()) == 4
 
 
+def test_a_kill_at_any_step_of_finishing_loses_nothing(make, pairs, monkeypatch):
+    """Fail at the first, second, ... file operation of claim and finish; what is stored stays readable."""
+    expected = {pair.pair_id: score for pair, score in zip(pairs, SCORES, strict=True)}
+
+    class Killed(BaseException):
+        pass
+
+    steps, left = ("replace", "fsync"), [0]
+    for step in steps:
+        original = getattr(os, step)
+
+        def counted(*arguments, _original=original):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return _original(*arguments)
+
+        monkeypatch.setattr(os, step, counted)
+    for operations in range(20):
+        make().clear()
+        left[0] = 100
+        file = make()
+        file.claim({})
+        for pair, score in zip(pairs, SCORES, strict=True):
+            file.append(pair.pair_id, score)
+        file.flush()
+        left[0] = operations
+        try:
+            file.finish(pairs, SCORES, {})
+        except Killed:
+            left[0] = 100
+            assert make().read() == expected
+            make().claim({})
+            make().finish(pairs, SCORES, {})
+        left[0] = 100
+        assert make().is_complete()
+        assert make().read() == expected
+
+
 def test_two_runs_side_by_side_share_their_scores_and_write_no_common_file(make, pairs):
     one, two = make(), make()
     for file in (one, two):
@@ -113,8 +152,35 @@ def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, 
     other.claim({})
     assert other.read() == {}
     other.append(pairs[0].pair_id, 1.0)
+    other.flush()
     with pytest.raises(StoreError):
         make().claim({})
+
+
+def test_a_part_that_vanishes_is_in_the_finished_file(make, pairs, monkeypatch):
+    """A twin finishes between our listing of the parts and our reading of them."""
+    file, twin = make(), make()
+    file.claim({})
+    file.append(pairs[0].pair_id, SCORES[0])
+    file.flush()
+    listed = make()._parts
+    twin.finish(pairs, SCORES, {})
+    monkeypatch.setattr(ScoreFile, "_parts", listed)
+    assert len(make().read()) == 4
+
+
+def test_sessions_add_up(make, pairs):
+    first, second = make(), make()
+    first.claim({"sessions": [{"id": "a", "device": "cpu"}]})
+    first.append(pairs[0].pair_id, SCORES[0])
+    first.close()
+    session = {"id": "b", "device": "cuda"}
+    second.claim({"sessions": [session]})
+    session["seconds"] = 3.0
+    second.finish(pairs, SCORES, {"sessions": [session]})
+    assert read_sidecar(second.sidecar)["sessions"] == [{"id": "a", "device": "cpu"}, session]
+    make().finish(pairs, SCORES, {})
+    assert len(read_sidecar(second.sidecar)["sessions"]) == 2, "a run that only had to finish adds none"
 
 
 def test_a_run_that_never_got_anywhere_does_not_stand_in_the_way(make, pairs):
@@ -126,12 +192,15 @@ def test_a_run_that_never_got_anywhere_does_not_stand_in_the_way(make, pairs):
     file.finish(pairs, SCORES, {})
 
 
-def test_of_two_different_runs_at_once_the_first_to_finish_stays(make, pairs):
+def test_of_two_different_runs_at_once_one_stops_at_its_first_flush(make, pairs):
     one, two = make(), make({"other": 1})
     one.claim({})
     two.claim({})
     one.append(pairs[0].pair_id, SCORES[0])
     two.append(pairs[0].pair_id, 5.0)
+    two.flush()
+    with pytest.raises(StoreError, match="holds scores of another run"):
+        one.flush()
     two.finish(pairs, [5.0] * 4, {})
     with pytest.raises(StoreError, match="holds scores of another run"):
         one.finish(pairs, SCORES, {})
@@ -175,18 +244,6 @@ def test_a_damaged_score_file_is_one_clear_error(make, content):
     file.path.write_text(content)
     with pytest.raises(StoreError, match=r"original\.csv"):
         read_rows(file.path)
-
-
-def test_a_file_system_without_hard_links(make, monkeypatch):
-    def refuse(*_):
-        raise PermissionError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    file = make()
-    file.claim({"first": True})
-    make().claim({"first": False})
-    assert read_sidecar(file.sidecar)["first"] is True
-    assert [p.name for p in file.path.parent.iterdir()] == ["original.json"]
 
 
 def test_sidecars_are_plain_json(make, pairs):

@@ -5,7 +5,7 @@ from zsiqa.tiling import extract_tiles, tile_starts
 
 
 def _reference_starts(length):
-    """PROTOCOL section 3, step by step."""
+    """docs/protocol.md section 3, step by step."""
     starts, at = [], 0
     while at < length - 224:
         starts.append(at)

@@ -1,4 +1,7 @@
-"""PLCC, SRCC and KRCC between scores and labels: PROTOCOL section 7 (ZS-IQA `calc_scores.py` at commit 1d8c1ce)."""
+"""PLCC, SRCC and KRCC between scores and labels: docs/protocol.md section 7.
+
+Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances between the features of two images, tile by tile: PROTOCOL section 5.
+"""Distances between the features of two images, tile by tile: docs/protocol.md section 5.
 
 Sources: Ghildyal et al., ICASSP 2025, and its code (ZS-IQA `distances.py`, `run.py` at commit 1d8c1ce);
 Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
@@ -8,8 +8,8 @@ Letters: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows an
 `Features` is a tuple of stacks. A stack holds layers of one shape: (B, L, N, D) for token features and for
 embeddings, (B, L, C, H, W) for the maps of a CNN. Every distance takes the features of the reference and of
 the distorted tiles (float32, equal shapes) and returns one value >= 0 a tile, (B,), 0 for equal features.
-The formulas are written so that nearly equal features lose no digits; where that differs from the official
-arithmetic it is the same quantity, rounded less.
+The formulas are written so that nearly equal features lose as few digits as possible; where that differs from the
+official arithmetic it is the same quantity, rounded less.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "
 
     1 - cos is computed as half the squared distance of the unit vectors: equal features give exactly 0.
     Vectors that are all zero in either image have no direction and are left out of the mean: the float32
-    counterpart of what the official code does to CLIP RN50 (PROTOCOL section 5); in the paper's other models
+    counterpart of what the official code does to CLIP RN50 (docs/protocol.md section 5); in the paper's other models
     there are none. A layer without any other vector adds 0.
 
     Args:
@@ -47,6 +47,8 @@ def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "
             maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
             position, as a reader of the paper would expect; tokens as before.
     """
+    if axis not in ("last", "channel"):
+        raise ValueError(f"axis must be last or channel, found {axis!r}")
     layers = []
     for r, d in zip(ref, dis, strict=True):
         dim = 2 if axis == "channel" and r.ndim == 5 else -1
@@ -153,5 +155,12 @@ def columns_of_64(stack: Tensor, *, window: int = 8) -> Tensor:
 
 
 def softmax(columns: Tensor, over: SoftmaxOver) -> Tensor:
-    """Softmax of (B, maps, 64, M) over the 64 samples of a column, or over the M columns."""
-    return columns.softmax({"samples": -2, "columns": -1}[over])
+    """Softmax of (B, maps, 64, M) over the 64 samples of a column, or over the M columns.
+
+    Raises:
+        ValueError: if `over` is neither.
+    """
+    axes = {"samples": -2, "columns": -1}
+    if over not in axes:
+        raise ValueError(f"softmax_over must be samples or columns, found {over!r}")
+    return columns.softmax(axes[over])

@@ -28,6 +28,9 @@ from zsiqa.types import ImagePair
 
 BLOCK_PAIRS = 64
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+# What Pillow lets out of its decoders on damaged files, beside OSError and ValueError.
+DECODER_ERRORS = (SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError, MemoryError,
+                  NotImplementedError, OverflowError, IndexError, KeyError, TypeError, AttributeError)
 Block = list[list[int]]  # groups of indices into the pairs; a group shares its reference
 Todo = Callable[[int, str], bool]  # (pair index, perturbation): is its score wanted?
 
@@ -137,7 +140,8 @@ class Loader:
         try:
             return TiledImage(serves, size, extract_tiles(np.asarray(image), window=self.window, stride=self.stride))
         except ValueError as error:
-            return TiledImage(serves, size, error=f"{size[0]} x {size[1]} pixels: {error}")
+            perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
+            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: {error}")
 
 
 def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS) -> list[Block]:
@@ -164,7 +168,8 @@ def open_rgb(path: Path) -> Image.Image:
 
     Raises:
         OSError: if the file is missing or is no readable image.
-        ValueError: if it has more than 8 bits a channel; converting would clip it silently.
+        ValueError: if its mode has more than 8 bits a channel; converting would clip it silently. (16-bit *RGB* files
+            Pillow itself reduces to their upper 8 bits.)
     """
     try:
         with Image.open(path) as image:
@@ -173,6 +178,5 @@ def open_rgb(path: Path) -> Image.Image:
             return image.convert("RGB")
     except UnidentifiedImageError:
         raise OSError(f"not a readable image ({path.stat().st_size} bytes)") from None
-    # What Pillow lets out of its decoders on damaged files.
-    except (SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise OSError(f"not a readable image ({error})") from error
+    except DECODER_ERRORS as error:
+        raise OSError(f"not a readable image ({type(error).__name__}: {error})") from error

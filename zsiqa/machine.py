@@ -35,7 +35,8 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
-        mallopt(m_mmap_threshold, 2**30)
+        if not mallopt(m_mmap_threshold, 2**30):
+            mallopt(m_mmap_threshold, 2**25)  # all that an older glibc takes
         mallopt(m_trim_threshold, 2**31 - 1)
 
 

@@ -1,4 +1,4 @@
-"""Geometric perturbations of an image pair: PROTOCOL section 2 of the paper's released code.
+"""Geometric perturbations of an image pair: docs/protocol.md section 2 of the paper's released code.
 
 Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All work on 8-bit RGB PIL images (W x H) and
 use Pillow's own resampling, because the authors' scores depend on it to the bit.
@@ -37,6 +37,10 @@ class Translate(Original):
 
     percent: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent < 100:
+            raise ValueError(f"percent must be at least 0 and less than 100, found {self.percent}")
+
     def _offset(self, image: Image.Image) -> int:
         return math.ceil(self.percent / 100.0 * image.width)
 
@@ -60,6 +64,10 @@ class Dilate(Original):
 
     percent: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent <= 100:
+            raise ValueError(f"percent must be at least 0 and at most 100, found {self.percent}")
+
     def distorted(self, image: Image.Image) -> Image.Image:
         """Enlarged, cropped at the centre."""
         enlarged = [side + 2 * math.ceil(self.percent / 100.0 * side / 2.0) for side in image.size]
@@ -75,6 +83,10 @@ class Rotate(Original):
     """Turn the distorted image clockwise about its centre: nearest neighbour, black corners, size kept."""
 
     degrees: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -180 <= self.degrees <= 180:
+            raise ValueError(f"degrees must be between -180 and 180, found {self.degrees}")
 
     def distorted(self, image: Image.Image) -> Image.Image:
         """Turned clockwise."""

@@ -5,7 +5,8 @@ How the work flows, and why scores come out the same whatever happens on the way
 1. `zsiqa.loading` delivers the images of a block in a fixed order, as tiles.
 2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter. A resumed run
    cuts the same batches and skips those in which nothing is left to do. So every tile meets the same companions,
-   in the same place, as in an uninterrupted run, and its scores are equal to the bit.
+   in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a GPU runs out of
+   memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
 3. Each batch goes through the backbone once. A reference's features are kept until its distorted images are
    through; features of distorted tiles are compared at once, under every distance, and dropped.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -78,7 +79,7 @@ class Scorer:
         backbone: already on `device`.
         distances, perturbations: by name.
         representations: names that the backbone's output has.
-        window, stride: of the tiles, in pixels (PROTOCOL section 3).
+        window, stride: of the tiles, in pixels (docs/protocol.md section 3).
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
@@ -104,7 +105,7 @@ class Scorer:
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
-              ) -> Iterator[Scored | Failed]:
+              ) -> Generator[Scored | Failed]:
         """Score every (pair, perturbation) for which `todo(index, perturbation)` holds, block by block.
 
         Memory does not grow with the number of pairs.
@@ -155,8 +156,8 @@ class Scorer:
             return
         except torch.OutOfMemoryError:
             if size == 1:
-                raise ZsiqaError("out of GPU memory with a single tile; use precision=fp16, a smaller backbone or "
-                                 "device=cpu") from None
+                raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all of its "
+                                 "distorted images, count too); use a smaller backbone or device=cpu") from None
         # Outside the handler, so that the failed attempt's tensors are gone.
         torch.cuda.empty_cache()
         self._most_tiles = size // 2
@@ -205,10 +206,13 @@ class Scorer:
 
     def _encode(self, tiles: np.ndarray) -> dict[str, Features]:
         """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
+        count = len(tiles)
+        if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
+            tiles = np.repeat(tiles, 2, axis=0)
         images = torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         with _arithmetic(self.precision, self.device):
             encoded = self.backbone(images)
-        return {name: encoded[name] for name in self.representations}
+        return {name: tuple(stack[:count] for stack in encoded[name]) for name in self.representations}
 
     def _finished(self, batch: Sequence[Segment], pairs: Sequence[ImagePair], todo: Todo) -> Iterator[Scored | Failed]:
         """The outcome of each wanted image whose last tile is in this batch."""
@@ -252,10 +256,12 @@ def _arithmetic(precision: Precision, device: str) -> Iterator[None]:
     autocast: AbstractContextManager[object] = nullcontext()
     if precision in dtypes:
         autocast = torch.autocast(device, dtype=dtypes[precision])
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
+    cudnn.deterministic = True  # a resumed run must repeat itself
     try:
         with autocast:
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before

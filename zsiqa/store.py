@@ -41,6 +41,7 @@ class ScoreFile:
     path: Path
     identity: Mapping[str, Any]
     _stream: TextIO | None = field(default=None, repr=False)
+    _confirmed: bool = field(default=False, repr=False)
 
     @property
     def sidecar(self) -> Path:
@@ -71,24 +72,22 @@ class ScoreFile:
         return scores
 
     def claim(self, info: Mapping[str, Any]) -> None:
-        """Say in a sidecar, if there is none, that scores of this identity are in the making.
+        """Say in the sidecar that scores of this identity are in the making.
 
         Args:
-            info: what the sidecar says beside the identity.
+            info: what the sidecar says beside the identity. Its `sessions` are added to those already there.
 
         Raises:
             StoreError: if there are scores of another identity.
         """
         self._check()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = _json({"schema": SCHEMA, "complete": False, "identity": self.identity, **info})
-        _create(self.sidecar, text)
-        if _differences(read_sidecar(self.sidecar)["identity"], self.identity):  # of a run that never got anywhere
-            _replace(self.sidecar, text)
+        _replace(self.sidecar, self._describe(info, complete=False))
 
     def clear(self) -> None:
         """Remove whatever is here, of any identity."""
-        for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part")):
+        for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part"),
+                      *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
             stale.unlink(missing_ok=True)
 
     def append(self, pair_id: str, score: float) -> None:
@@ -99,9 +98,16 @@ class ScoreFile:
         csv.writer(self._stream, lineterminator="\n").writerow([pair_id, repr(score)])
 
     def flush(self) -> None:
-        """Hand all noted scores to the operating system; from then on, a killed process loses none of them."""
+        """Hand all noted scores to the operating system; from then on, a killed process loses none of them.
+
+        Raises:
+            StoreError: if another run with another identity was faster; its first flush decides.
+        """
         if self._stream is not None:
             self._stream.flush()
+            if not self._confirmed:
+                self._check()
+                self._confirmed = True
 
     def close(self) -> None:
         """Flush and close the part file, which stays."""
@@ -130,17 +136,28 @@ class ScoreFile:
             writer.writerow([pair.pair_id, pair.ref, pair.dis, repr(pair.mos), text_of_score])
         parts = self._parts
         _replace(self.path, text.getvalue())
-        complete = not any(map(math.isnan, scores))
-        _replace(self.sidecar, _json({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info}))
+        _replace(self.sidecar, self._describe(info, complete=not any(map(math.isnan, scores))))
         for part in parts:
             part.unlink(missing_ok=True)
+
+    def _describe(self, info: Mapping[str, Any], *, complete: bool) -> str:
+        """The sidecar's text: `info`, with the sessions that an older sidecar of this identity names."""
+        sessions = list(info.get("sessions", ()))
+        if self.sidecar.exists():
+            old = read_sidecar(self.sidecar)
+            if not _differences(old["identity"], self.identity):
+                known = {session["id"] for session in sessions}
+                sessions = [one for one in old.get("sessions", ()) if one["id"] not in known] + sessions
+        return json.dumps({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info,
+                           "sessions": sessions}, indent=2, ensure_ascii=False) + "\n"
 
     def _check(self) -> None:
         """Refuse scores of another identity, and scores without a sidecar."""
         if self.path.exists() and not self.sidecar.exists():
             raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
                              f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
-        if not self.path.exists() and not any(self.path.parent.glob(f"{self.path.stem}.*.part")):
+        parts = self.path.parent.glob(f"{self.path.stem}.*.part")
+        if not self.path.exists() and not any(part.stat().st_size for part in parts if part.exists()):
             return
         found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
         if differences := _differences(found, self.identity):
@@ -189,13 +206,16 @@ def digest(data: Any) -> str:
 
 def _read_part(path: Path) -> dict[str, float]:
     """Scores of a part file. A last line without its newline was torn by a kill, and is computed again."""
-    whole, _, _torn = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    try:
+        whole, _, _torn = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    except FileNotFoundError:  # a run beside this one has just finished; its scores are in the CSV by now
+        return {}
     scores = {}
-    for row in csv.reader(whole.split("\n")):
+    for line in whole.split("\n"):
         try:
-            pair_id, score = row
+            ((pair_id, score),) = csv.reader([line])
             scores[pair_id] = float(score)
-        except ValueError:  # a machine that lost power may leave blank blocks; computed again, too
+        except (ValueError, csv.Error):  # a machine that lost power may leave blank blocks; computed again, too
             continue
     return scores
 
@@ -208,32 +228,11 @@ def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any
     return [] if old == new else [(name, old, new)]
 
 
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-
-
-def _write_beside(path: Path, text: str) -> Path:
-    """Write a file of an unused name in the same folder, through to the disk."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+def _replace(path: Path, text: str) -> None:
+    """Write a file, through to the disk, so that a reader finds the old content or the new, never a part."""
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     with beside.open("x", newline="", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    return beside
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old content or the new, never a part."""
-    os.replace(_write_beside(path, text), path)
-
-
-def _create(path: Path, text: str) -> None:
-    """Like `_replace`, but what is already there stays. A hard link either succeeds or fails, on NFS too."""
-    beside = _write_beside(path, text)
-    try:
-        os.link(beside, path)
-    except OSError:  # it exists, or this file system has no hard links
-        if not path.exists():
-            os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    os.replace(beside, path)

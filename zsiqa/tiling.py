@@ -1,4 +1,4 @@
-"""Cut an image into overlapping square tiles: PROTOCOL section 3.
+"""Cut an image into overlapping square tiles: docs/protocol.md section 3.
 
 Source: ZS-IQA `utils.py` (`get_indxs_sliding_window`) at commit 1d8c1ce.
 """
@@ -25,8 +25,7 @@ def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[in
         ([0, 200, 288], [0, 160], [0])
     """
     if length < window:
-        raise ValueError(f"a side of {length} pixels is shorter than the {window}-pixel tile; "
-                         f"use images of at least {window} x {window} pixels")
+        raise ValueError(f"a side of {length} pixels is shorter than the {window}-pixel tile")
     return [*range(0, length - window, stride), length - window]
 
 

@@ -28,9 +28,14 @@ def read_state_dict(file: Path) -> StateDict:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{file}: expected a state dict, but it is damaged or holds more than plain tensors, which "
+                           f"is never loaded; save `model.state_dict()` alone") from error
+    # What else torch and safetensors say of files that are no weights at all.
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+            AssertionError) as error:
         raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but reading it "
-                           f"failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+                           f"failed ({type(error).__name__})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{file}: expected a mapping of parameter names to tensors, found a {type(state).__name__} "
                            f"that holds other things; save `model.state_dict()` alone")
@@ -91,6 +96,8 @@ def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> State
     scores were computed (August 2024; transformers 4.45 and timm each resample differently, which moves the
     features by 1 % to 2 %). A position embedding of the right size passes unchanged.
     """
+    if "pos_embed" not in state:  # load_strictly will say so
+        return state
     position = state["pos_embed"]  # 1, 1 + old^2, D
     old = round((position.shape[1] - 1) ** 0.5)
     if old == grid:

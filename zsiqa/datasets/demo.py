@@ -11,7 +11,7 @@ import csv
 import importlib.util
 import io
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ def read(root: str | Path) -> list[ImagePair]:
 def _build(folder: Path) -> None:
     """Write references, distorted images and pairs.csv beside the target, then rename: all or nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    work = folder.with_name(f".building-{uuid.uuid4().hex[:12]}")
+    work.mkdir()
     try:
         (work / "reference_images").mkdir()
         (work / "distorted_images").mkdir()

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from zsiqa.datasets.pairs import check_pairs
+from zsiqa.datasets.pairs import check_unique
 from zsiqa.types import DatasetError, ImagePair
 
 
@@ -22,7 +22,7 @@ def read(root: str | Path, *, num_pairs: int = 23200) -> list[ImagePair]:
         Pairs with the Elo score as the label (higher = better).
 
     Raises:
-        DatasetError: if labels or images are missing or malformed.
+        DatasetError: if labels are missing or malformed.
     """
     folder = Path(root).expanduser()
     labels = sorted((folder / "Train_Label").glob("*.txt"))
@@ -45,5 +45,5 @@ def read(root: str | Path, *, num_pairs: int = 23200) -> list[ImagePair]:
     if len(pairs) != num_pairs:
         raise DatasetError(f"[pipal] {len(pairs)} label rows under {folder}, expected {num_pairs}. "
                            f"Fix: put all of the training part in one folder")
-    check_pairs(pairs, source=f"[pipal] {folder}")
+    check_unique(pairs, source=f"[pipal] {folder}")
     return sorted(pairs, key=lambda pair: pair.pair_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from zsiqa.datasets.pairs import check_pairs
+from zsiqa.datasets.pairs import check_unique
 from zsiqa.types import DatasetError, ImagePair
 
 
@@ -20,7 +20,7 @@ def read(root: str | Path, *, num_pairs: int = 3000) -> list[ImagePair]:
         Pairs with label 100 - MOS, as the official code computes it (higher = worse).
 
     Raises:
-        DatasetError: if a file is missing or a label line is malformed.
+        DatasetError: if the label file is missing or a line of it is malformed.
     """
     folder = Path(root).expanduser()
     labels = folder / "mos_with_names.txt"
@@ -43,7 +43,7 @@ def read(root: str | Path, *, num_pairs: int = 3000) -> list[ImagePair]:
         dis_path = distorted.get(dis.casefold(), folder / "distorted_images" / dis)
         pairs.append(ImagePair(pair_id=f"tid2013/{Path(dis).stem.lower()}", ref=f"{ref}.bmp".upper(), dis=dis,
                                mos=100.0 - float(mos), ref_path=ref_path, dis_path=dis_path, type=kind, level=level))
-    check_pairs(pairs, source=f"[tid2013] {folder}")
+    check_unique(pairs, source=f"[tid2013] {folder}")
     return pairs
 
 

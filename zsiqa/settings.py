@@ -1,0 +1,60 @@
+"""Checks of the composed configuration that Hydra does not make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from zsiqa.types import ZsiqaError
+
+CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"),
+           "on_error": ("stop", "skip"), "dataset.images_known_by": ("names", "paths")}
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Check what Hydra does not.
+
+    Raises:
+        ZsiqaError: naming the setting, what it may be and what it is.
+    """
+    if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
+        raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
+    for name, choices in CHOICES.items():
+        if OmegaConf.select(cfg, name) not in choices:
+            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
+    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better"):
+        if not isinstance(OmegaConf.select(cfg, name), bool):
+            raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
+    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("workers", 1), ("seed", 0)):
+        if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
+            raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {cfg[name]!r}")
+    if cfg.stride > cfg.window:
+        raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would not be seen")
+    for name in ("results_dir", "data_dir", "dataset.name", "backbone.name"):
+        if not str(OmegaConf.select(cfg, name) or ""):
+            raise ZsiqaError(f"{name} must not be empty")
+    for name in ("dataset.name", "backbone.name"):  # they become folders
+        value = str(OmegaConf.select(cfg, name))
+        if "/" in value or "\\" in value or value.startswith("."):
+            raise ZsiqaError(f"{name} must be a plain name, found {value!r}; give {name}=NAME")
+    for name in ("distance", "perturbation", "representation"):
+        if not OmegaConf.select(cfg, f"{name}s"):
+            raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
+    if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
+        raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one out")
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as nested plain data, with every interpolation resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every leaf of nested mappings."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, data

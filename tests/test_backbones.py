@@ -231,6 +231,7 @@ class _Unsafe:
         return (open, ("opened-by-unpickling", "w"))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_read_state_dict_never_runs_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, save in {"pickle.pth": lambda file: file.write_bytes(pickle.dumps(_Unsafe())),

@@ -56,6 +56,7 @@ def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
         open_rgb(tmp_path / "deep.png")
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of odd metadata
 @pytest.mark.parametrize("suffix", ["png", "bmp", "jpg", "tif", "gif", "webp", "jp2"])
 def test_damaged_files_are_oserrors(suffix, tmp_path):
     """Cut short or scrambled at many places: an image or an OSError (ValueError for a strange mode), never else."""

@@ -173,7 +173,7 @@ def read_cell(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, ove
     """What a score file holds. May raise StoreError, unless what is in the way is to be overwritten."""
     try:
         # First, because a run beside this one may finish at any moment. With other labels, the file is written anew.
-        complete = file.is_complete() and read_sidecar(file.sidecar)["dataset"] == info["dataset"]
+        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
         stored = file.read()
     except StoreError:
         if not overwrite:

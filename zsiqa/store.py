@@ -55,7 +55,7 @@ class ScoreFile:
 
     def is_complete(self) -> bool:
         """Whether the finished file is here, with a score for every pair."""
-        return self.path.is_file() and self.sidecar.is_file() and bool(read_sidecar(self.sidecar)["complete"])
+        return self.path.is_file() and self.sidecar.is_file() and read_sidecar(self.sidecar).get("complete") is True
 
     def read(self) -> dict[str, float]:
         """Scores by pair_id, from the finished file and all part files.
@@ -157,7 +157,7 @@ class ScoreFile:
             raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
                              f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
         parts = self.path.parent.glob(f"{self.path.stem}.*.part")
-        if not self.path.exists() and not any(part.stat().st_size for part in parts if part.exists()):
+        if not self.path.exists() and not any(_size(part) for part in parts):
             return
         found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
         if differences := _differences(found, self.identity):
@@ -178,8 +178,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
             return dict(sidecar)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         pass
-    raise StoreError(f"{path} is no sidecar of schema {SCHEMA}; remove it together with its .csv, or give another "
-                     f"results_dir=DIR")
+    raise StoreError(f"{path} is no sidecar of schema {SCHEMA}; give another results_dir=DIR, or overwrite=true to "
+                     f"replace it and its scores")
 
 
 def read_rows(path: Path) -> list[tuple[str, float, float]]:
@@ -192,11 +192,13 @@ def read_rows(path: Path) -> list[tuple[str, float, float]]:
         reader = csv.reader(stream)
         header = tuple(next(reader, ()))
         if header != COLUMNS:
-            raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}")
+            raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}; remove the "
+                             f"file, or give overwrite=true")
         try:
             return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, mos, score in reader]
         except ValueError as error:
-            raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error})") from error
+            raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}); remove the file, or "
+                             f"give overwrite=true") from error
 
 
 def digest(data: Any) -> str:
@@ -218,6 +220,14 @@ def _read_part(path: Path) -> dict[str, float]:
         except (ValueError, csv.Error):  # a machine that lost power may leave blank blocks; computed again, too
             continue
     return scores
+
+
+def _size(path: Path) -> int:
+    """Bytes in a file; 0 if a run beside this one has just removed it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -77,7 +77,7 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
     assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1}
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
-    assert sidecar["config"]["batch_tiles"] == 16
+    assert sidecar["config"]["batch_tiles"] == 8
     (session,) = sidecar["sessions"]
     assert {"device", "seconds", "started", "git_commit", "versions"} <= session.keys()
     assert f"40 files in {Path('results/scores/pairs')}" in output

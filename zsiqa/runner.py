@@ -310,8 +310,9 @@ def summary(cfg: DictConfig, dataset: Dataset, cells: Mapping[CellKey, Cell], *,
     mos = np.array([pair.mos for pair in dataset.pairs])
     root = Path(str(cfg.results_dir)) / "scores" / dataset.name
     width = max(len(cell.file.path.parent.name) for cell in cells.values())
+    files = f"{len(cells)} file{'s' * (len(cells) > 1)} in {root}"
     lines = [f"{dataset.label}, {len(dataset.pairs)} pairs, {cfg.backbone.label}: "
-             f"{'scored' if fresh else 'all scores were there already'}; {len(cells)} files in {root}",
+             f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
     for key, cell in cells.items():
         there = np.isfinite(cell.scores)

@@ -29,7 +29,8 @@ ALLOWED = {
     "loading": {"types", "tiling"},
     "scoring": {"types", "distances", "loading"},
     "tables": {"types", "store", "correlation"},
-    "runner": {"types", "settings", "progress", "machine", "store", "weights", "scoring", "correlation"},
+    "targets": {"types", "settings", "store", "weights"},
+    "runner": {"types", "settings", "targets", "progress", "machine", "store", "weights", "scoring", "correlation"},
     "cli": {"types", "tables"},
 }
 

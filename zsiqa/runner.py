@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,38 +28,14 @@ from omegaconf.errors import OmegaConfBaseException
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.settings import check_settings, plain
-from zsiqa.store import ScoreFile, digest, read_sidecar
-from zsiqa.types import Dataset, ImagePair, PairError, StoreError, ZsiqaError
-from zsiqa.weights import local_file, sha256
+from zsiqa.store import digest
+from zsiqa.targets import Target, TargetKey, read_target, score_files
+from zsiqa.types import Dataset, ImagePair, PairError, ZsiqaError
+from zsiqa.weights import local_file
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SECONDS_BETWEEN_FLUSHES = 0.5
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
-
-
-@dataclass(frozen=True)
-class CellKey:
-    """Names one score file of a run."""
-
-    representation: str
-    distance: str
-    perturbation: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score file of a run, with what it holds so far.
-
-    Attributes:
-        scores: (pairs,) in the data set's order, NaN where there is none yet.
-        complete: the finished file is there.
-        stale: what lies there is of another run, and is to be replaced.
-    """
-
-    file: ScoreFile
-    scores: np.ndarray
-    complete: bool
-    stale: bool
 
 
 def main() -> None:
@@ -109,17 +84,17 @@ def run(cfg: DictConfig) -> None:
     check_settings(cfg)
     dataset = read_dataset(cfg)
     weights = find_weights(cfg)
-    files = score_files(cfg, dataset, weights)
     info = describe(cfg, dataset)
-    cells = {key: read_cell(file, dataset, info, overwrite=cfg.overwrite) for key, file in files.items()}
-    unfinished = {key: cell for key, cell in cells.items() if not cell.complete}
+    targets = {key: read_target(file, dataset, info, overwrite=cfg.overwrite)
+               for key, file in score_files(cfg, dataset, weights).items()}
+    unfinished = {key: target for key, target in targets.items() if not target.complete}
     failures: dict[str, dict[str, str]] = {}
-    if any(np.isnan(cell.scores).any() for cell in unfinished.values()):
+    if any(np.isnan(target.scores).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, weights, unfinished, info)
-    for key, cell in unfinished.items():
-        cell.file.finish(dataset.pairs, cell.scores.tolist(),
+    for key, target in unfinished.items():
+        target.file.finish(dataset.pairs, target.scores.tolist(),
                          {**info, "labels": labels(cfg, key), "failed": failures.get(key.perturbation, {})})
-    print(summary(cfg, dataset, cells, fresh=bool(unfinished)))
+    print(summary(cfg, dataset, targets, fresh=bool(unfinished)))
     if failures:
         first = {pair_id: error for errors in reversed(failures.values()) for pair_id, error in errors.items()}
         listed = "".join(f"\n  {error}" for error in first.values())
@@ -144,51 +119,12 @@ def find_weights(cfg: DictConfig) -> Path | None:
     return found
 
 
-def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[CellKey, ScoreFile]:
-    """The score files of this run, each with its identity: everything that decides its scores."""
-    settings = plain(cfg)
-    # Names alone would confuse two CSV files that use the same relative names in different folders.
-    with_paths = cfg.dataset.images_known_by == "paths"
-    known_by = "paths_sha256" if with_paths else "names_sha256"
-    pairs = [(pair.pair_id, pair.ref, pair.dis,
-              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
-             for pair in dataset.pairs]
-    shared = {
-        "dataset": {"name": dataset.name, known_by: digest(pairs)},
-        "backbone": settings["backbone"]["model"],
-        "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
-        **{name: settings[name] for name in ("window", "stride", "precision")},
-    }
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
-    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
-    return {
-        CellKey(representation, distance, perturbation): ScoreFile(
-            root / f"{backbone}-{representation}-{distance}" / f"{perturbation}.csv",
-            {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
-             "perturbation": settings["perturbations"][perturbation]})
-        for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
-
-
-def read_cell(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, overwrite: bool) -> Cell:
-    """What a score file holds. May raise StoreError, unless what is in the way is to be overwritten."""
-    try:
-        # First, because a run beside this one may finish at any moment. With other labels, the file is written anew.
-        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
-        stored = file.read()
-    except StoreError:
-        if not overwrite:
-            raise
-        return Cell(file, np.full(len(dataset.pairs), np.nan), complete=False, stale=True)
-    scores = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
-    return Cell(file, scores, complete and not np.isnan(scores).any(), stale=False)
-
-
-def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, cells: Mapping[CellKey, Cell],
+def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targets: Mapping[TargetKey, Target],
                   info: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Compute the scores that `cells` lack, into them and into part files; add this session to `info`.
+    """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
 
     Args:
-        cells: the unfinished ones. All their perturbations take part, those without a missing score too: a resumed
+        targets: the unfinished ones. All their perturbations take part, those without a missing score too: a resumed
             run must form the same batches.
 
     Returns:
@@ -203,10 +139,10 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, cells
 
     from zsiqa.scoring import Failed, Scorer
 
-    names = {part: list(dict.fromkeys(getattr(key, part) for key in cells))
+    names = {part: list(dict.fromkeys(getattr(key, part) for key in targets))
              for part in ("representation", "distance", "perturbation")}
-    wanted = {name: np.any([np.isnan(cell.scores) for key, cell in cells.items() if key.perturbation == name], axis=0)
-              for name in names["perturbation"]}
+    wanted = {name: np.any([np.isnan(target.scores) for key, target in targets.items() if key.perturbation == name],
+                           axis=0) for name in names["perturbation"]}
     device, described = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
@@ -221,17 +157,17 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, cells
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
-    for key, cell in cells.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
-        if cell.stale:
-            cell.file.clear()
-        cell.file.claim({**info, "labels": labels(cfg, key)})
+    for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
+        if target.stale:
+            target.file.clear()
+        target.file.claim({**info, "labels": labels(cfg, key)})
     outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
     failures: dict[str, dict[str, str]] = {}
     started = flushed = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(closing(outcomes))
-        for cell in cells.values():
-            stack.callback(cell.file.close)
+        for target in targets.values():
+            stack.callback(target.file.close)
         for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="images"):
             pair_id = dataset.pairs[outcome.index].pair_id
             if isinstance(outcome, Failed):
@@ -241,13 +177,13 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, cells
                 failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
                 continue
             for (representation, distance), score in outcome.scores.items():
-                lacking = cells.get(CellKey(representation, distance, outcome.perturbation))
+                lacking = targets.get(TargetKey(representation, distance, outcome.perturbation))
                 if lacking is not None and np.isnan(lacking.scores[outcome.index]):
                     lacking.scores[outcome.index] = score
                     lacking.file.append(pair_id, score)
             if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
-                for cell in cells.values():
-                    cell.file.flush()
+                for target in targets.values():
+                    target.file.flush()
                 flushed = time.monotonic()
     session["seconds"] = round(time.monotonic() - started, 3)
     return failures
@@ -297,27 +233,27 @@ def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     return [note for note in (dataset.note, "" if cfg.backbone.pretrained else random_weights) if note]
 
 
-def labels(cfg: DictConfig, key: CellKey) -> dict[str, str]:
+def labels(cfg: DictConfig, key: TargetKey) -> dict[str, str]:
     """How tables call this metric."""
     return {"backbone": cfg.backbone.label, "representation": cfg.representations[key.representation].label,
             "distance": cfg.distances[key.distance].label}
 
 
-def summary(cfg: DictConfig, dataset: Dataset, cells: Mapping[CellKey, Cell], *, fresh: bool) -> str:
+def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], *, fresh: bool) -> str:
     """What was scored, where it lies, and how it correlates with the labels."""
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
     root = Path(str(cfg.results_dir)) / "scores" / dataset.name
-    width = max(len(cell.file.path.parent.name) for cell in cells.values())
-    files = f"{len(cells)} file{'s' * (len(cells) > 1)} in {root}"
+    width = max(len(target.file.path.parent.name) for target in targets.values())
+    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {root}"
     lines = [f"{dataset.label}, {len(dataset.pairs)} pairs, {cfg.backbone.label}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
-    for key, cell in cells.items():
-        there = np.isfinite(cell.scores)
-        result = correlate(cell.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better)
-        lines.append(f"{cell.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
+    for key, target in targets.items():
+        there = np.isfinite(target.scores)
+        result = correlate(target.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better)
+        lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
     return "\n".join([*lines, *caveats(cfg, dataset)])
 

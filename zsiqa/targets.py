@@ -1,0 +1,80 @@
+"""The score files that a run is to fill: where they lie, what decides their scores, what they hold already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from zsiqa.settings import plain
+from zsiqa.store import ScoreFile, digest, read_sidecar
+from zsiqa.types import Dataset, StoreError
+from zsiqa.weights import sha256
+
+
+@dataclass(frozen=True)
+class TargetKey:
+    """Names one score file of a run."""
+
+    representation: str
+    distance: str
+    perturbation: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One score file of a run, with what it holds so far.
+
+    Attributes:
+        scores: (pairs,) in the data set's order, NaN where there is none yet.
+        complete: the finished file is there.
+        stale: what lies there is of another run, and is to be replaced.
+    """
+
+    file: ScoreFile
+    scores: np.ndarray
+    complete: bool
+    stale: bool
+
+
+def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[TargetKey, ScoreFile]:
+    """The score files of this run, each with its identity: everything that decides its scores."""
+    settings = plain(cfg)
+    # Names alone would confuse two CSV files that use the same relative names in different folders.
+    with_paths = cfg.dataset.images_known_by == "paths"
+    known_by = "paths_sha256" if with_paths else "names_sha256"
+    pairs = [(pair.pair_id, pair.ref, pair.dis,
+              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
+             for pair in dataset.pairs]
+    shared = {
+        "dataset": {"name": dataset.name, known_by: digest(pairs)},
+        "backbone": settings["backbone"]["model"],
+        "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
+        **{name: settings[name] for name in ("window", "stride", "precision")},
+    }
+    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
+    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+    return {
+        TargetKey(representation, distance, perturbation): ScoreFile(
+            root / f"{backbone}-{representation}-{distance}" / f"{perturbation}.csv",
+            {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
+             "perturbation": settings["perturbations"][perturbation]})
+        for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
+
+
+def read_target(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, overwrite: bool) -> Target:
+    """What a score file holds. May raise StoreError, unless what is in the way is to be overwritten."""
+    try:
+        # First, because a run beside this one may finish at any moment. With other labels, the file is written anew.
+        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
+        stored = file.read()
+    except StoreError:
+        if not overwrite:
+            raise
+        return Target(file, np.full(len(dataset.pairs), np.nan), complete=False, stale=True)
+    scores = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
+    return Target(file, scores, complete and not np.isnan(scores).any(), stale=False)

@@ -39,5 +39,6 @@ def _tables(options: argparse.Namespace) -> int:
     print(build_table(spec, options.scores).to_text())
     return 0
 
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -91,7 +91,7 @@ class Scorer:
 
     def __init__(self, backbone: Backbone, *, distances: Mapping[str, Distance], representations: Sequence[str],
                  perturbations: Mapping[str, Perturbation], window: int = 224, stride: int = 200,
-                 batch_tiles: int = 16, workers: int = 2, device: str = "cpu", precision: Precision = "fp32") -> None:
+                 batch_tiles: int = 8, workers: int = 2, device: str = "cpu", precision: Precision = "fp32") -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone

@@ -54,12 +54,12 @@ def hub_file(source: str, filename: str = "model.safetensors") -> Path:
     Raises:
         WeightsError: if the file is not cached and cannot be downloaded.
     """
-    # Imported late: a third of a second that help and early errors need not pay.
+    # Imported late: help and early errors need not pay for it.
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        # Asking first spares half a minute of retries where the hub's name does not even resolve.
+        # Asking first spares the hub client's many retries where the host's name does not even resolve.
         return Path(hf_hub_download(source, filename, local_files_only=not _reachable(constants.ENDPOINT)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise WeightsError(
@@ -72,7 +72,7 @@ def hub_file(source: str, filename: str = "model.safetensors") -> Path:
 
 
 def sha256(file: Path) -> str:
-    """Hex SHA-256 of a file's bytes (about a second for 350 MB)."""
+    """Hex SHA-256 of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

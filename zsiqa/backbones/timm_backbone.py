@@ -78,7 +78,7 @@ class TimmBackbone(nn.Module):
         self._layers = self._find_layers(layers)
         for name in self._layers:
             self.model.get_submodule(name).register_forward_hook(lambda _module, _input, out: self._outputs.append(out))
-        # Channels last is timm's fastest layout for CNNs on CPU and GPU, and free for a ViT.
+        # The engine's tiles are channels last in memory; a model in the same layout need not convert them.
         self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def _find_layers(self, pattern: str | None) -> dict[str, int | None]:

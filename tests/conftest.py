@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,50 @@ def shared() -> Path:
     if not folder:
         pytest.skip("set ZSIQA_TEST_SHARED to the folder with tid2013/ and official/results.tar.xz")
     return Path(folder)
+
+
+def official_rows(dataset: str) -> list[tuple[str, str, float]]:
+    """(dis, ref, mos) as the authors' files have them, with random labels: LIVE, TID2013 or PIPAL in full."""
+    random = np.random.default_rng(len(dataset))
+    if dataset == "live":  # names repeat between the folders, numbers rise within each
+        names = [(f"img{number}.bmp", f"ref{number % 29}.bmp") for count in (169, 175, 145, 145, 145)
+                 for number in range(1, count + 1)]
+    elif dataset == "tid2013":  # mixed case, as in the release
+        names = [(f"{'I' if level == 1 else 'i'}{ref:02}_{kind:02}_{level}.{'BMP' if kind == 11 else 'bmp'}",
+                  f"I{ref:02}.BMP") for ref in range(1, 26) for kind in range(1, 25) for level in range(1, 6)]
+    else:
+        classes = [(kind, count) for kind, total in enumerate((12, 16, 10, 24, 13, 14, 27)) for count in range(total)]
+        names = [(f"A{ref:04}_{kind:02}_{count:02}.bmp", f"A{ref:04}.bmp") for ref in range(200)
+                 for kind, count in classes]
+    return [(dis, ref, float(mos)) for (dis, ref), mos in zip(names, random.uniform(10, 90, len(names)), strict=True)]
+
+
+def write_official(path: Path, rows: list[tuple[str, str, float]], scores) -> np.ndarray:
+    """A file as the authors write them; returns the scores as an array."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["dis", "ref", "mos", "pred"])
+        writer.writerows([*row, repr(float(score))] for row, score in zip(rows, scores, strict=True))
+    return np.asarray(scores)
+
+
+def noisy(rows: list[tuple[str, str, float]], seed: int, sigma: float = 20.0) -> np.ndarray:
+    """Scores that go with the labels of `rows`, more or less."""
+    labels = np.array([mos for _, _, mos in rows])
+    return labels + np.random.default_rng(seed).normal(0, sigma, len(labels))
+
+
+@pytest.fixture(scope="session")
+def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authors' score files, as far as they are there: all of LIVE and TID2013, some of PIPAL."""
+    folder = tmp_path_factory.mktemp("authors")
+    with tarfile.open(shared / "official/results.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor write the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

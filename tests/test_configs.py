@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_backbones import VITS
 
+from zsiqa.official import conventions
 from zsiqa.runner import CONFIGS, instantiate
 from zsiqa.settings import flat
 
@@ -90,15 +91,29 @@ def test_distances_and_perturbations_build(group):
 @pytest.mark.parametrize("file", sorted((CONFIGS / "table").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_cell_of_a_table_names_configurations(file):
     spec = yaml.safe_load(file.read_text())
-    assert spec["dataset"] in names("dataset")
+    official = conventions()
+    assert set(spec["datasets"]) <= set(names("dataset")) | set(official["datasets"])
+    assert set(spec["labels"]) == set(spec["datasets"])
     assert set(spec["perturbations"]) <= set(names("perturbation"))
-    metrics = [row["metric"] for row in spec["rows"]]
+    rows = [row for group in spec["groups"] for row in group["rows"]]
+    metrics = [row["metric"] for row in rows]
     assert len(metrics) == len(set(metrics))
-    for metric in metrics:
-        backbone, representation, distance = metric.split("-")
-        assert backbone in names("backbone")
-        assert representation in names("representation")
-        assert distance in names("distance")
+    columns = len(spec["datasets"]) * len(spec["perturbations"]) * len(spec["coefficients"])
+    for row in rows:
+        assert len(row.get("printed", range(columns))) == columns
+        if row["metric"] not in official["metrics"]:
+            backbone, representation, distance = row["metric"].split("-")
+            assert backbone in names("backbone")
+            assert representation in names("representation")
+            assert distance in names("distance")
+
+
+def test_the_authors_sets_have_the_directions_of_ours():
+    for name in set(names("dataset")) & set(conventions()["datasets"]):
+        ours = composed(f"dataset={name}").dataset
+        theirs = conventions()["datasets"][name]
+        assert (ours.label, ours.higher_is_better, ours.read.num_pairs) == (
+            theirs["label"], theirs["higher_is_better"], theirs["pairs"])
 
 
 def test_configs_are_where_the_readme_says():

@@ -225,19 +225,19 @@ def test_scores_without_a_sidecar_are_refused(make, pairs):
         make().read()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 1}', "\0"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 2}', "\0"])
 def test_a_damaged_sidecar_is_one_clear_error(make, content):
     file = make()
     file.path.parent.mkdir(parents=True)
     file.sidecar.write_text(content)
-    with pytest.raises(StoreError, match="is no sidecar of schema 1"):
+    with pytest.raises(StoreError, match="is no sidecar of schema 2"):
         file.claim({})
     file.clear()
     file.claim({})
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "pair_id,ref,dis,mos,score\na,b,c,1\n",
-                                     "pair_id,ref,dis,mos,score\na,b,c,1,x\n"])
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "pair_id,ref,dis,type,mos,score\na,b,c,d,1\n",
+                                     "pair_id,ref,dis,type,mos,score\na,b,c,d,1,x\n"])
 def test_a_damaged_score_file_is_one_clear_error(make, content):
     file = make()
     file.path.parent.mkdir(parents=True)

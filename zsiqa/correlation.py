@@ -6,11 +6,13 @@ Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
+
+COEFFICIENTS = ("plcc", "srcc", "krcc")
 
 
 class Correlation(NamedTuple):
@@ -22,7 +24,7 @@ class Correlation(NamedTuple):
     n: int
 
 
-def correlate(scores: Sequence[float], labels: Sequence[float], *, label_higher_is_better: bool,
+def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: bool,
               score_higher_is_better: bool = False) -> Correlation:
     """Correlate scores with labels, pooled over all pairs.
 
@@ -54,5 +56,36 @@ def correlate(scores: Sequence[float], labels: Sequence[float], *, label_higher_
         x = -x
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(math.nan, math.nan, math.nan, len(x))
-    return Correlation(float(stats.pearsonr(x, y).statistic), float(stats.spearmanr(x, y).statistic),
+    return Correlation(_pearson(x, y), _pearson(stats.rankdata(x), stats.rankdata(y)),
                        float(stats.kendalltau(x, y).statistic), len(x))
+
+
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r of two vectors that are not constant."""
+    x, y = x - x.mean(), y - y.mean()
+    r = float(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)))
+    return max(-1.0, min(1.0, r))
+
+
+def per_reference(quality: ArrayLike, opinion: ArrayLike, refs: ArrayLike) -> dict[str, np.ndarray]:
+    """Correlate within each reference: how well a metric ranks versions of one image.
+
+    Args:
+        quality: (N,) scores, larger = better.
+        opinion: (N,) labels, larger = better.
+        refs: (N,) the reference of each pair.
+
+    Returns:
+        By coefficient, (G,) in the order of the sorted references; NaN where undefined.
+
+    Raises:
+        ValueError: as `correlate`.
+
+    Example:
+        >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
+        array([ 1., -1.])
+    """
+    quality, opinion, (_, groups) = np.asarray(quality), np.asarray(opinion), np.unique(refs, return_inverse=True)
+    found = [correlate(quality[groups == group], opinion[groups == group], label_higher_is_better=True,
+                       score_higher_is_better=True) for group in range(groups.max(initial=-1) + 1)]
+    return {name: np.array([getattr(one, name) for one in found]) for name in COEFFICIENTS}

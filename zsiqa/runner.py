@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from zsiqa import CONFIGS
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.settings import check_settings, plain
@@ -33,7 +34,6 @@ from zsiqa.targets import Target, TargetKey, read_target, score_files
 from zsiqa.types import Dataset, ImagePair, PairError, ZsiqaError
 from zsiqa.weights import local_file
 
-CONFIGS = Path(__file__).parent.parent / "configs"
 SECONDS_BETWEEN_FLUSHES = 0.5
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 

@@ -1,7 +1,7 @@
 """Score files: one CSV a (data set, metric, perturbation), with a JSON sidecar that says how it came about.
 
-    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv     pair_id,ref,dis,mos,score in the data set's order
-    <results_dir>/scores/<dataset>/<metric>/<perturbation>.json    identity, configuration, versions, times
+    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv    pair_id,ref,dis,type,mos,score in the data set's order
+    <results_dir>/scores/<dataset>/<metric>/<perturbation>.json   identity, configuration, versions, times
 
 A run appends to a part file of its own beside them and moves the whole into place at the end, so a killed run
 loses what it had not yet flushed, and runs side by side never write to the same file. There are no locks: NFS
@@ -25,8 +25,8 @@ from typing import Any, TextIO
 
 from zsiqa.types import ImagePair, StoreError
 
-COLUMNS = ("pair_id", "ref", "dis", "mos", "score")
-SCHEMA = 1
+COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
+SCHEMA = 2
 
 
 @dataclass
@@ -133,7 +133,7 @@ class ScoreFile:
         writer.writerow(COLUMNS)
         for pair, score in zip(pairs, map(float, scores), strict=True):
             text_of_score = "" if math.isnan(score) else repr(score)
-            writer.writerow([pair.pair_id, pair.ref, pair.dis, repr(pair.mos), text_of_score])
+            writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos), text_of_score])
         parts = self._parts
         _replace(self.path, text.getvalue())
         _replace(self.sidecar, self._describe(info, complete=not any(map(math.isnan, scores))))
@@ -191,11 +191,11 @@ def read_rows(path: Path) -> list[tuple[str, float, float]]:
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.reader(stream)
         header = tuple(next(reader, ()))
-        if header != COLUMNS:
+        if header != tuple(COLUMNS):
             raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}; remove the "
                              f"file, or give overwrite=true")
         try:
-            return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, mos, score in reader]
+            return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos, score in reader]
         except ValueError as error:
             raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}); remove the file, or "
                              f"give overwrite=true") from error

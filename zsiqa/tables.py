@@ -1,33 +1,39 @@
-"""Tables from the store: rows and columns as `configs/table/*.yaml` declares them. Never imports torch."""
+"""Tables from score files: rows and columns as `configs/table/*.yaml` declares them. Never imports torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from zsiqa.correlation import Correlation, correlate
-from zsiqa.store import digest, read_rows, read_sidecar
-from zsiqa.types import StoreError
+from zsiqa import CONFIGS
+from zsiqa.measurement import Measurement, Measurer
+from zsiqa.scores import ScoreKey, split_metric
+from zsiqa.verdicts import VERDICTS, Cell, Column, judge_row
+
+PAPER = ("table1", "table2", "table3")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What one score file says.
+class Row:
+    """A row of a table."""
 
-    Attributes:
-        correlation: over the pairs that have a score.
-        n_pairs: of the whole data set.
-        sidecar: see `zsiqa.store`.
-    """
+    name: str
+    metric: str
+    cells: tuple[Cell, ...]
 
-    correlation: Correlation
-    n_pairs: int
-    sidecar: Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are compared with each other."""
+
+    name: str
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -35,80 +41,142 @@ class Table:
     """A filled-in table.
 
     Attributes:
-        frame: rows (distance, method, representation), columns (perturbation, coefficient); NaN where missing.
-        missing: by metric, the perturbations without a score file.
+        name: of its file in `configs/table`.
+        stub: headings of the columns with the names of groups and rows.
+        labels: what to call data sets in headings.
         notes: caveats that must stand with the numbers.
+        problems: score files that could not be read, and why.
     """
 
+    name: str
     title: str
-    frame: pd.DataFrame
-    missing: dict[str, list[str]]
-    notes: list[str]
+    stub: tuple[str, str]
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    labels: Mapping[str, str]
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
 
-    def to_text(self) -> str:
-        """The table for a terminal, with its title, notes and missing cells."""
-        lines = [self.title, "", self.frame.to_string(float_format="{:.3f}".format, na_rep="-"), "", *self.notes]
-        for metric, names in self.missing.items():
-            lines.append(f"missing: {metric}: {', '.join(names)}")
-        return "\n".join(lines)
+    @property
+    def rows(self) -> list[Row]:
+        """All rows."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells."""
+        return [cell for row in self.rows for cell in row.cells]
+
+    def differences(self) -> list[str]:
+        """Why cells differ from what is printed, or come from another file; one line a row, data set and reason."""
+        lines: dict[str, None] = {}
+        for row in self.rows:
+            for cell in row.cells:
+                if cell.why and cell.verdict != "missing":
+                    places = {"mislabelled": (), "drift": cell.column}.get(cell.verdict, cell.column[:2])
+                    lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
+        return list(lines)
+
+    def missing(self) -> list[str]:
+        """What is missing, metrics that lack the same in one line."""
+        lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for row in self.rows:
+            columns = [cell.column for cell in row.cells if cell.verdict == "missing"]
+            for dataset in dict.fromkeys(column.dataset for column in columns):
+                names = tuple(dict.fromkeys(column.perturbation for column in columns if column.dataset == dataset))
+                lacking.setdefault((dataset, names), []).append(row.metric)
+        return [f"missing: {dataset} ({', '.join(names)}): {', '.join(metrics)}"
+                for (dataset, names), metrics in lacking.items()]
 
 
-def read_cell(path: Path) -> Cell | None:
-    """Correlate one score file, `<...>/<perturbation>.csv`; None if it is not there (a run in the making has none).
-
-    Raises:
-        StoreError: if the file or its sidecar is damaged.
-    """
-    if not path.is_file() or not path.with_suffix(".json").is_file():
-        return None
-    sidecar = read_sidecar(path.with_suffix(".json"))
-    rows = read_rows(path)
-    scored = [(score, mos) for _, mos, score in rows if not math.isnan(score)]
-    scores, labels = zip(*scored, strict=True) if scored else ((), ())
-    return Cell(correlate(scores, labels, label_higher_is_better=sidecar["dataset"]["higher_is_better"]),
-                len(rows), sidecar)
+def table_names() -> list[str]:
+    """Tables that are declared."""
+    return sorted(file.stem for file in (CONFIGS / "table").glob("*.yaml"))
 
 
-def build_table(spec: Mapping[str, Any], scores_dir: Path) -> Table:
-    """Fill in a table from score files; cells that do not belong together are noted.
+def read_specs(name: str) -> list[dict[str, Any]]:
+    """The declaration of a table, in `configs/table`; with `one_per_dataset`, one for each of its data sets."""
+    spec = yaml.safe_load((CONFIGS / "table" / f"{name}.yaml").read_text(encoding="utf-8"))
+    spec["name"] = name
+    if not spec.pop("one_per_dataset", False):
+        return [spec]
+    return [{**spec, "name": f"{name}_{dataset}", "datasets": [dataset],
+             "title": f"{spec['title']}: {spec['labels'][dataset]}"} for dataset in spec["datasets"]]
+
+
+def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str] = ()) -> Table:
+    """Fill in a table from score files.
 
     Args:
-        spec: a file of `configs/table`, read: title, dataset, perturbations, coefficients and rows of metrics.
-        scores_dir: `<results_dir>/scores`.
-
-    Raises:
-        StoreError: if there is no such folder, or a score file is damaged.
+        spec: from `read_specs`: title, stub, datasets with their labels, perturbations, coefficients and groups of
+            rows, each with the paper's figures where it has some.
+        measurer: of the folder of scores.
+        also: further statistics, a column each for every data set and perturbation.
     """
-    if not scores_dir.is_dir():
-        raise StoreError(f"no folder {scores_dir}; score something first, or say where the scores are")
-    rows: dict[tuple[str, ...], dict[tuple[str, str], float]] = {}
-    missing: dict[str, list[str]] = {}
+    also = [name for name in also if name not in spec["coefficients"]]
+    columns = [Column(dataset, perturbation, statistic) for dataset in spec["datasets"]
+               for perturbation in spec["perturbations"] for statistic in [*spec["coefficients"], *also]]
+    groups = []
+    for group in spec["groups"]:
+        rows = []
+        for row in group["rows"]:
+            figures = iter(row.get("printed", ()))
+            printed = [None if column.statistic in also else next(figures, None) for column in columns]
+            rows.append(Row(row["name"], row["metric"],
+                            tuple(judge_row(row["metric"], columns, printed, measurer))))
+        groups.append(Group(group["name"], tuple(rows)))
+    metrics = [row["metric"] for group in spec["groups"] for row in group["rows"]]
+    return Table(spec["name"], spec["title"], tuple(spec["stub"]), tuple(columns), tuple(groups), spec["labels"],
+                 *_remarks(spec, metrics, measurer))
+
+
+def count_verdicts(tables: Sequence[Table]) -> dict[str, int]:
+    """How many printed cells have which verdict, for all of `VERDICTS`."""
+    counts = Counter(cell.verdict for table in tables for cell in table.cells if cell.printed is not None)
+    return {verdict: counts[verdict] for verdict in VERDICTS}
+
+
+def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
+    """All cells, one a line; `metric` is the coefficient, `method` the backbone or baseline."""
+    lines = []
+    for table in tables:
+        for row in table.rows:
+            method, representation, distance = split_metric(row.metric)
+            for cell in row.cells:
+                lines.append({
+                    "table": table.name, "method": method, "representation": representation, "distance": distance,
+                    "dataset": cell.column.dataset, "perturbation": cell.column.perturbation,
+                    "metric": cell.column.statistic, "paper": math.nan if cell.printed is None else cell.printed,
+                    "value": cell.value, "delta": cell.delta, "verdict": cell.verdict, "n": cell.n,
+                    "source file": cell.source, "n expected": cell.expected, "why": cell.why})
+    return pd.DataFrame(lines)
+
+
+def _remarks(spec: Mapping[str, Any], metrics: Sequence[str],
+             measurer: Measurer) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Caveats of the files and cells that do not belong together; files that could not be read."""
     notes: dict[str, None] = {}
-    kinds: dict[str, set[str]] = {name: set() for name in spec["perturbations"]}
-    for row in spec["rows"]:
-        folder = scores_dir / spec["dataset"] / row["metric"]
-        cells = {name: read_cell(folder / f"{name}.csv") for name in spec["perturbations"]}
-        if absent := [name for name, cell in cells.items() if cell is None]:
-            missing[row["metric"]] = absent
-        if len({digest({**cell.sidecar["identity"], "perturbation": None}) for cell in cells.values() if cell}) > 1:
-            notes[f"{row['metric']}: cells of different settings; see `identity` in the sidecars"] = None
-        labels = ("", row["metric"], "")
-        values = {}
-        for name, cell in cells.items():
-            for coefficient in spec["coefficients"]:
-                values[name, coefficient.upper()] = getattr(cell.correlation, coefficient) if cell else math.nan
-            if cell:
-                kinds[name].add(digest(cell.sidecar["identity"]["perturbation"]))
-                labels = tuple(cell.sidecar["labels"][part] for part in ("distance", "backbone", "representation"))
-                notes.update(dict.fromkeys(cell.sidecar["notes"]))
-                if cell.correlation.n < cell.n_pairs:
-                    used = f"only {cell.correlation.n} of {cell.n_pairs} pairs have a score"
-                    notes[f"{row['metric']}/{name}: {used}"] = None
-        rows[labels] = values
+    problems: list[str] = []
+    amounts: dict[str, set[str]] = {name: set() for name in spec["perturbations"]}
+    for dataset in spec["datasets"]:
+        for metric in metrics:
+            found: dict[str, Measurement] = {}
+            for name in spec["perturbations"]:
+                key = ScoreKey(dataset, metric, name)
+                if path := measurer.folder.files.get(key):
+                    found[name] = measurer.measure(key, path, spec["coefficients"])
+            for name, one in found.items():
+                notes.update(dict.fromkeys(one.notes))
+                if one.problem:
+                    problems.append(one.problem)
+                elif one.whole and one.n < one.expected:
+                    notes[f"{dataset}/{metric}/{name}: only {one.n} of {one.expected} pairs have a usable score"] = None
+                elif not one.whole:
+                    notes[f"{dataset}/{metric}/{name}: the file has {one.rows} of {one.expected} rows"] = None
+                if not one.problem:
+                    amounts[name].add(one.amount)
+            if len({one.settings for one in found.values() if not one.problem}) > 1:
+                notes[f"{dataset}/{metric}: cells of different settings; see `identity` in the sidecars"] = None
     notes.update({f"{name}: cells of different amounts; see `identity` in the sidecars": None
-                  for name, found in kinds.items() if len(found) > 1})
-    columns = [(name, coefficient.upper()) for name in spec["perturbations"] for coefficient in spec["coefficients"]]
-    frame = pd.DataFrame([[values[column] for column in columns] for values in rows.values()],
-                         index=pd.MultiIndex.from_tuples(rows, names=["distance", "method", "representation"]),
-                         columns=pd.MultiIndex.from_tuples(columns))
-    return Table(spec["title"], frame, missing, list(notes))
+                  for name, found in amounts.items() if len(found) > 1})
+    return tuple(notes), tuple(problems)

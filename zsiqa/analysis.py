@@ -1,0 +1,437 @@
+"""Statistics beside the paper's pooled coefficients, for one data set under one perturbation.
+
+The unit of generalisation is the reference, not the pair: intervals and comparisons resample references. Tests that
+take the pairs as independent are offered, too, and say so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from zsiqa.bootstrap import Interval, bca_interval, draw, leave_one_out, paired_p_value, percentile_interval, replicate
+from zsiqa.comparison import holm, steiger, wilcoxon_over_references, williams, zou_interval
+from zsiqa.correlation import COEFFICIENTS, correlate, per_reference
+from zsiqa.folder import ScoreFolder, load_whole
+from zsiqa.mapping import fit_logistic
+from zsiqa.official import conventions
+from zsiqa.progress import track
+from zsiqa.scores import ScoreKey, Scores
+from zsiqa.types import StoreError
+
+LEVEL = 0.95
+ALARMS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to compute.
+
+    Attributes:
+        coefficient: of comparisons, types and alarms.
+        replicates, seed: of the bootstrap over references.
+        interval: how replicates become an interval.
+        logistic: parameters of the curve before PLCC and RMSE.
+        refit: fit that curve in every replicate, for an interval of its PLCC (slow).
+    """
+
+    coefficient: str = "srcc"
+    replicates: int = 2000
+    seed: int = 0
+    interval: Literal["percentile", "bca"] = "percentile"
+    logistic: Literal[4, 5] = 4
+    refit: bool = False
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What came out.
+
+    Attributes:
+        n, expected: pairs that have a usable score by every metric, and of the data set.
+        label_share: share of the labels' variance that lies between references.
+        methods: a row a metric, the best first: coefficients with intervals, per reference, mapped, variance share.
+        types: a row a metric: the coefficient within each distortion type, and within published subsets of types.
+        comparisons: a row a pair of metrics.
+        significance: metric by metric: 1 where the row's is better, -1 where it is worse, 0 where undecided (Holm).
+        alarms: pairs of metrics that pooled and per-reference coefficients order differently.
+        notes: what was left out or failed.
+    """
+
+    dataset: str
+    perturbation: str
+    settings: Settings
+    n: int
+    expected: int
+    references: int
+    label_share: float
+    methods: pd.DataFrame
+    types: pd.DataFrame
+    comparisons: pd.DataFrame
+    significance: pd.DataFrame
+    alarms: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Several metrics on the same pairs, all turned so that higher is better.
+
+    Attributes:
+        quality: (M, N).
+        opinion: (N,).
+        refs, types: (N,).
+        groups: (N,) the reference of each pair, as a number.
+    """
+
+    metrics: list[str]
+    quality: np.ndarray
+    opinion: np.ndarray
+    refs: np.ndarray
+    types: np.ndarray
+    groups: np.ndarray
+
+
+def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
+            settings: Settings) -> Analysis:
+    """Analyse the metrics of a data set.
+
+    Args:
+        folder: of scores.
+        dataset, perturbation: which scores.
+        metrics: which metrics; None for all that have a row for every pair.
+        settings: what to compute.
+
+    Raises:
+        StoreError: if there are no such scores, or a wanted metric is not whole.
+    """
+    if settings.replicates < 1:
+        raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
+    notes: list[str] = []
+    loaded = _load(folder, dataset, perturbation, metrics, notes)
+    scored = _common(loaded, notes)
+    groups = int(scored.groups.max()) + 1
+    weights = np.vstack([np.ones((1, groups), dtype=int), leave_one_out(groups),
+                         draw(groups, settings.replicates, settings.seed)])
+    order = np.argsort([-value for value in _point(scored, settings.coefficient)], kind="stable")
+    scored = Scored([scored.metrics[row] for row in order], scored.quality[order], scored.opinion, scored.refs,
+                    scored.types, scored.groups)
+    within = [per_reference(quality, scored.opinion, scored.refs) for quality in scored.quality]
+    replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
+    for row in track(range(len(scored.metrics)), total=len(scored.metrics), unit="metrics"):
+        for name, values in replicate(scored.quality[row], scored.opinion, scored.groups, weights).items():
+            replicates[name][row] = values
+    methods = _methods(scored, within, replicates, groups, settings, notes)
+    comparisons = _comparisons(scored, within, replicates[settings.coefficient], groups, settings)
+    significance = _significance(scored.metrics, comparisons)
+    methods["not_worse_than_best"] = significance.iloc[0].to_numpy() < 1 if len(significance) else True
+    return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
+                    between_share(scored.opinion, scored.groups), methods, _types(scored, dataset, settings),
+                    comparisons, significance, _alarms(methods, settings.coefficient), notes)
+
+
+def between_share(values: np.ndarray, groups: np.ndarray) -> float:
+    """Share of the variance that lies between the means of groups, 0..1; NaN for constant values.
+
+    Example:
+        >>> between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1]))
+        0.8
+    """
+    counts = np.bincount(groups)
+    means = np.bincount(groups, weights=values) / counts
+    total = ((values - values.mean()) ** 2).sum()
+    return float(counts @ (means - values.mean()) ** 2 / total) if total > 0 else math.nan
+
+
+def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
+          notes: list[str]) -> list[Scores]:
+    there = sorted({key.metric for key in folder.files if key[::2] == (dataset, perturbation)})
+    if not there:
+        datasets = sorted({key.dataset for key in folder.files})
+        perturbations = sorted({key.perturbation for key in folder.files if key.dataset == dataset})
+        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}; it holds "
+                         f"{', '.join(perturbations if dataset in datasets else datasets) or 'nothing'}")
+    if unknown := sorted(set(metrics or ()) - set(there)):
+        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}; there are "
+                         f"{', '.join(there)}")
+    found = []
+    for metric in metrics or there:
+        key = ScoreKey(dataset, metric, perturbation)
+        scores = load_whole(folder, key)
+        if scores is None:
+            problem = f"{folder.files[key]} cannot be read or has not a row for every pair; `zsiqa audit` says more"
+            if metrics:
+                raise StoreError(problem)
+            notes.append(f"left out: {problem}")
+            continue
+        if scores.path != folder.files[key]:
+            notes.append(f"{metric}: {folder.files[key].name} is not whole; taken from {scores.path.name}")
+        notes += [note for note in scores.notes if note not in notes]
+        found.append(scores)
+    if not found:
+        raise StoreError(f"no complete scores of {dataset}/{perturbation} in {folder.root}")
+    return found
+
+
+def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:
+    """All metrics on the pairs that each has a usable score for, in the order of the first."""
+    ids = [name for row, name in enumerate(loaded[0].pairs.ids) if loaded[0].usable[row]]
+    for scores in loaded[1:]:
+        usable = set(scores.pairs.ids[scores.usable])
+        ids = [name for name in ids if name in usable]
+    for scores in loaded:
+        if lacking := scores.expected - int(scores.usable.sum()):
+            notes.append(f"{scores.key.metric}: {lacking} of {scores.expected} pairs have no usable score; they are "
+                         f"left out for every metric")
+    if len(ids) < 3:
+        raise StoreError(f"only {len(ids)} pairs have a usable score by every metric")
+    rows = []
+    for scores in loaded:
+        place = {name: row for row, name in enumerate(scores.pairs.ids)}
+        rows.append(np.array([place[name] for name in ids]))
+        if not np.allclose(scores.opinion[rows[-1]], loaded[0].opinion[rows[0]], rtol=0, atol=1e-9):
+            raise StoreError(f"{scores.path} has other labels than {loaded[0].path}; score again, or choose --metric")
+    first = loaded[0]
+    refs = first.pairs.refs[rows[0]]
+    return Scored([scores.key.metric for scores in loaded],
+                  np.stack([scores.quality[some] for scores, some in zip(loaded, rows, strict=True)]),
+                  first.opinion[rows[0]], refs, first.pairs.types[rows[0]], np.unique(refs, return_inverse=True)[1])
+
+
+def _point(scored: Scored, coefficient: str) -> list[float]:
+    return [_coefficient(quality, scored.opinion, coefficient) for quality in scored.quality]
+
+
+def _coefficient(quality: np.ndarray, opinion: np.ndarray, name: str) -> float:
+    return float(getattr(correlate(quality, opinion, label_higher_is_better=True, score_higher_is_better=True), name))
+
+
+def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray], groups: int,
+             settings: Settings, notes: list[str]) -> pd.DataFrame:
+    lines = []
+    curves: dict[str, list[str]] = {}
+    for row, metric in enumerate(scored.metrics):
+        line: dict[str, Any] = {"metric": metric}
+        for name in COEFFICIENTS:
+            low, high, undefined = _interval(replicates[name][row], groups, settings)
+            line |= {name: replicates[name][row, 0], f"{name}_low": low, f"{name}_high": high}
+            if undefined:
+                notes.append(f"{metric}: {name} is undefined in {undefined} replicates, which its interval leaves out")
+        for name in COEFFICIENTS:
+            values = within[row][name]
+            defined = values[np.isfinite(values)]
+            line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
+                     f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
+                     f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
+        line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
+        fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic)
+        line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+        for text in filter(None, (fit.problem, fit.note)):
+            curves.setdefault(text, []).append(metric)
+        if settings.refit:
+            line |= _refitted(scored, row, fit.parameters, groups, settings, notes)
+        line["between_share"] = between_share(scored.quality[row], scored.groups)
+        lines.append(line)
+    notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
+    frame = pd.DataFrame(lines).set_index("metric")
+    for suffix in ("", "_per_ref"):
+        frame[f"rank{suffix or '_pooled'}"] = frame[f"{settings.coefficient}{suffix}"].rank(ascending=False).to_numpy()
+    return frame
+
+
+def _interval(values: np.ndarray, groups: int, settings: Settings) -> Interval:
+    """From values for the whole, for each reference left out, and for the replicates."""
+    estimate, jackknife, drawn = float(values[0]), values[1:1 + groups], values[1 + groups:]
+    if settings.interval == "bca":
+        return bca_interval(estimate, drawn, jackknife, LEVEL)
+    return percentile_interval(drawn, LEVEL)
+
+
+def _refitted(scored: Scored, row: int, start: np.ndarray, groups: int, settings: Settings,
+              notes: list[str]) -> dict[str, float]:
+    values = []
+    for counts in draw(groups, settings.replicates, settings.seed):
+        fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic, weights=counts[scored.groups],
+                           start=start if settings.logistic == 4 else None)  # with 5, a near optimum may be missed
+        values.append(fit.plcc)
+    low, high, undefined = percentile_interval(values, LEVEL)
+    if undefined:
+        notes.append(f"{scored.metrics[row]}: the logistic curve failed in {undefined} replicates, left out")
+    return {"plcc_mapped_low": low, "plcc_mapped_high": high}
+
+
+def _types(scored: Scored, dataset: str, settings: Settings) -> pd.DataFrame:
+    """The coefficient within each distortion type and published subset of types, pooled over references."""
+    facts = conventions()["datasets"].get(dataset, {"types": {}, "subsets": {}})
+    names = sorted(set(scored.types))
+    if names in ([], [""]):
+        return pd.DataFrame(index=pd.Index(scored.metrics, name="metric"))
+    order = [name for name in facts["types"] if name in names]
+    order += [name for name in names if name not in order]
+    columns = {name: [name] for name in order} | facts["subsets"]
+    frame = pd.DataFrame({
+        name: [_coefficient(quality[some], scored.opinion[some], settings.coefficient) for quality in scored.quality]
+        for name, members in columns.items() for some in [np.isin(scored.types, members)]},
+        index=pd.Index(scored.metrics, name="metric"))
+    frame.attrs = {name: f"{facts['types'].get(name, '')} ({int(np.isin(scored.types, members).sum())} pairs)".strip()
+                   for name, members in columns.items()}
+    return frame
+
+
+def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray, groups: int,
+                 settings: Settings) -> pd.DataFrame:
+    """Every pair of metrics: the difference with its interval, and tests."""
+    name, n = settings.coefficient, len(scored.opinion)
+    # The tests for two correlations with a common variable; there is none for Kendall's tau here.
+    values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
+    among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
+    lines = []
+    for a, b in itertools.combinations(range(len(scored.metrics)), 2):
+        difference = replicates[a] - replicates[b]
+        low, high, _ = _interval(difference, groups, settings)
+        signed = wilcoxon_over_references(within[a][name], within[b][name])
+        drawn = difference[1 + groups:]
+        line = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0], "low": low, "high": high,
+                "p": paired_p_value(drawn), "p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan,
+                "wins_a": signed.wins, "ties": signed.ties, "references": signed.n, "p_wilcoxon": signed.p_value}
+        if among is not None:
+            r = (replicates[a, 0], replicates[b, 0], float(among[a, b]), n)
+            zou = zou_interval(*r, level=LEVEL)
+            line |= {"williams_t": williams(*r).statistic, "p_williams": williams(*r).p_value,
+                     "steiger_z": steiger(*r).statistic, "p_steiger": steiger(*r).p_value,
+                     "zou_low": zou[0], "zou_high": zou[1]}
+        lines.append(line)
+    frame = pd.DataFrame(lines)
+    if lines:
+        # Not of `p`: counted among B replicates it cannot fall below 2 / (B + 1), which many comparisons need.
+        frame["p_holm"] = holm(frame["p_t"].to_numpy())
+    return frame
+
+
+def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
+    """Two-sided p of a difference over its bootstrap standard error, Student's t with G - 1 degrees of freedom."""
+    error = float(np.nanstd(replicates, ddof=1)) if np.isfinite(replicates).sum() > 1 else math.nan
+    if error == 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if groups > 1 else math.nan
+
+
+def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataFrame:
+    matrix = np.zeros((len(metrics), len(metrics)), dtype=int)
+    if not comparisons.empty:
+        decided = comparisons["p_holm"].to_numpy() < 1 - LEVEL
+        above = np.triu_indices(len(metrics), k=1)  # in the order of the comparisons
+        matrix[above] = np.where(decided, np.sign(comparisons["difference"].to_numpy()), 0)
+    return pd.DataFrame(matrix - matrix.T, index=pd.Index(metrics, name="metric"), columns=list(metrics))
+
+
+def _alarms(methods: pd.DataFrame, coefficient: str) -> list[str]:
+    """Pairs of metrics that change places, those that are clearest in both orders first."""
+    pooled, within = methods[coefficient], methods[f"{coefficient}_per_ref"]
+    found = []
+    for a, b in itertools.combinations(methods.index, 2):
+        gain, loss = pooled[a] - pooled[b], within[a] - within[b]
+        if gain * loss < 0:
+            first, second = (a, b) if gain > 0 else (b, a)
+            found.append((min(math.fabs(gain), math.fabs(loss)),
+                          f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), but after "
+                          f"it within references ({within[first]:.3f}, {within[second]:.3f})"))
+    return [text for _, text in sorted(found, reverse=True)]
+
+
+def to_text(found: Analysis) -> str:
+    """The analysis for a reader."""
+    name, settings = found.settings.coefficient, found.settings
+    width = max(map(len, found.methods.index))
+    lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
+             f"references; {found.label_share:.1%} of the labels' variance lies between references",
+             f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the references, seed "
+             f"{settings.seed}", "",
+             f"{'':{width}}  {'pooled':^61}  {'per reference: mean, median, SD':^34}  {'logistic':^14}  between",
+             f"{'metric':{width}}  " + "  ".join(f"{one.upper():<19}" for one in COEFFICIENTS)
+             + f"  {'PLCC':>6} {name.upper():>6} {'median':>6} {'SD':>6} {'undef.':>6}  {'PLCC':>6} {'RMSE':>7}  refs."]
+    for metric, row in found.methods.iterrows():
+        pooled = "  ".join(f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
+                           for one in COEFFICIENTS)
+        lines.append(f"{metric:{width}}  {pooled}  {_digits(row['plcc_per_ref'])} {_digits(row[f'{name}_per_ref'])} "
+                     f"{_digits(row[f'{name}_per_ref_median'])} {_digits(row[f'{name}_per_ref_sd'])} "
+                     f"{int(row['undefined_refs']):6}  {_digits(row['plcc_mapped'])} {row['rmse']:7.4g}  "
+                     f"{row['between_share']:6.1%}")
+        if settings.refit:
+            lines.append(f"{'':{width}}  logistic PLCC, refitted in every replicate: "
+                         f"[{_digits(row['plcc_mapped_low'])}, {_digits(row['plcc_mapped_high'])}]")
+    if len(found.types.columns):
+        lines += ["", f"{name.upper()} by distortion type", found.types.to_string(float_format="{:.3f}".format),
+                  *(f"  {column}: {text}" for column, text in found.types.attrs.items())]
+    lines += _comparisons_text(found)
+    if found.alarms:
+        lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
+                      f"per-reference {name.upper()}"]
+        lines += [f"  {text}" for text in found.alarms[:ALARMS_SHOWN]]
+        if len(found.alarms) > ALARMS_SHOWN:
+            lines.append(f"  and {len(found.alarms) - ALARMS_SHOWN} more")
+    return "\n".join([*lines, *([""] if found.notes else []), *found.notes])
+
+
+def _comparisons_text(found: Analysis) -> list[str]:
+    if found.comparisons.empty:
+        return []
+    name, settings = found.settings.coefficient, found.settings
+    lines = ["", f"{name.upper()} compared, references resampled {settings.replicates} times; p after Holm over "
+                 f"{len(found.comparisons)} comparisons (Student's t of the difference over its bootstrap error)"]
+    if len(found.comparisons) <= 15:
+        shown = found.comparisons.set_index(["a", "b"])
+        lines.append(shown.to_string(float_format="{:.4g}".format))
+        lines.append("  p_wilcoxon: over references. Williams, Steiger, Zou: assume independent pairs, which these are "
+                     "not." if "p_williams" in shown else "  p_wilcoxon: over references.")
+    else:
+        lines.append("  + the row's is better, - it is worse, . undecided; columns in the order of the rows")
+        width = max(map(len, found.significance.index))
+        lines += [f"  {metric:{width}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
+                  for metric, row in zip(found.significance.index, found.significance.to_numpy(), strict=True)]
+    best = [metric for metric in found.methods.index if found.methods.loc[metric, "not_worse_than_best"]]
+    lines.append(f"  best, and not significantly worse than it: {', '.join(best)}")
+    return lines
+
+
+def write(found: Analysis, folder: Path) -> list[Path]:
+    """Write everything into a folder: CSV files, a JSON file with the settings, the significance matrix as a picture.
+
+    Returns:
+        What was written.
+    """
+    from zsiqa.figures import significance_matrix
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{found.dataset}_{found.perturbation}"
+    written = []
+    for name in ("methods", "types", "comparisons", "significance"):
+        frame: pd.DataFrame = getattr(found, name)
+        path = folder / f"{stem}_{name}.csv"
+        frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
+        written.append(path)
+    about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
+             "pairs_of_the_data_set": found.expected, "references": found.references,
+             "label_variance_between_references": found.label_share, "level": LEVEL, **asdict(found.settings),
+             "types": found.types.attrs, "rank_changes": found.alarms, "notes": found.notes}
+    path = folder / f"{stem}_analysis.json"
+    path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    written.append(path)
+    if len(found.methods) > 1:
+        title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"
+        written += significance_matrix(found.significance, found.methods[found.settings.coefficient], title,
+                                       folder / f"{stem}_significance")
+    return written
+
+
+def _digits(value: float) -> str:
+    return f"{'n/a':>6}" if math.isnan(value) else f"{value:6.3f}"

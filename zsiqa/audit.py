@@ -1,0 +1,389 @@
+"""What agrees with the paper, what does not, and why; and what is wrong with the score files themselves.
+
+Cells are judged by `zsiqa.verdicts`. Everything else follows from the scores alone: damaged or odd files, images of a
+data set that are the same, metrics that were not deterministic, correlations of the wrong sign.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsiqa.correlation import COEFFICIENTS, correlate
+from zsiqa.folder import ScoreFolder, load_whole
+from zsiqa.identical import find_identical, name_pattern, noise_share
+from zsiqa.measurement import Measurer
+from zsiqa.official import conventions, file_name, keys_sha256
+from zsiqa.scores import Pairs, ScoreKey, Scores
+from zsiqa.tables import PAPER, Table, build_table, count_verdicts, read_specs, to_frame
+from zsiqa.types import StoreError
+from zsiqa.verdicts import Cell
+
+SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
+
+
+@dataclass(frozen=True)
+class OddRow:
+    """A row of a table with cells that are neither matching nor missing."""
+
+    table: str
+    group: str
+    name: str
+    metric: str
+    verdict: str
+    why: str
+    cells: int
+    largest_delta: float
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OddFile:
+    """A file, and what is wrong with it."""
+
+    file: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Images of a data set that are the same.
+
+    Attributes:
+        patterns: how often which names go together, the commonest first.
+        groups: ids of the images that are the same.
+        label_difference: mean, median and largest, over all pairs of equal images.
+        label_sd: of all labels of the data set, to compare with.
+        without: by metric, perturbation and coefficient: (with all images, without these).
+    """
+
+    dataset: str
+    images: int
+    pairs: int
+    references: int
+    patterns: tuple[tuple[tuple[str, ...], int], ...]
+    groups: tuple[tuple[str, ...], ...]
+    label_difference: tuple[float, float, float]
+    label_sd: float
+    without: dict[str, dict[str, dict[str, tuple[float, float]]]]
+
+
+@dataclass(frozen=True)
+class Unsteady:
+    """A metric that gave different scores to equal images.
+
+    Attributes:
+        equal_share: of the pairs of equal images that it scored equally.
+        noise_share: of the variance of its scores that is its own randomness.
+        printed_in: rows of the paper that rest on it.
+    """
+
+    dataset: str
+    metric: str
+    perturbations: tuple[str, ...]
+    equal_share: float
+    noise_share: float
+    printed_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrongSign:
+    """A set of scores that goes against the labels."""
+
+    dataset: str
+    metric: str
+    perturbation: str
+    values: dict[str, float]
+    printed: dict[str, float]
+
+
+@dataclass
+class Audit:
+    """All findings."""
+
+    root: Path
+    tables: list[Table]
+    counts: dict[str, int]
+    odd_rows: list[OddRow]
+    contradictions: list[str]
+    files: int
+    complete: dict[str, int]
+    agreement: dict[str, str]
+    odd_files: list[OddFile]
+    duplicates: list[Duplicates] = field(default_factory=list)
+    unsteady: list[Unsteady] = field(default_factory=list)
+    wrong_sign: list[WrongSign] = field(default_factory=list)
+
+
+def audit(measurer: Measurer) -> Audit:
+    """Audit a folder of scores.
+
+    Args:
+        measurer: of the folder.
+    """
+    folder = measurer.folder
+    tables = [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
+    odd_files, usual, whole = _check_files(folder)
+    found = Audit(folder.root, tables, count_verdicts(tables), _odd_rows(tables), _contradictions(tables),
+                  len(folder.files) + len(folder.strays),
+                  dict(Counter(key.dataset for key in whole)), _agreement(usual, whole), odd_files)
+    for dataset, pairs in usual.items():
+        _look_into(dataset, pairs, {key: scores for key, scores in whole.items() if key.dataset == dataset}, found)
+    for key, path in folder.files.items():
+        one = measurer.measure(key, path)
+        if one.whole and min(one.values.values()) < 0:
+            found.wrong_sign.append(WrongSign(*key, dict(one.values), _printed(tables, key)))
+    return found
+
+
+def _odd_rows(tables: Sequence[Table]) -> list[OddRow]:
+    rows = []
+    for table in tables:
+        for group in table.groups:
+            for row in group.rows:
+                cells: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+                for cell in row.cells:
+                    if cell.verdict in ("mislabelled", "wrong file", "drift"):
+                        cells[cell.verdict, "" if cell.verdict == "drift" else cell.why].append(cell)
+                for (verdict, why), some in cells.items():
+                    reason = why or "; ".join(f"{'/'.join(cell.column)} {cell.why}" for cell in some)
+                    largest = max((cell.delta for cell in some), key=abs)
+                    rows.append(OddRow(table.name, group.name, row.name, row.metric, verdict, reason, len(some),
+                                       largest, tuple(dict.fromkeys(cell.source for cell in some))))
+    return rows
+
+
+def _contradictions(tables: Sequence[Table]) -> list[str]:
+    """One quantity, printed twice with different figures."""
+    printed: dict[tuple[str, ...], dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for table in tables:
+        for row in table.rows:
+            for cell in row.cells:
+                if cell.printed is not None:
+                    printed[row.metric, *cell.column][cell.printed].append(table.name)
+    return [f"{metric}, {'/'.join(column)}: " + ", ".join(f"{figure:.3f} in {' and '.join(where)}"
+                                                          for figure, where in figures.items())
+            for (metric, *column), figures in printed.items() if len(figures) > 1]
+
+
+def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], dict[ScoreKey, Scores]]:
+    """What is wrong with files; the pairs that most files of a data set have; all whole sets of scores."""
+    odd = []
+    read: dict[Path, Scores] = {}
+    contents: dict[bytes, list[Path]] = defaultdict(list)
+    names = {path: key for key, path in folder.files.items()}
+    for path in [*folder.files.values(), *folder.strays]:
+        contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
+        try:
+            key = names[path] if path in names else folder.stray_key(path)
+            read[path] = folder.load(key, path)
+        except StoreError as error:
+            odd.append(OddFile(path.name, str(error)))
+    usual = {}
+    for dataset in sorted({scores.key.dataset for scores in read.values()}):
+        seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
+                and len(scores.values) == scores.expected]
+        if seen:
+            same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
+            commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
+            usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
+    for path, scores in read.items():
+        problems = []
+        if path not in names:
+            twin_of = [key for key in folder.files if path in folder.twins(key)]
+            problems.append(f"the name goes on where that of {folder.files[twin_of[0]].name} ends" if twin_of
+                            else "the name is that of no metric")
+        if len(scores.values) < scores.expected:
+            rows = f"{len(scores.values)} of {scores.expected} rows"
+            problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
+        if unusable := int((~scores.usable).sum()):
+            examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
+            problems.append(f"{unusable} of {len(scores.values)} scores are NaN or infinite: {examples}")
+        if scores.key.dataset in usual:
+            problems += _against(scores.pairs, usual[scores.key.dataset])
+        if problems:
+            odd.append(OddFile(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
+    for copies in contents.values():
+        if len(copies) > 1:
+            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
+            odd.append(OddFile(listed, "the same content, byte for byte"))
+    whole = {key: found for key in folder.files if (found := load_whole(folder, key)) is not None}
+    return sorted(odd, key=lambda one: one.file), usual, whole
+
+
+def _against(pairs: Pairs, usual: Pairs) -> list[str]:
+    """In what the pairs of a file differ from the usual ones; their order may."""
+    if pairs is usual:
+        return []
+    place = {name: row for row, name in enumerate(usual.ids)}
+    foreign = [name for name in pairs.ids if name not in place]
+    problems = [f"{len(foreign)} pairs that the other files do not have: {', '.join(foreign[:3])}"] if foreign else []
+    rows = np.array([place[name] for name in pairs.ids if name in place], dtype=int)
+    mine = np.array([name in place for name in pairs.ids], dtype=bool)
+    differing = np.abs(pairs.labels[mine] - usual.labels[rows]) > SAME_LABEL
+    if differing.any():
+        problems.append(f"{differing.sum()} labels differ from those of the other files: "
+                        f"{', '.join(pairs.ids[mine][differing][:3])}")
+    moved = pairs.refs[mine] != usual.refs[rows]
+    if moved.any():
+        problems.append(f"{moved.sum()} pairs have another reference than in the other files: "
+                        f"{', '.join(pairs.ids[mine][moved][:3])}")
+    return problems
+
+
+def _agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[str, str]:
+    """By data set: how many files share pairs and labels, and whether these are the released ones."""
+    texts = {}
+    for dataset, pairs in usual.items():
+        files = [scores for key, scores in whole.items() if key.dataset == dataset]
+        same = [scores for scores in files if scores.pairs is pairs or (
+            np.array_equal(scores.pairs.ids, pairs.ids) and np.array_equal(scores.pairs.labels, pairs.labels))]
+        texts[dataset] = f"{len(files)} complete sets of scores"
+        expected = conventions()["datasets"].get(dataset)
+        if expected and same and file_name(same[0].key):
+            released = keys_sha256(same[0].path) == expected["keys_sha256"]
+            texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
+                               f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
+    return texts
+
+
+def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found: Audit) -> None:
+    """Find images that are the same, and metrics that were not deterministic; add them to the findings."""
+    aligned = {key: values for key, scores in whole.items()
+               if (values := _aligned(scores, pairs)) is not None}
+    if not aligned:
+        return
+    keys = list(aligned)
+    values = np.stack([aligned[key] for key in keys])
+    same = find_identical(values, pairs.refs)
+    if not len(same.pairs):
+        return
+    rows = np.unique(same.pairs)
+    rest = np.setdiff1d(np.arange(len(pairs.labels)), rows)
+    difference = np.abs(pairs.labels[same.pairs[:, 0]] - pairs.labels[same.pairs[:, 1]])
+    patterns = Counter(name_pattern(pairs.ids[group].tolist(), pairs.refs[group].tolist()) for group in same.groups)
+    without: dict[str, dict[str, dict[str, tuple[float, float]]]] = defaultdict(dict)
+    for key, scores in whole.items():
+        if key in aligned:
+            before, after = (correlate(aligned[key][some], pairs.labels[some],
+                                       label_higher_is_better=pairs.higher_is_better,
+                                       score_higher_is_better=scores.higher_is_better)
+                             for some in (slice(None), rest))
+            without[key.metric][key.perturbation] = {name: (getattr(before, name), getattr(after, name))
+                                                     for name in COEFFICIENTS}
+    found.duplicates.append(Duplicates(
+        dataset, len(rows), len(same.pairs), len(set(pairs.refs[rows])), tuple(patterns.most_common()),
+        tuple(tuple(pairs.ids[group]) for group in same.groups),
+        (float(difference.mean()), float(np.median(difference)), float(difference.max())), float(pairs.labels.std()),
+        dict(without)))
+    unsteady: dict[str, list[int]] = defaultdict(list)
+    for place in np.flatnonzero(~same.deterministic):
+        unsteady[keys[place].metric].append(int(place))
+    for metric, places in unsteady.items():
+        printed = [f"{table.name}: {group.name}, {row.name}" for table in found.tables for group in table.groups
+                   for row in group.rows if row.metric == metric or any(metric in cell.other for cell in row.cells)
+                   if any(cell.column.dataset == dataset for cell in row.cells)]
+        found.unsteady.append(Unsteady(
+            dataset, metric, tuple(keys[place].perturbation for place in places),
+            float(same.equal_share[places].mean()),
+            float(np.mean([noise_share(values[place], same.pairs) for place in places])), tuple(printed)))
+
+
+def _aligned(scores: Scores, pairs: Pairs) -> np.ndarray | None:
+    """Scores in the order of `pairs`; None if they are of other pairs, or some are not usable."""
+    if not scores.usable.all():
+        return None
+    if scores.pairs is pairs or np.array_equal(scores.pairs.ids, pairs.ids):
+        return scores.values
+    place = {name: row for row, name in enumerate(scores.pairs.ids)}
+    if len(place) != len(pairs.ids) or any(name not in place for name in pairs.ids):
+        return None
+    return scores.values[[place[name] for name in pairs.ids]]
+
+
+def _printed(tables: Sequence[Table], key: ScoreKey) -> dict[str, float]:
+    return {cell.column.statistic: cell.printed for table in tables for row in table.rows if row.metric == key.metric
+            for cell in row.cells if cell.column[:2] == (key.dataset, key.perturbation) and cell.printed is not None}
+
+
+def to_json(found: Audit) -> dict[str, Any]:
+    """The findings as plain data; a number that is missing or undefined is null."""
+    cells = [{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
+             for line in to_frame(found.tables).to_dict("records")]
+    return {name: _plain(value) for name, value in {
+        "scores": str(found.root), "counts": found.counts, "odd_rows": [asdict(row) for row in found.odd_rows],
+        "contradictions_in_the_paper": found.contradictions, "files": found.files, "complete": found.complete,
+        "agreement": found.agreement, "odd_files": [asdict(one) for one in found.odd_files],
+        "identical_images": [asdict(one) for one in found.duplicates],
+        "not_deterministic": [asdict(one) for one in found.unsteady],
+        "wrong_sign": [asdict(one) for one in found.wrong_sign], "cells": cells}.items()}
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(name): _plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def to_text(found: Audit) -> str:
+    """The findings for a reader."""
+    total = sum(found.counts.values())
+    lines = [f"Audit of {found.root}", "",
+             f"{total} printed cells: " + ", ".join(f"{count} {verdict}" for verdict, count in found.counts.items())]
+    for row in found.odd_rows:
+        lines.append(f"  {row.verdict}: {row.table}, {row.group}, {row.name}: {row.cells} cells, largest difference "
+                     f"{row.largest_delta:+.3f}: {row.why}")
+    lines += [f"  missing: {line.removeprefix('missing: ')}" for table in found.tables for line in table.missing()]
+    if found.contradictions:
+        lines += ["", "The paper prints one quantity with two figures:",
+                  *(f"  {line}" for line in found.contradictions)]
+    lines += ["", f"{found.files} files"]
+    lines += [f"  {dataset}: {text}" for dataset, text in found.agreement.items()]
+    lines += [f"  {one.file}: {one.problem}" for one in found.odd_files]
+    for same in found.duplicates:
+        lines += ["", *_duplicates_text(same)]
+    if found.unsteady:
+        lines += ["", "Not deterministic: equal images, different scores. The printed figures of these metrics are one "
+                      "draw; nobody can reproduce them to the digit."]
+        for one in found.unsteady:
+            printed = f"; printed in {'; '.join(one.printed_in)}" if one.printed_in else "; not printed"
+            lines.append(f"  {one.dataset}/{one.metric} ({', '.join(one.perturbations)}): {one.equal_share:.0%} of the "
+                         f"equal images scored equally; {one.noise_share:.2%} of the variance of its scores is "
+                         f"chance{printed}")
+    if found.wrong_sign:
+        lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
+        for bad in found.wrong_sign:
+            values = ", ".join(f"{name} {value:.3f}" for name, value in bad.values.items())
+            printed = ", ".join(f"{name} {value:.3f}" for name, value in bad.printed.items())
+            lines.append(f"  {bad.dataset}/{bad.metric}/{bad.perturbation}: {values}"
+                         + (f" (printed: {printed})" if printed else ""))
+    return "\n".join(lines)
+
+
+def _duplicates_text(same: Duplicates) -> list[str]:
+    mean, median, largest = same.label_difference
+    lines = [f"{same.dataset}: {same.images} images of {same.references} references are copies of one another "
+             f"({same.pairs} pairs with bit-identical scores under every deterministic metric):"]
+    shown = same.patterns[:8]
+    lines += [f"  {' = '.join(names)}: {count} times" for names, count in shown]
+    if len(same.patterns) > len(shown):
+        lines.append(f"  and {len(same.patterns) - len(shown)} more")
+    lines.append(f"  their labels differ by {mean:.4g} on average (median {median:.4g}, at most {largest:.4g}; "
+                 f"standard deviation of all labels {same.label_sd:.4g})")
+    for name in COEFFICIENTS:
+        changes = [(after - before, f"{metric}/{perturbation}", before, after)
+                   for metric, by in same.without.items() for perturbation, values in by.items()
+                   for before, after in [values[name]]]
+        low, high = min(changes), max(changes)
+        lines.append(f"  without them {name.upper()} changes by {low[0]:+.4f} ({low[1]}, {low[2]:.3f} to {low[3]:.3f}) "
+                     f"to {high[0]:+.4f} ({high[1]}, {high[2]:.3f} to {high[3]:.3f})")
+    return lines

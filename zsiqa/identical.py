@@ -1,0 +1,98 @@
+"""Images of a data set that are the same although their names and labels differ, and metrics that disagree about it.
+
+Found from scores alone: two versions of one reference are taken for the same image if they have bit-identical scores
+under every deterministic metric. A metric is taken for deterministic if it gives equal scores to more than half of the
+pairs that more than half of the metrics call equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FEWEST_METRICS = 3  # fewer say little: a coarse metric has ties
+
+
+@dataclass(frozen=True, eq=False)
+class Identical:
+    """What was found.
+
+    Attributes:
+        pairs: (P, 2) rows of images that are the same.
+        groups: the same, joined into groups of rows.
+        equal_share: (M,) the share of `pairs` to which each metric gives equal scores; NaN without pairs.
+        deterministic: (M,) bool; True where nothing speaks against it.
+    """
+
+    pairs: np.ndarray
+    groups: list[list[int]]
+    equal_share: np.ndarray
+    deterministic: np.ndarray
+
+
+def find_identical(values: np.ndarray, refs: np.ndarray) -> Identical:
+    """Find images that are the same.
+
+    Args:
+        values: (M, N) scores of M metrics.
+        refs: (N,) the reference of each image; only versions of one reference are compared.
+    """
+    num_metrics, num_images = values.shape
+    nothing = Identical(np.empty((0, 2), dtype=int), [], np.full(num_metrics, np.nan), np.ones(num_metrics, dtype=bool))
+    if num_metrics < FEWEST_METRICS:
+        return nothing
+    candidates = []
+    _, groups = np.unique(refs, return_inverse=True)
+    for group in range(groups.max(initial=-1) + 1):
+        rows = np.flatnonzero(groups == group)
+        inside = values[:, rows]
+        votes = (inside[:, :, None] == inside[:, None, :]).sum(axis=0)  # (n, n)
+        first, second = np.nonzero(np.triu(votes > num_metrics / 2, k=1))
+        candidates.append(np.stack([rows[first], rows[second]], axis=1))
+    found = np.concatenate(candidates)
+    if not len(found):
+        return nothing
+    equal = values[:, found[:, 0]] == values[:, found[:, 1]]  # (M, P)
+    deterministic = equal.mean(axis=1) > 0.5
+    same = equal[deterministic].all(axis=0)
+    if not same.any():
+        return nothing
+    return Identical(found[same], _join(found[same], num_images), equal[:, same].mean(axis=1), deterministic)
+
+
+def _join(pairs: np.ndarray, num_images: int) -> list[list[int]]:
+    """Connected groups of rows, in their order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(num_images, num_images))
+    _, group = connected_components(links, directed=False)
+    members: dict[int, list[int]] = {}
+    for row in np.unique(pairs):
+        members.setdefault(int(group[row]), []).append(int(row))
+    return list(members.values())
+
+
+def noise_share(values: np.ndarray, pairs: np.ndarray) -> float:
+    """How much of a metric's variance is its own randomness: 0 for a deterministic one.
+
+    The mean squared difference between equal images is twice the variance of the randomness.
+
+    Args:
+        values: (N,) scores.
+        pairs: (P, 2) rows of equal images.
+    """
+    difference = values[pairs[:, 0]] - values[pairs[:, 1]]
+    return float((difference**2).mean() / 2 / values.var())
+
+
+def name_pattern(ids: Sequence[str], refs: Sequence[str]) -> tuple[str, ...]:
+    """The names of a group without what they share with their reference, so that a rule in them shows.
+
+    Example:
+        >>> name_pattern(["pipal/A0010_02_00", "pipal/A0010_02_01"], ["A0010", "A0010"])
+        ('*_02_00', '*_02_01')
+    """
+    return tuple(name.rpartition("/")[2].replace(ref, "*") for name, ref in zip(ids, refs, strict=True))

@@ -1,6 +1,7 @@
 # Everything below runs in .venv, which `make setup` fills from requirements.lock.
 PYTHON ?= python3
 BIN := .venv/bin
+SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint tables clean
@@ -30,8 +31,8 @@ lint: setup ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-tables: setup ## print the demo's table from the stored scores, naming what is missing
-	$(BIN)/zsiqa tables --table demo
+tables: setup ## the paper's tables from results/scores, or from SCORES=DIR; files in results/tables
+	$(BIN)/zsiqa tables --scores "$(SCORES)" --out results/tables
 
 clean: ## remove .venv and caches; results and data stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -27,7 +27,7 @@ ALLOWED = {
     "figures": set(),
     "official": {"types", "scores"},
     "folder": {"types", "scores", "store", "official"},
-    "measurement": {"types", "scores", "store", "folder", "correlation", "mapping"},
+    "measurement": {"types", "scores", "store", "folder", "correlation", "mapping", "bootstrap"},
     "verdicts": {"scores", "measurement"},
     "settings": {"types"},
     "datasets.pairs": {"types"},

@@ -42,6 +42,7 @@ class OddRow:
     cells: int
     largest_delta: float
     sources: tuple[str, ...]
+    other: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _odd_rows(tables: Sequence[Table]) -> list[OddRow]:
                     reason = why or "; ".join(f"{'/'.join(cell.column)} {cell.why}" for cell in some)
                     largest = max((cell.delta for cell in some), key=abs)
                     rows.append(OddRow(table.name, group.name, row.name, row.metric, verdict, reason, len(some),
-                                       largest, tuple(dict.fromkeys(cell.source for cell in some))))
+                                       largest, tuple(dict.fromkeys(cell.source for cell in some)), some[0].other))
     return rows
 
 
@@ -288,8 +289,9 @@ def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found:
         unsteady[keys[place].metric].append(int(place))
     for metric, places in unsteady.items():
         printed = [f"{table.name}: {group.name}, {row.name}" for table in found.tables for group in table.groups
-                   for row in group.rows if row.metric == metric or any(metric in cell.other for cell in row.cells)
-                   if any(cell.column.dataset == dataset for cell in row.cells)]
+                   for row in group.rows
+                   if any(cell.column.dataset == dataset and metric in (cell.other or (row.metric,))
+                          for cell in row.cells)]
         found.unsteady.append(Unsteady(
             dataset, metric, tuple(keys[place].perturbation for place in places),
             float(same.equal_share[places].mean()),
@@ -342,22 +344,26 @@ def to_text(found: Audit) -> str:
     for row in found.odd_rows:
         lines.append(f"  {row.verdict}: {row.table}, {row.group}, {row.name}: {row.cells} cells, largest difference "
                      f"{row.largest_delta:+.3f}: {row.why}")
-    lines += [f"  missing: {line.removeprefix('missing: ')}" for table in found.tables for line in table.missing()]
+    lines += [f"  {line}" for line in _exchanged(found.odd_rows)]
+    lines += [f"  {table.name}: {line}" for table in found.tables for line in table.missing()]
     if found.contradictions:
         lines += ["", "The paper prints one quantity with two figures:",
                   *(f"  {line}" for line in found.contradictions)]
     lines += ["", f"{found.files} files"]
     lines += [f"  {dataset}: {text}" for dataset, text in found.agreement.items()]
     lines += [f"  {one.file}: {one.problem}" for one in found.odd_files]
-    for same in found.duplicates:
-        lines += ["", *_duplicates_text(same)]
+    for dataset in found.agreement:
+        same = [one for one in found.duplicates if one.dataset == dataset]
+        lines += ["", *_duplicates_text(same[0])] if same else [
+            "", f"{dataset}: no two images of one reference have equal scores under every metric, so nothing tells "
+                f"whether a metric was deterministic there"]
     if found.unsteady:
         lines += ["", "Not deterministic: equal images, different scores. The printed figures of these metrics are one "
                       "draw; nobody can reproduce them to the digit."]
-        for one in found.unsteady:
+        for one in sorted(found.unsteady, key=lambda one: -one.noise_share):
             printed = f"; printed in {'; '.join(one.printed_in)}" if one.printed_in else "; not printed"
-            lines.append(f"  {one.dataset}/{one.metric} ({', '.join(one.perturbations)}): {one.equal_share:.0%} of the "
-                         f"equal images scored equally; {one.noise_share:.2%} of the variance of its scores is "
+            lines.append(f"  {one.dataset}/{one.metric}, {len(one.perturbations)} files: {one.equal_share:.0%} of the "
+                         f"equal images scored equally; {one.noise_share:.1%} of the variance of its scores is "
                          f"chance{printed}")
     if found.wrong_sign:
         lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
@@ -369,12 +375,19 @@ def to_text(found: Audit) -> str:
     return "\n".join(lines)
 
 
+def _exchanged(rows: Sequence[OddRow]) -> list[str]:
+    """Rows whose figures are each other's."""
+    pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1:]
+             if a.table == b.table and a.other == (b.metric,) and b.other == (a.metric,)]
+    return [f"so in {a.table} the rows ({a.group}, {a.name}) and ({b.group}, {b.name}) are exchanged" for a, b in pairs]
+
+
 def _duplicates_text(same: Duplicates) -> list[str]:
     mean, median, largest = same.label_difference
     lines = [f"{same.dataset}: {same.images} images of {same.references} references are copies of one another "
              f"({same.pairs} pairs with bit-identical scores under every deterministic metric):"]
-    shown = same.patterns[:8]
-    lines += [f"  {' = '.join(names)}: {count} times" for names, count in shown]
+    shown = same.patterns[:20]
+    lines += [f"  {' = '.join(names)}" + (f" in {count} references" if count > 1 else "") for names, count in shown]
     if len(same.patterns) > len(shown):
         lines.append(f"  and {len(same.patterns) - len(shown)} more")
     lines.append(f"  their labels differ by {mean:.4g} on average (median {median:.4g}, at most {largest:.4g}; "

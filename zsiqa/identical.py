@@ -95,4 +95,4 @@ def name_pattern(ids: Sequence[str], refs: Sequence[str]) -> tuple[str, ...]:
         >>> name_pattern(["pipal/A0010_02_00", "pipal/A0010_02_01"], ["A0010", "A0010"])
         ('*_02_00', '*_02_01')
     """
-    return tuple(name.rpartition("/")[2].replace(ref, "*") for name, ref in zip(ids, refs, strict=True))
+    return tuple((name.partition("/")[2] or name).replace(ref, "*") for name, ref in zip(ids, refs, strict=True))

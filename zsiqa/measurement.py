@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zsiqa.bootstrap import draw, percentile_interval, replicate
 from zsiqa.correlation import COEFFICIENTS, correlate, per_reference
 from zsiqa.folder import ScoreFolder
 from zsiqa.mapping import fit_logistic
@@ -71,10 +72,19 @@ def _mapped(scores: Scores) -> dict[str, float]:
     return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
 
 
+def _intervals(scores: Scores) -> dict[str, float]:
+    use = scores.usable
+    groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
+    found = replicate(scores.quality[use], scores.opinion[use], groups, draw(int(groups.max(initial=-1)) + 1))
+    ends = {name: percentile_interval(values) for name, values in found.items()}
+    return {f"{name}_{end}": getattr(interval, end) for name, interval in ends.items() for end in ("low", "high")}
+
+
 FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
     COEFFICIENTS: _pooled,
     tuple(f"{name}_per_ref" for name in COEFFICIENTS): _per_reference,
     ("plcc_mapped", "rmse"): _mapped,
+    tuple(f"{name}_{end}" for name in COEFFICIENTS for end in ("low", "high")): _intervals,
 }
 STATISTICS = tuple(name for family in FAMILIES for name in family)
 
@@ -97,8 +107,8 @@ class Measurer:
 
     def __post_init__(self) -> None:
         here = Path(__file__).parent
-        sources = [here / f"{name}.py" for name in ("measurement", "correlation", "mapping", "scores", "official",
-                                                    "folder", "store")]
+        sources = [here / f"{name}.py" for name in ("measurement", "correlation", "mapping", "bootstrap", "scores",
+                                                    "official", "folder", "store")]
         self._code = b"".join(path.read_bytes() for path in sources) + "".join(
             version(name) for name in ("numpy", "scipy", "pandas")).encode()
         if self.memory is not None:
@@ -149,7 +159,8 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
         scores = folder.load(key, path)
     except StoreError as error:
         return Measurement(problem=str(error))
-    values = {name: value for family in families for name, value in FAMILIES[family](scores).items()}
+    values = {name: value for family in families for name, value in
+              (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
     identity = dict(scores.identity)
     amount = digest(identity.pop("perturbation", None))
     return Measurement(values, int(scores.usable.sum()), len(scores.values), scores.expected, notes=scores.notes,

@@ -163,7 +163,7 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 
 
 def _remarks(table: Table) -> list[str]:
-    return ["", *table.notes, *table.differences(), *table.missing()]
+    return ["", *filter(None, [table.pairs_used()]), *table.notes, *table.differences(), *table.missing()]
 
 
 def _marks(table: Table) -> dict[int, set[str]]:

@@ -67,6 +67,17 @@ class Table:
         """All cells."""
         return [cell for row in self.rows for cell in row.cells]
 
+    def pairs_used(self) -> str:
+        """How many pairs of each data set the values rest on."""
+        parts = []
+        for dataset in dict.fromkeys(column.dataset for column in self.columns):
+            used = {(cell.n, cell.expected) for cell in self.cells
+                    if cell.column.dataset == dataset and not math.isnan(cell.value)}
+            if used:
+                fewest, expected = min(used)
+                parts.append(f"{self.labels[dataset]} {fewest} of {expected}" + (" at least" if len(used) > 1 else ""))
+        return f"pairs used: {', '.join(parts)}" if parts else ""
+
     def differences(self) -> list[str]:
         """Why cells differ from what is printed, or come from another file; one line a row, data set and reason."""
         lines: dict[str, None] = {}

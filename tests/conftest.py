@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zsiqa.scores import ScoreKey
+from zsiqa.store import ScoreFile
 from zsiqa.types import ImagePair
 
 
@@ -109,3 +111,19 @@ def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither read nor write the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, higher_is_better: bool = True, notes=(),
+                 identity=None) -> Path:
+    """A finished file of our own store; labels 0, 10, 20, ..., a reference for every two pairs."""
+    labels = [10.0 * index for index in range(len(scores))] if labels is None else labels
+    ids = ids or [f"dis{index}" for index in range(len(scores))]
+    pairs = [ImagePair(ids[index], f"ref{index // 2}", f"dis{index}", float(label), root / "ref", root / "dis",
+                       "blur" if index else "") for index, label in enumerate(labels)]
+    identity = identity or {"window": 224, "perturbation": {"amount": 1}}
+    file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)
+    info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better},
+            "notes": list(notes)}
+    file.claim(info)
+    file.finish(pairs, scores, info)
+    return file.path

@@ -29,7 +29,10 @@ from zsiqa.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # of a coefficient; `zsiqa.bootstrap`
 ALARMS_SHOWN = 10
+FEW_REPLICATES = 500
+SURE = ", both significantly"
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,10 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     methods = _methods(scored, within, replicates, groups, settings, notes)
     comparisons = _comparisons(scored, within, replicates[settings.coefficient], groups, settings)
     significance = _significance(scored.metrics, comparisons)
-    methods["not_worse_than_best"] = significance.iloc[0].to_numpy() < 1 if len(significance) else True
+    methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[settings.coefficient].notna()
     return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
                     between_share(scored.opinion, scored.groups), methods, _types(scored, dataset, settings),
-                    comparisons, significance, _alarms(methods, settings.coefficient), notes)
+                    comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
 
 
 def between_share(values: np.ndarray, groups: np.ndarray) -> float:
@@ -164,7 +167,7 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
         raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}; there are "
                          f"{', '.join(there)}")
     found = []
-    for metric in metrics or there:
+    for metric in dict.fromkeys(metrics or there):
         key = ScoreKey(dataset, metric, perturbation)
         scores = load_whole(folder, key)
         if scores is None:
@@ -198,6 +201,9 @@ def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:
     for scores in loaded:
         place = {name: row for row, name in enumerate(scores.pairs.ids)}
         rows.append(np.array([place[name] for name in ids]))
+        if not np.array_equal(scores.pairs.refs[rows[-1]], loaded[0].pairs.refs[rows[0]]):
+            raise StoreError(f"{scores.path} has other references than {loaded[0].path}; score again, or choose "
+                             f"--metric")
         if not np.allclose(scores.opinion[rows[-1]], loaded[0].opinion[rows[0]], rtol=0, atol=1e-9):
             raise StoreError(f"{scores.path} has other labels than {loaded[0].path}; score again, or choose --metric")
     first = loaded[0]
@@ -224,7 +230,9 @@ def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates
         for name in COEFFICIENTS:
             low, high, undefined = _interval(replicates[name][row], groups, settings)
             line |= {name: replicates[name][row, 0], f"{name}_low": low, f"{name}_high": high}
-            if undefined:
+            if math.isnan(low):
+                notes.append(f"{metric}: {name} has no {settings.interval} interval (references: {groups})")
+            elif undefined:
                 notes.append(f"{metric}: {name} is undefined in {undefined} replicates, which its interval leaves out")
         for name in COEFFICIENTS:
             values = within[row][name]
@@ -232,6 +240,7 @@ def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates
             line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
                      f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
+        line |= _interval_per_reference(within[row][settings.coefficient], groups, settings)
         line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
         fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic)
         line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
@@ -250,15 +259,30 @@ def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates
 
 def _interval(values: np.ndarray, groups: int, settings: Settings) -> Interval:
     """From values for the whole, for each reference left out, and for the replicates."""
+    if groups < 2:
+        return Interval(math.nan, math.nan, 0)
     estimate, jackknife, drawn = float(values[0]), values[1:1 + groups], values[1 + groups:]
     if settings.interval == "bca":
         return bca_interval(estimate, drawn, jackknife, LEVEL)
     return percentile_interval(drawn, LEVEL)
 
 
+def _interval_per_reference(values: np.ndarray, groups: int, settings: Settings) -> dict[str, float]:
+    """Interval of the mean over references, from the same resamples; undefined references are left out."""
+    defined = np.isfinite(values)
+    weights = np.vstack([np.ones((1, groups)), leave_one_out(groups),
+                         draw(groups, settings.replicates, settings.seed)])[:, defined]
+    with np.errstate(invalid="ignore"):
+        interval = _interval(weights @ values[defined] / weights.sum(axis=1), groups, settings)
+    name = f"{settings.coefficient}_per_ref"
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
 def _refitted(scored: Scored, row: int, start: np.ndarray, groups: int, settings: Settings,
               notes: list[str]) -> dict[str, float]:
     values = []
+    if settings.interval != "percentile":
+        notes.append("the interval of the refitted logistic PLCC is a percentile interval")
     for counts in draw(groups, settings.replicates, settings.seed):
         fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic, weights=counts[scored.groups],
                            start=start if settings.logistic == 4 else None)  # with 5, a near optimum may be missed
@@ -293,7 +317,8 @@ def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replic
     name, n = settings.coefficient, len(scored.opinion)
     # The tests for two correlations with a common variable; there is none for Kendall's tau here.
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
-    among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
@@ -301,28 +326,36 @@ def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replic
         signed = wilcoxon_over_references(within[a][name], within[b][name])
         drawn = difference[1 + groups:]
         line = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0], "low": low, "high": high,
-                "p": paired_p_value(drawn), "p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan,
-                "wins_a": signed.wins, "ties": signed.ties, "references": signed.n, "p_wilcoxon": signed.p_value}
+                "p": paired_p_value(drawn) if groups > 1 else math.nan, "p_t": _t_test(difference[0], drawn, groups),
+                "p_holm": math.nan, "wins_a": signed.wins,
+                "ties": signed.ties, "references": signed.n, "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
-            r = (replicates[a, 0], replicates[b, 0], float(among[a, b]), n)
+            r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
             zou = zou_interval(*r, level=LEVEL)
             line |= {"williams_t": williams(*r).statistic, "p_williams": williams(*r).p_value,
                      "steiger_z": steiger(*r).statistic, "p_steiger": steiger(*r).p_value,
                      "zou_low": zou[0], "zou_high": zou[1]}
         lines.append(line)
-    frame = pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
     if lines:
+        frame["p_wilcoxon_holm"] = holm(frame["p_wilcoxon"].to_numpy())
         # Not of `p`: counted among B replicates it cannot fall below 2 / (B + 1), which many comparisons need.
         frame["p_holm"] = holm(frame["p_t"].to_numpy())
     return frame
 
 
 def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
-    """Two-sided p of a difference over its bootstrap standard error, Student's t with G - 1 degrees of freedom."""
-    error = float(np.nanstd(replicates, ddof=1)) if np.isfinite(replicates).sum() > 1 else math.nan
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if groups > 1 else math.nan
+    """Two-sided p of a difference over its bootstrap standard error, Student's t with G - 1 degrees of freedom.
+
+    The error is that of the resamples times sqrt(G / (G - 1)): the variance of G drawn references is that of a sample
+    divided by G, not by G - 1.
+    """
+    if groups < 2 or np.isfinite(replicates).sum() < 2:
+        return math.nan
+    error = float(np.nanstd(replicates, ddof=1)) * math.sqrt(groups / (groups - 1))
+    if max(math.fabs(difference), error) < ROUNDING:
+        return 1.0
+    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
 
 
 def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -334,26 +367,31 @@ def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataF
     return pd.DataFrame(matrix - matrix.T, index=pd.Index(metrics, name="metric"), columns=list(metrics))
 
 
-def _alarms(methods: pd.DataFrame, coefficient: str) -> list[str]:
-    """Pairs of metrics that change places, those that are clearest in both orders first."""
+def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) -> list[str]:
+    """Pairs of metrics that change places; first those decided both ways, then by how clear both orders are."""
     pooled, within = methods[coefficient], methods[f"{coefficient}_per_ref"]
     found = []
-    for a, b in itertools.combinations(methods.index, 2):
+    for line in comparisons.to_dict("records"):
+        a, b = line["a"], line["b"]
         gain, loss = pooled[a] - pooled[b], within[a] - within[b]
-        if gain * loss < 0:
+        if min(math.fabs(gain), math.fabs(loss)) > ROUNDING and gain * loss < 0:
+            decided = max(line["p_holm"], line["p_wilcoxon_holm"]) < 1 - LEVEL
             first, second = (a, b) if gain > 0 else (b, a)
-            found.append((min(math.fabs(gain), math.fabs(loss)),
+            found.append((decided, min(math.fabs(gain), math.fabs(loss)),
                           f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), but after "
-                          f"it within references ({within[first]:.3f}, {within[second]:.3f})"))
-    return [text for _, text in sorted(found, reverse=True)]
+                          f"it within references ({within[first]:.3f}, {within[second]:.3f})"
+                          + (SURE if decided else "")))
+    return [text for *_, text in sorted(found, reverse=True)]
 
 
 def to_text(found: Analysis) -> str:
     """The analysis for a reader."""
     name, settings = found.settings.coefficient, found.settings
     width = max(map(len, found.methods.index))
+    chance = (found.references - 1) / (found.n - 1)
     lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
-             f"references; {found.label_share:.1%} of the labels' variance lies between references",
+             f"references; {found.label_share:.1%} of the labels' variance lies between references ({chance:.1%} would "
+             f"by chance)",
              f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the references, seed "
              f"{settings.seed}", "",
              f"{'':{width}}  {'pooled':^61}  {'per reference: mean, median, SD':^34}  {'logistic':^14}  between",
@@ -374,8 +412,9 @@ def to_text(found: Analysis) -> str:
                   *(f"  {column}: {text}" for column, text in found.types.attrs.items())]
     lines += _comparisons_text(found)
     if found.alarms:
+        sure = sum(text.endswith(SURE) for text in found.alarms)
         lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
-                      f"per-reference {name.upper()}"]
+                      f"per-reference {name.upper()}, {sure} of them significantly in both orders"]
         lines += [f"  {text}" for text in found.alarms[:ALARMS_SHOWN]]
         if len(found.alarms) > ALARMS_SHOWN:
             lines.append(f"  and {len(found.alarms) - ALARMS_SHOWN} more")
@@ -388,6 +427,8 @@ def _comparisons_text(found: Analysis) -> list[str]:
     name, settings = found.settings.coefficient, found.settings
     lines = ["", f"{name.upper()} compared, references resampled {settings.replicates} times; p after Holm over "
                  f"{len(found.comparisons)} comparisons (Student's t of the difference over its bootstrap error)"]
+    if settings.replicates < FEW_REPLICATES:
+        lines.append(f"  with under {FEW_REPLICATES} resamples that error is itself uncertain")
     if len(found.comparisons) <= 15:
         shown = found.comparisons.set_index(["a", "b"])
         lines.append(shown.to_string(float_format="{:.4g}".format))
@@ -421,10 +462,11 @@ def write(found: Analysis, folder: Path) -> list[Path]:
         written.append(path)
     about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
              "pairs_of_the_data_set": found.expected, "references": found.references,
-             "label_variance_between_references": found.label_share, "level": LEVEL, **asdict(found.settings),
+             "label_variance_between_references": None if math.isnan(found.label_share) else found.label_share,
+             "level": LEVEL, **asdict(found.settings),
              "types": found.types.attrs, "rank_changes": found.alarms, "notes": found.notes}
     path = folder / f"{stem}_analysis.json"
-    path.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     written.append(path)
     if len(found.methods) > 1:
         title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"

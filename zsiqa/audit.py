@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from zsiqa.correlation import COEFFICIENTS, correlate
 from zsiqa.folder import ScoreFolder, load_whole
@@ -82,8 +83,9 @@ class Unsteady:
 
     Attributes:
         equal_share: of the pairs of equal images that it scored equally.
-        noise_share: of the variance of its scores that is its own randomness.
-        printed_in: rows of the paper that rest on it.
+        noise_share, rank_noise_share: of the variance of its scores, and of their ranks, that is its own randomness,
+            estimated from these pairs.
+        printed_in: rows of the paper that rest on it, on any data set.
     """
 
     dataset: str
@@ -91,6 +93,7 @@ class Unsteady:
     perturbations: tuple[str, ...]
     equal_share: float
     noise_share: float
+    rank_noise_share: float
     printed_in: tuple[str, ...]
 
 
@@ -186,7 +189,7 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
             key = names[path] if path in names else folder.stray_key(path)
             read[path] = folder.load(key, path)
         except StoreError as error:
-            odd.append(OddFile(path.name, str(error)))
+            odd.append(OddFile(path.relative_to(folder.root).as_posix(), str(error)))
     usual = {}
     for dataset in sorted({scores.key.dataset for scores in read.values()}):
         seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
@@ -204,6 +207,8 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
             problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
+        if len(scores.values) and scores.usable.any() and np.ptp(scores.values[scores.usable]) == 0:
+            problems.append("all scores are equal")
         if unusable := int((~scores.usable).sum()):
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
             problems.append(f"{unusable} of {len(scores.values)} scores are NaN or infinite: {examples}")
@@ -212,10 +217,15 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
         if problems:
             odd.append(OddFile(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
     for copies in contents.values():
-        if len(copies) > 1:
+        if len(copies) > 1 and any(len(read[path].values) for path in copies if path in read):
             listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
             odd.append(OddFile(listed, "the same content, byte for byte"))
-    whole = {key: found for key in folder.files if (found := load_whole(folder, key)) is not None}
+    whole = {}
+    for key, path in folder.files.items():
+        own = read.get(path)
+        complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
+        if complete is not None:
+            whole[key] = complete
     return sorted(odd, key=lambda one: one.file), usual, whole
 
 
@@ -263,7 +273,7 @@ def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found:
         return
     keys = list(aligned)
     values = np.stack([aligned[key] for key in keys])
-    same = find_identical(values, pairs.refs)
+    same = find_identical(values, pairs.refs, [key.metric for key in keys])
     if not len(same.pairs):
         return
     rows = np.unique(same.pairs)
@@ -290,12 +300,12 @@ def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found:
     for metric, places in unsteady.items():
         printed = [f"{table.name}: {group.name}, {row.name}" for table in found.tables for group in table.groups
                    for row in group.rows
-                   if any(cell.column.dataset == dataset and metric in (cell.other or (row.metric,))
-                          for cell in row.cells)]
+                   if metric in next((cell.other for cell in row.cells if cell.other), (row.metric,))]
         found.unsteady.append(Unsteady(
             dataset, metric, tuple(keys[place].perturbation for place in places),
             float(same.equal_share[places].mean()),
-            float(np.mean([noise_share(values[place], same.pairs) for place in places])), tuple(printed)))
+            float(np.mean([noise_share(values[place], same.pairs) for place in places])),
+            float(np.mean([noise_share(rankdata(values[place]), same.pairs) for place in places])), tuple(printed)))
 
 
 def _aligned(scores: Scores, pairs: Pairs) -> np.ndarray | None:
@@ -363,8 +373,8 @@ def to_text(found: Audit) -> str:
         for one in sorted(found.unsteady, key=lambda one: -one.noise_share):
             printed = f"; printed in {'; '.join(one.printed_in)}" if one.printed_in else "; not printed"
             lines.append(f"  {one.dataset}/{one.metric}, {len(one.perturbations)} files: {one.equal_share:.0%} of the "
-                         f"equal images scored equally; {one.noise_share:.1%} of the variance of its scores is "
-                         f"chance{printed}")
+                         f"equal images scored equally; chance makes about {one.noise_share:.1%} of the variance of "
+                         f"its scores, {one.rank_noise_share:.1%} of their ranks{printed}")
     if found.wrong_sign:
         lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
         for bad in found.wrong_sign:
@@ -395,7 +405,9 @@ def _duplicates_text(same: Duplicates) -> list[str]:
     for name in COEFFICIENTS:
         changes = [(after - before, f"{metric}/{perturbation}", before, after)
                    for metric, by in same.without.items() for perturbation, values in by.items()
-                   for before, after in [values[name]]]
+                   for before, after in [values[name]] if math.isfinite(after - before)]
+        if not changes:
+            continue
         low, high = min(changes), max(changes)
         lines.append(f"  without them {name.upper()} changes by {low[0]:+.4f} ({low[1]}, {low[2]:.3f} to {low[3]:.3f}) "
                      f"to {high[0]:+.4f} ({high[1]}, {high[2]:.3f} to {high[3]:.3f})")

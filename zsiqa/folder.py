@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from zsiqa.official import OfficialFolder
+from zsiqa.official import OfficialFolder, conventions
 from zsiqa.scores import Pairs, ScoreKey, Scores, read_table
 from zsiqa.store import COLUMNS, read_sidecar
 from zsiqa.types import StoreError
@@ -80,9 +80,10 @@ class StoredFolder:
         labels = table["mos"].to_numpy()
         if not np.isfinite(labels).all():
             raise StoreError(f"{path}: a label is missing; remove the file and score again")
+        published = conventions()["datasets"].get(key.dataset, {})  # of which a part must not pass for the whole
         return Scores(key, path, Pairs(ids, refs, types, labels, about["higher_is_better"]), table["score"].to_numpy(),
-                      higher_is_better=False, expected=about["pairs"], identity=sidecar["identity"],
-                      notes=tuple(sidecar["notes"]))
+                      higher_is_better=False, expected=published.get("pairs", about["pairs"]),
+                      identity=sidecar["identity"], notes=tuple(sidecar["notes"]))
 
 
 def open_folder(root: Path) -> ScoreFolder:

@@ -1,18 +1,20 @@
 """Images of a data set that are the same although their names and labels differ, and metrics that disagree about it.
 
 Found from scores alone: two versions of one reference are taken for the same image if they have bit-identical scores
-under every deterministic metric. A metric is taken for deterministic if it gives equal scores to more than half of the
-pairs that more than half of the metrics call equal.
+under every deterministic metric. A metric is taken for deterministic if it gives equal scores to most of the pairs
+that more than half of the metrics call equal.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 FEWEST_METRICS = 3  # fewer say little: a coarse metric has ties
+MOST = 0.75  # of the pairs that must be equal under a deterministic metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +34,17 @@ class Identical:
     deterministic: np.ndarray
 
 
-def find_identical(values: np.ndarray, refs: np.ndarray) -> Identical:
+def find_identical(values: np.ndarray, refs: np.ndarray, metrics: Sequence[str] | None = None) -> Identical:
     """Find images that are the same.
 
     Args:
         values: (M, N) scores of M metrics.
         refs: (N,) the reference of each image; only versions of one reference are compared.
+        metrics: (M,) whose scores they are, where several rows are of one metric: its ties come together.
     """
     num_metrics, num_images = values.shape
     nothing = Identical(np.empty((0, 2), dtype=int), [], np.full(num_metrics, np.nan), np.ones(num_metrics, dtype=bool))
-    if num_metrics < FEWEST_METRICS:
+    if not num_images or len(set(metrics or range(num_metrics))) < FEWEST_METRICS:
         return nothing
     candidates = []
     _, groups = np.unique(refs, return_inverse=True)
@@ -55,9 +58,11 @@ def find_identical(values: np.ndarray, refs: np.ndarray) -> Identical:
     if not len(found):
         return nothing
     equal = values[:, found[:, 0]] == values[:, found[:, 1]]  # (M, P)
-    deterministic = equal.mean(axis=1) > 0.5
+    deterministic = equal.mean(axis=1) > MOST
     same = equal[deterministic].all(axis=0)
-    if not same.any():
+    names = metrics or range(num_metrics)
+    witnesses = {name for name, sure in zip(names, deterministic, strict=True) if sure}
+    if not same.any() or len(witnesses) < FEWEST_METRICS:
         return nothing
     return Identical(found[same], _join(found[same], num_images), equal[:, same].mean(axis=1), deterministic)
 
@@ -95,4 +100,6 @@ def name_pattern(ids: Sequence[str], refs: Sequence[str]) -> tuple[str, ...]:
         >>> name_pattern(["pipal/A0010_02_00", "pipal/A0010_02_01"], ["A0010", "A0010"])
         ('*_02_00', '*_02_01')
     """
-    return tuple((name.partition("/")[2] or name).replace(ref, "*") for name, ref in zip(ids, refs, strict=True))
+    stems = [re.sub(r"\.\w+$", "", ref) for ref in refs]
+    return tuple(re.sub(re.escape(stem), "*", name.partition("/")[2] or name, flags=re.IGNORECASE) if stem else name
+                 for name, stem in zip(ids, stems, strict=True))

@@ -114,7 +114,7 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     try:
         # Everything that is no number in a column of numbers must fail, except for the empty field.
         return pd.read_csv(io.BytesIO(data), dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
-                           keep_default_na=False, na_values={name: [""] for name in numbers}, index_col=False,
+                           keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]), index_col=False,
                            encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise StoreError(f"{path}: not a table of {','.join(columns)} ({error})") from error

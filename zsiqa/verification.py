@@ -10,6 +10,7 @@ import numpy as np
 
 from zsiqa.correlation import correlate
 from zsiqa.folder import ScoreFolder, load_whole
+from zsiqa.official import file_name
 from zsiqa.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
@@ -38,6 +39,7 @@ class Comparison:
     worst: str
     diverging: int
     first: str
+    source: str
     srcc: float
     krcc: float
 
@@ -81,6 +83,8 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
         raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(mine)} are in {ours.root} and "
                          f"{len(other)} in {theirs.root}, none complete in both; score one of the paper's data sets "
                          f"first, or choose others with --dataset and --metric")
+    if not any(one.n for one in comparisons):
+        raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: are these the paper's data sets?")
     return Verification(comparisons, [key for key in other if key not in set(mine)], not_theirs, rtol)
 
 
@@ -101,7 +105,7 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
     return Comparison(theirs.key, len(rows), len(place) - len(rows), int(theirs.usable.sum()) - len(rows),
                       int(labels.sum()), float(difference.max(initial=0.0)),
                       str(theirs.pairs.ids[other[int(np.argmax(difference))]]) if rows else "", int(diverging.sum()),
-                      first, ranks.srcc, ranks.krcc)
+                      first, theirs.path.name, ranks.srcc, ranks.krcc)
 
 
 def to_text(found: Verification) -> str:
@@ -111,6 +115,10 @@ def to_text(found: Verification) -> str:
     for one in found.comparisons:
         lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  {_number(one.srcc):>7}  "
                      f"{_number(one.krcc):>7}")
+        if not one.n:
+            lines.append("  no pair in common")
+        if file_name(one.key) not in (None, one.source):
+            lines.append(f"  theirs taken from {one.source}")
         if one.first:
             lines.append(f"  first diverging pair {one.first}; largest difference at {one.worst}")
         if one.only_ours or one.only_theirs:

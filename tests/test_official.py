@@ -88,11 +88,11 @@ def test_a_name_without_a_data_set_is_a_clear_error(tmp_path, name):
         touch(tmp_path, name).stray_key(tmp_path / name)
 
 
-def test_twins_are_strays_whose_name_goes_on(tmp_path):
-    twins = ["live_lpips (1).csv", "live_lpips copy.csv", "live_lpips(1).csv", "live_lpips-2.csv", "live_lpips.bak.csv",
-             "live_lpips_old.csv"]
+def test_twins_are_strays_that_are_copies_by_their_name(tmp_path):
+    twins = ["live_lpips (1).csv", "live_lpips copy.csv", "live_lpips(1).csv", "live_lpips-copy.csv",
+             "live_lpips.bak.csv", "live_lpips_copy.csv"]
     others = ["live_lpips.csv", "live_lpips_rot-1.csv", "live_lpips_vgg.csv", "live_lpips2.csv", "live_lpipsvgg.csv",
-              "tid2013_lpips copy.csv", "copy of live_lpips.csv"]
+              "live_lpips_squeeze.csv", "tid2013_lpips copy.csv", "copy of live_lpips.csv"]
     folder = touch(tmp_path, *twins, *others)
     assert [path.name for path in folder.twins(ScoreKey("live", "lpips_alex", "original"))] == twins
     assert folder.twins(ScoreKey("demo", "net-features-l2", "original")) == []

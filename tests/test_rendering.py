@@ -139,6 +139,11 @@ def test_a_figure_that_differs_stands_in_brackets_beside_the_value(value, printe
     assert plain == text
 
 
+def test_latex_has_a_minus_and_no_hyphen():
+    (*_, row) = latex_rows(make({"g": {"x": [-0.079]}}))
+    assert row == "g & x & $-$0.079"
+
+
 def test_plain_text_is_aligned_and_ends_with_what_must_be_said():
     table = make({"one": {"x": [0.5, -0.25], "longer": [NAN, 0.125]}}, statistics=("plcc", "rmse"), printed=0.5)
     lines = to_text(table).splitlines()

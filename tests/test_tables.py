@@ -196,6 +196,7 @@ def test_verdicts_are_counted_over_tables_for_printed_cells(scores):
     tables = [build(scores, spec), build(scores)]
     assert count_verdicts(tables) == {"match": 2, "mislabelled": 0, "wrong file": 0, "drift": 1, "missing": 3}
     assert list(count_verdicts([])) == list(VERDICTS)
+    assert to_frame(tables)["delta"][1] == pytest.approx(0.5, abs=1e-12), "value minus figure"
 
 
 def test_every_declared_table_can_be_built(tmp_path):

@@ -21,11 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except ZsiqaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
+        return 1
+    except (ZsiqaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
 
 

@@ -75,15 +75,20 @@ class StoredFolder:
         """
         sidecar = read_sidecar(path.with_suffix(".json"))
         table = read_table(path, COLUMNS)
-        about = sidecar["dataset"]
+        try:
+            about = sidecar["dataset"]
+            pairs, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{path.with_suffix('.json')} does not say what evaluation needs ({error}); remove it and "
+                             f"its scores, and score again") from error
         ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
         labels = table["mos"].to_numpy()
         if not np.isfinite(labels).all():
             raise StoreError(f"{path}: a label is missing; remove the file and score again")
         published = conventions()["datasets"].get(key.dataset, {})  # of which a part must not pass for the whole
-        return Scores(key, path, Pairs(ids, refs, types, labels, about["higher_is_better"]), table["score"].to_numpy(),
-                      higher_is_better=False, expected=published.get("pairs", about["pairs"]),
-                      identity=sidecar["identity"], notes=tuple(sidecar["notes"]))
+        return Scores(key, path, Pairs(ids, refs, types, labels, higher_is_better), table["score"].to_numpy(),
+                      higher_is_better=False, expected=published.get("pairs", pairs),
+                      identity=sidecar["identity"], notes=notes)
 
 
 def open_folder(root: Path) -> ScoreFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -112,9 +113,9 @@ class Measurer:
         self._code = b"".join(path.read_bytes() for path in sources) + "".join(
             version(name) for name in ("numpy", "scipy", "pandas")).encode()
         if self.memory is not None:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # no memory yet, or a damaged one: measure anew
                 self._known = json.loads(self.memory.read_text(encoding="utf-8"))
-            except (OSError, ValueError):  # no memory yet, or a damaged one: measure anew
+            if not isinstance(self._known, dict):
                 self._known = {}
 
     def measure(self, key: ScoreKey, path: Path, statistics: Iterable[str] = COEFFICIENTS) -> Measurement:
@@ -146,7 +147,8 @@ class Measurer:
             beside.write_text(json.dumps(kept), encoding="utf-8")
             beside.replace(self.memory)
         except OSError:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 def default_memory() -> Path:

@@ -58,6 +58,7 @@ class OfficialFolder:
     root: Path
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
+    _owners: dict[Path, ScoreKey] = field(init=False, repr=False)
     _seen: list[tuple[tuple[str, pd.DataFrame], Pairs]] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +68,12 @@ class OfficialFolder:
         found = sorted(self.root.glob("*.csv"))
         self.files = {names[path.name]: path for path in found if path.name in names}
         self.strays = [path for path in found if path.name not in names]
+        self._owners = {}
+        for path in self.strays:
+            continued = [name for name in names if name and re.fullmatch(
+                re.escape(name.removesuffix(".csv")) + r"([ .(]|[_-]?copy).*", path.stem, re.IGNORECASE)]
+            if continued:
+                self._owners[path] = names[max(continued, key=len)]
 
     def stray_key(self, path: Path) -> ScoreKey:
         """What a stray file may hold: data set and perturbation from its name, the rest of the name as the metric.
@@ -76,6 +83,8 @@ class OfficialFolder:
         """
         known = conventions()
         dataset, _, rest = path.stem.partition("_")
+        if path in self._owners:
+            return self._owners[path]._replace(metric=rest)
         if dataset not in known["datasets"] or not rest:
             raise StoreError(f"{path}: its name names no data set; expected <dataset>_<method>[_tra-1|_sca-1|_rot-1]"
                              f".csv with one of {', '.join(known['datasets'])}")
@@ -84,9 +93,8 @@ class OfficialFolder:
         return ScoreKey(dataset, rest.removesuffix(suffix), perturbation)
 
     def twins(self, key: ScoreKey) -> list[Path]:
-        """Strays whose name goes on where the name of this key's file ends, such as `... copy.csv`."""
-        stem = (file_name(key) or "").removesuffix(".csv")
-        return [path for path in self.strays if stem and re.fullmatch(re.escape(stem) + r"[ ._(-].*", path.stem)]
+        """Copies of this key's file by their name, such as `... copy.csv` or `... (1).csv`."""
+        return [path for path, owner in self._owners.items() if owner == key]
 
     def content(self, path: Path) -> bytes:
         """What decides the result of `load`."""

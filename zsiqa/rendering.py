@@ -23,7 +23,9 @@ LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of i
 LOWER_IS_BETTER = ("rmse",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
                  "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-                 **{character: f"\\{character}" for character in "&%$#_{}"}}
+                 **{character: f"\\{character}" for character in "&%$#_{}"},
+                 # Behind the end of a row, these would be taken for its options.
+                 **{character: f"{{{character}}}" for character in "[]*"}}
 HTML_STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color: #1b1b1b; background: #fff; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 1rem; }
@@ -58,7 +60,8 @@ def to_markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         marks = _marks(table)
-        heading = [*table.stub, *("<br>".join(_column_names(table, column)) for column in table.columns)]
+        heading = [*map(escape, table.stub),
+                   *("<br>".join(map(escape, _column_names(table, column))) for column in table.columns)]
         lines = [f"## {escape(table.title)}", "", "| " + " | ".join(heading) + " |",
                  "|---|---|" + "---:|" * len(table.columns)]
         for group in table.groups:
@@ -97,11 +100,15 @@ def to_latex_document(tables: Sequence[Table]) -> str:
     legend = LEGEND.format(best=r"\textcolor{red}{red}", second=r"\textcolor{blue}{blue}",
                            group=r"\underline{underlined}")
     lines = [r"\documentclass{article}", r"\usepackage[a4paper,landscape,margin=12mm]{geometry}",
-             r"\usepackage{booktabs,xcolor,graphicx}", r"\begin{document}", r"\pagestyle{empty}"]
+             r"\usepackage{booktabs,xcolor,graphicx}",
+             # Shrinks a box to the page where it is wider or higher, and never blows it up.
+             r"\newcommand{\fit}[1]{\sbox0{#1}%",
+             r"  \ifdim\wd0>\linewidth\sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi",
+             r"  \ifdim\dimexpr\ht0+\dp0\relax>0.85\textheight\sbox0{\resizebox*{!}{0.85\textheight}{\usebox0}}\fi",
+             r"  \usebox0}", r"\begin{document}", r"\pagestyle{empty}"]
     for table in tables:
-        # Shrunk to the page where it is wider, never blown up.
         lines += [r"\begin{table}[p]\centering\small", rf"\textbf{{{_tex(table.title)}}}\par\medskip",
-                  rf"\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\input{{{table.name}.tex}}}}",
+                  rf"\fit{{\input{{{table.name}.tex}}}}",
                   rf"\par\medskip\footnotesize {legend}", r"\end{table}"]
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 

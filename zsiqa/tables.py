@@ -14,6 +14,7 @@ import yaml
 from zsiqa import CONFIGS
 from zsiqa.measurement import Measurement, Measurer
 from zsiqa.scores import ScoreKey, split_metric
+from zsiqa.types import StoreError
 from zsiqa.verdicts import VERDICTS, Cell, Column, judge_row
 
 PAPER = ("table1", "table2", "table3")
@@ -106,7 +107,13 @@ def table_names() -> list[str]:
 
 
 def read_specs(name: str) -> list[dict[str, Any]]:
-    """The declaration of a table, in `configs/table`; with `one_per_dataset`, one for each of its data sets."""
+    """The declaration of a table, in `configs/table`; with `one_per_dataset`, one for each of its data sets.
+
+    Raises:
+        StoreError: if there is no such table.
+    """
+    if name not in table_names():
+        raise StoreError(f"no table {name} in {CONFIGS / 'table'}; there are {', '.join(table_names())}")
     spec = yaml.safe_load((CONFIGS / "table" / f"{name}.yaml").read_text(encoding="utf-8"))
     spec["name"] = name
     if not spec.pop("one_per_dataset", False):

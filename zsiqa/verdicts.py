@@ -118,7 +118,8 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
         if sibling.whole and (printed is None or agrees(cell.value, printed)):
             why = f"{path.name if path else key}: {state}; taken from {twin.name}, which is whole"
             return replace(cell, verdict="" if printed is None else "wrong file", why=why)
-        state += f"; {twin.name}: {sibling.problem or 'does not agree'}"
+        state += f"; {twin.name}: " + (sibling.problem or ("does not agree" if sibling.whole else
+                                                          f"{sibling.rows} of {sibling.expected} rows"))
     return Cell(column, math.nan, printed, "missing", state, _relative(path, measurer) if path else "", found.n,
                 found.expected)
 

@@ -89,8 +89,9 @@ def to_latex(table: Table) -> str:
     for group in table.groups:
         lines.append(r"\midrule")
         for first, row in _first(group):
-            cells = [_wrapped(cell, marks[id(cell)], wrap, "--").replace("-0.", "$-$0.")
-                     + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if _differs(cell) else "") for cell in row.cells]
+            cells = [(_wrapped(cell, marks[id(cell)], wrap, "--")
+                      + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if _differs(cell) else "")).replace("-0.", "$-$0.")
+                     for cell in row.cells]
             lines.append(" & ".join([_tex(group.name) if first else "", _tex(row.name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

@@ -131,7 +131,7 @@ def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str]
         measurer: of the folder of scores.
         also: further statistics, a column each for every data set and perturbation.
     """
-    also = [name for name in also if name not in spec["coefficients"]]
+    also = [name for name in dict.fromkeys(also) if name not in spec["coefficients"]]
     columns = [Column(dataset, perturbation, statistic) for dataset in spec["datasets"]
                for perturbation in spec["perturbations"] for statistic in [*spec["coefficients"], *also]]
     groups = []

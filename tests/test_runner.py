@@ -328,3 +328,8 @@ def test_an_unwritable_results_folder(folder, tmp_path):
     arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}"]
     for mode in ([], ["-m", "distance=l2,wsd"]):
         assert "error: " in run(*mode, *arguments, cwd=tmp_path, status=1)
+
+
+def test_a_backbone_without_an_embedding_says_so(tmp_path):
+    said = run("backbone=vgg19", "representation=embedding", cwd=tmp_path, status=1)
+    assert said == "error: vgg19 has no embedding; choose representation=features\n"

@@ -265,3 +265,18 @@ def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
     outcomes = list(bad.score(pairs[:2]))
     assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome in outcomes)
     assert len(outcomes) == 2
+
+
+def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
+    settings = {"window": None, "perturbations": {"original": Original()}, "representations": ["features"]}
+    found = collect(make_scorer(backbone, batch_tiles=4, **settings).score(pairs))
+    assert len(found) == len(pairs)
+    for (index, _), scores in found.items():
+        paths = pairs[index].ref_path, pairs[index].dis_path
+        images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+        with torch.inference_mode():
+            ref, dis = (backbone(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)["features"]
+                        for image in images)
+        for name, distance in DISTANCES.items():
+            # Another batch size takes other kernels; the mildest pairs lose most to rounding.
+            assert scores["features", name] == pytest.approx(distance(ref, dis).item(), rel=2e-3, abs=1e-7)

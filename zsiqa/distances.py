@@ -25,6 +25,7 @@ Features = tuple[Tensor, ...]
 Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
 
+COLUMNS_AT_ONCE = 2**16  # whose sorted quantiles are held in memory
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
 
 
@@ -61,34 +62,39 @@ def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "
     return torch.stack(layers).sum(0)
 
 
-def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples") -> Tensor:
+def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10) -> Tensor:
     """Symmetric Kullback-Leibler divergence with a weighted Euclidean term. Returns (B,).
 
-    p = softmax of a column + 1e-10, q likewise; k = sum (p - q)(log p - log q) / 2, which is
+    p = softmax of a column + epsilon, q likewise; k = sum (p - q)(log p - log q) / 2, which is
     (KL(p||q) + KL(q||p)) / 2.
+
+    Args:
+        epsilon: 1e-10 in the paper's code; none in Liao et al.'s for VGG19, where a softmax that underflows makes the
+            result NaN or infinite, which is passed on.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
-        p, q = (softmax(z, softmax_over) + 1e-10 for z in (x, y))
+        p, q = (softmax(z, softmax_over) + epsilon for z in (x, y))
         return ((p - q) * (p.log() - q.log())).sum(-2) / 2
 
     return distribution_distance(ref, dis, divergence, euclidean_term=True)
 
 
-def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples",
+def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10,
         euclidean_term: bool = False) -> Tensor:
     """Jensen-Shannon divergence. Returns (B,).
 
-    p = softmax of a column + 1e-10, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
+    p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
     s = p + q and t = (p - q) / s this is sum s (2 t atanh t + log(1 - t^2)) / 4, free of cancellation.
     (The official 1e-17 inside log m is far below the resolution of m >= 1e-10.)
 
     Args:
-        euclidean_term: the paper says that there is one; the code that made its tables has none.
+        epsilon: as in `skld`.
+        euclidean_term: the paper says that there is one; the code that made its tables has one for VGG19 only.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
-        p, q = (softmax(z, softmax_over) + 1e-10 for z in (x, y))
+        p, q = (softmax(z, softmax_over) + epsilon for z in (x, y))
         s = p + q
         # |t| rounds to 1 when one of the two is below half an ulp of the other; the limit is finite.
         t = ((p - q) / s).clamp(-1 + 2**-24, 1 - 2**-24)
@@ -97,20 +103,35 @@ def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples",
     return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term)
 
 
-def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns") -> Tensor:
-    """Wasserstein-1 distance with a weighted Euclidean term. Returns (B,).
+def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", order: Literal[1, 2] = 1,
+        weights: Literal["softmax", "energy"] = "softmax") -> Tensor:
+    """Wasserstein distance with a weighted Euclidean term. Returns (B,).
 
     p = softmax over the *columns*, q likewise (so a column's weights do not sum to 1), on the support
-    0..63. On a shared, sorted, unit-spaced support the integral over quantiles is the l1 distance of the
+    0..63. On a shared, sorted, unit-spaced support the integral over quantiles is, for order 1, the l1 distance of the
     cumulative weights over all but the last sample, for unequal masses too: no sort.
 
     Args:
         softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
+        order: 1; 2 for VGG19 in Liao et al.'s code: the integral of the squared difference, no root taken.
+        weights: `softmax`; `energy` for VGG19 there: the squared features over the sum of all features of the map.
+
+    Raises:
+        ValueError: if an option is unknown.
     """
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2, found {order!r}")
+    if weights not in ("softmax", "energy"):
+        raise ValueError(f"weights must be softmax or energy, found {weights!r}")
+
+    def mass(x: Tensor) -> Tensor:
+        return softmax(x, softmax_over) if weights == "softmax" else x * (x / (x.sum((-2, -1), keepdim=True) + 1e-6))
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
-        excess = softmax(x, softmax_over) - softmax(y, softmax_over)
-        return excess.cumsum(-2)[..., :-1, :].abs().sum(-2)
+        p, q = mass(x), mass(y)
+        if order == 2:
+            return squared_transport(p, q)
+        return (p - q).cumsum(-2)[..., :-1, :].abs().sum(-2)
 
     return distribution_distance(ref, dis, divergence, euclidean_term=True)
 
@@ -136,6 +157,23 @@ def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Te
             k = k + (x - y).square().sum(-2) / ((-0.5 / (k + 10)).exp() * (k + 10).square())
         values.append(k.mean(-1))
     return torch.cat(values, dim=1).mean(1).log1p().pow(0.25)
+
+
+def squared_transport(p: Tensor, q: Tensor) -> Tensor:
+    """Integral over quantiles of the squared difference of positions: (..., S, M) weights at 0..S-1 to (..., M).
+
+    As POT's `wasserstein_1d` with p=2 computes it: on the union of both cumulative weights, masses left as they are;
+    beyond its own mass a quantile stays at the last sample.
+    """
+    costs = []
+    for first in range(0, p.shape[-1], COLUMNS_AT_ONCE):
+        some = slice(first, first + COLUMNS_AT_ONCE)
+        ends = [weights[..., some].mT.cumsum(-1).contiguous() for weights in (p, q)]  # ..., M, S
+        quantiles = torch.cat(ends, dim=-1).sort(-1).values  # ..., M, 2 S
+        at_p, at_q = (torch.searchsorted(end, quantiles, out_int32=True).clamp_max(end.shape[-1] - 1) for end in ends)
+        steps = quantiles.diff(dim=-1, prepend=torch.zeros_like(quantiles[..., :1]))
+        costs.append((steps * (at_p - at_q).square()).sum(-1))
+    return torch.cat(costs, dim=-1)
 
 
 def columns_of_64(stack: Tensor, *, window: int = 8) -> Tensor:

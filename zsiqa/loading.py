@@ -52,7 +52,7 @@ class TiledImage:
     Attributes:
         serves: the (pair index, perturbation) that need it: one for a distorted image, many for a reference.
         size: of the whole image before any perturbation, (W, H).
-        tiles: (T, window, window, 3) uint8; T = 0 if there is an error.
+        tiles: (T, window, window, 3) uint8, or (1, H, W, 3) for the whole image; T = 0 if there is an error.
         error: why it cannot be used ("" if it can).
         reference: what a distorted image is compared with; None for a reference.
         encoded: of a reference, its features by representation, as the engine gets them.
@@ -74,7 +74,7 @@ class Loader:
 
     pairs: Sequence[ImagePair]
     perturbations: Mapping[str, Perturbation]
-    window: int
+    window: int | None
     stride: int
     workers: int
     ahead: int

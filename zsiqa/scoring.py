@@ -3,7 +3,8 @@
 How the work flows, and why scores come out the same whatever happens on the way:
 
 1. `zsiqa.loading` delivers the images of a block in a fixed order, as tiles.
-2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter. A resumed run
+2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where whole
+   images take the place of tiles, the last one before another size. A resumed run
    cuts the same batches and skips those in which nothing is left to do. So every tile meets the same companions,
    in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a GPU runs out of
    memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
@@ -79,7 +80,7 @@ class Scorer:
         backbone: already on `device`.
         distances, perturbations: by name.
         representations: names that the backbone's output has.
-        window, stride: of the tiles, in pixels (docs/protocol.md section 3).
+        window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
@@ -90,7 +91,7 @@ class Scorer:
     """
 
     def __init__(self, backbone: Backbone, *, distances: Mapping[str, Distance], representations: Sequence[str],
-                 perturbations: Mapping[str, Perturbation], window: int = 224, stride: int = 200,
+                 perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  batch_tiles: int = 8, workers: int = 2, device: str = "cpu", precision: Precision = "fp32") -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
@@ -232,10 +233,13 @@ class Scorer:
 
 
 def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
-    """The same tiles in the same order, in batches of exactly `most` tiles, the last one shorter."""
+    """The same tiles in the same order, in batches of `most` tiles; the last one before another size is shorter."""
     batch: list[Segment] = []
     room = most
     for segment in segments:
+        if batch and batch[0].image.tiles.shape[1:] != segment.image.tiles.shape[1:]:
+            yield batch
+            batch, room = [], most
         start = segment.start
         while start < segment.stop:
             stop = min(start + room, segment.stop)

@@ -28,9 +28,11 @@ def check_settings(cfg: DictConfig) -> None:
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("workers", 1), ("seed", 0)):
+        if name == "window" and cfg.window is None:  # whole images
+            continue
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {cfg[name]!r}")
-    if cfg.stride > cfg.window:
+    if cfg.window is not None and cfg.stride > cfg.window:
         raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would not be seen")
     for name in ("results_dir", "data_dir", "dataset.name", "backbone.name"):
         if not str(OmegaConf.select(cfg, name) or ""):
@@ -42,6 +44,9 @@ def check_settings(cfg: DictConfig) -> None:
     for name in ("distance", "perturbation", "representation"):
         if not OmegaConf.select(cfg, f"{name}s"):
             raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
+    if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
+        raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "
+                         f"representation={','.join(cfg.backbone.representations)}")
     if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
         raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one out")
 

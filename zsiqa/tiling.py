@@ -29,14 +29,16 @@ def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[in
     return [*range(0, length - window, stride), length - window]
 
 
-def extract_tiles(image: np.ndarray, *, window: int = 224, stride: int = 200) -> np.ndarray:
+def extract_tiles(image: np.ndarray, *, window: int | None = 224, stride: int = 200) -> np.ndarray:
     """All tiles of an image, row by row.
 
     Args:
         image: (H, W, 3).
+        window: the tile's side in pixels; None for the whole image as the only tile.
+        stride: step in pixels between tiles.
 
     Returns:
-        (T, window, window, 3), of the image's dtype.
+        (T, window, window, 3), of the image's dtype; (1, H, W, 3) for the whole image.
 
     Raises:
         ValueError: if a side is shorter than one tile.
@@ -45,6 +47,8 @@ def extract_tiles(image: np.ndarray, *, window: int = 224, stride: int = 200) ->
         >>> extract_tiles(np.zeros((384, 512, 3), np.uint8)).shape
         (6, 224, 224, 3)
     """
+    if window is None:
+        return np.ascontiguousarray(image)[None]
     rows = tile_starts(image.shape[0], window=window, stride=stride)
     columns = tile_starts(image.shape[1], window=window, stride=stride)
     windows = sliding_window_view(image, (window, window), axis=(0, 1))  # H', W', 3, window, window

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import shutil
 import socket
 import urllib.request
+import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,6 +72,39 @@ def hub_file(source: str, filename: str = "model.safetensors") -> Path:
             f"  to use a local file: backbone.checkpoint=/path/to/{filename}\n"
             f"  if the model's name is in doubt: it needs timm's tag, as in vit_base_patch16_224.dino"
         ) from error
+
+
+def url_file(source: str) -> Path:
+    """A weights file from the web, kept where torch.hub keeps its own: `$TORCH_HOME/hub/checkpoints`.
+
+    Args:
+        source: the address; its file name ends in `-` and the first hex digits of the file's SHA-256, as PyTorch's
+            own files do.
+
+    Raises:
+        WeightsError: if the file is not there and cannot be downloaded, or has another SHA-256.
+    """
+    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+    file = home / "hub" / "checkpoints" / source.rpartition("/")[2]
+    digits = file.stem.rpartition("-")[2]
+    if not file.is_file():
+        beside = file.with_name(f"{file.name}.{uuid.uuid4().hex[:12]}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with urllib.request.urlopen(source) as answer, beside.open("xb") as stream:  # noqa: S310 - from our YAML
+                shutil.copyfileobj(answer, stream)
+            found = sha256(beside)
+            if not found.startswith(digits):
+                raise WeightsError(f"{source}: the download has SHA-256 {found}, expected {digits}...; try again")
+            beside.replace(file)
+        except OSError as error:
+            raise WeightsError(
+                f"{file.name} is not in {file.parent}, and downloading {source} failed ({type(error).__name__}).\n"
+                f"  to fetch it ahead, on a machine with internet: put the file of that address there\n"
+                f"  to use a local file: backbone.checkpoint=/path/to/{file.name}") from error
+        finally:
+            beside.unlink(missing_ok=True)
+    return file
 
 
 def sha256(file: Path) -> str:

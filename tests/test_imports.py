@@ -35,6 +35,7 @@ ALLOWED = {
     "datasets.tid2013": {"types", "datasets.pairs"},
     "datasets.pipal": {"types", "datasets.pairs"},
     "backbones.state_dicts": {"types"},
+    "backbones.vit_state_dicts": {"backbones.state_dicts"},
     "backbones.timm_backbone": {"types", "backbones.state_dicts"},
     "loading": {"types", "tiling"},
     "scoring": {"types", "distances", "loading"},

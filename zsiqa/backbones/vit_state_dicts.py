@@ -76,7 +76,7 @@ def dinov2_to_timm(state: StateDict, *, grid: int = 16) -> StateDict:
 
 
 def _renamed(name: str) -> str | None:
-    """timm's name for one of Hugging Face's (without the model's prefix); None where it has none."""
+    """The name in timm for one of Hugging Face's (without the model's prefix); None where there is none."""
     block = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)", name)
     prefix, layer, names = (f"blocks.{block[1]}.", block[2], _IN_BLOCKS) if block else ("", name, _OUTSIDE_BLOCKS)
     module, _, tensor = layer.rpartition(".")

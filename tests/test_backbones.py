@@ -64,7 +64,7 @@ def test_vit_features_and_embedding_against_hooks(name, tiles, tmp_path):
 
     independent = timm.create_model(settings["model_name"], **settings.get("model_kwargs", {})).eval()
     if name == "dinov2":
-        state["pos_embed"] = _reference_hf_position(state["pos_embed"])
+        state["pos_embed"] = hf_position_4_44(state["pos_embed"])
     independent.load_state_dict(state)
     if "norm_eps" in settings:
         for module in independent.modules():
@@ -91,7 +91,7 @@ def _embed(vit, tiles):
     return torch.cat([vit.cls_token.expand(len(tiles), -1, -1), patches], 1) + vit.pos_embed
 
 
-def _reference_hf_position(position, grid=16):
+def hf_position_4_44(position, grid=16):
     """Bicubic (a = -0.75) by the scale factor (grid + 0.1) / 37, sample by sample, in float64."""
     old = position[0, 1:].double().reshape(37, 37, -1).numpy()
     scale = (grid + 0.1) / 37
@@ -115,7 +115,7 @@ def test_position_resampling_against_float64():
     position = torch.randn((1, 1370, 32), generator=torch.Generator().manual_seed(0))
     resampled = resample_position_like_hf_4_44({"pos_embed": position})["pos_embed"]
     assert resampled.shape == (1, 257, 32)
-    assert relative_l2(resampled, _reference_hf_position(position)) < 1e-5  # float32 coordinates in torch
+    assert relative_l2(resampled, hf_position_4_44(position)) < 1e-5  # float32 coordinates in torch
     again = resample_position_like_hf_4_44({"pos_embed": resampled})["pos_embed"]
     assert again is resampled, "the right size passes unchanged"
 

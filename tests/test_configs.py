@@ -1,16 +1,18 @@
 """Every configuration composes, resolves, and builds what it names."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_backbones import VITS
 
 from zsiqa.official import conventions
-from zsiqa.runner import CONFIGS, instantiate
-from zsiqa.settings import flat
+from zsiqa.runner import CONFIGS, find_weights, instantiate
+from zsiqa.settings import check_settings, flat
 
 GROUPS = ["backbone", "dataset", "distance", "perturbation", "representation"]
 GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "pairs": ["dataset.csv=my.csv"]}
@@ -76,7 +78,7 @@ def test_the_vits_are_those_that_test_backbones_checks(name):
         VITS[name]["model_name"], "blocks.*", "tokens", "none")
     assert model.norm_eps == VITS[name].get("norm_eps")
     assert model.model_kwargs == VITS[name].get("model_kwargs", {})
-    assert (model.convert is not None) == ("convert" in VITS[name])
+    assert (model.convert.get("grid") == 16) == ("convert" in VITS[name])  # all read other names; DINOv2 resamples, too
 
 
 @pytest.mark.parametrize("group", ["distance", "perturbation"])
@@ -118,3 +120,27 @@ def test_the_authors_sets_have_the_directions_of_ours():
 
 def test_configs_are_where_the_readme_says():
     assert (Path(__file__).parent.parent / "configs") == CONFIGS
+
+
+def test_a_new_vit_of_timm_by_yaml_alone(tmp_path):
+    """A file in a folder of one's own, which the command line names; nothing in the repository, no Python."""
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone/my_vit.yaml").write_text(textwrap.dedent("""
+        defaults: [timm]
+        name: my_vit
+        label: My ViT
+        model_name: vit_tiny_patch16_224.augreg_in21k_ft_in1k
+        model:
+          layers: blocks.*
+          embedding: tokens
+          norm_eps: 1e-12
+    """))
+    cfg = composed(f"hydra.searchpath=[{tmp_path.as_uri()}]", "backbone=my_vit", "backbone.pretrained=false")
+    check_settings(cfg)
+    assert cfg.backbone.weights.source == "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    backbone = instantiate(cfg.backbone.model, weights=find_weights(cfg))
+    with torch.inference_mode():
+        outputs = backbone(torch.rand(1, 3, 224, 224))
+    assert [tuple(stack.shape) for stack in outputs["features"]] == [(1, 12, 197, 192)]
+    assert [tuple(stack.shape) for stack in outputs["embedding"]] == [(1, 1, 197, 192)]
+    assert backbone.model.norm.eps == 1e-12

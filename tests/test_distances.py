@@ -1,6 +1,7 @@
 """Every distance against an independent implementation of docs/protocol.md section 5: plain loops, NumPy, float64."""
 
 import math
+from functools import partial
 
 import numpy as np
 import ot
@@ -76,6 +77,14 @@ def _reference_cosine(dis_layers, ref_layers):
             similarities.append(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-16))
         total += np.mean(similarities)
     return total
+
+
+# Features of one tile under one name a distance: (distorted, reference), each (L, N, D) in float64.
+SCORES = {
+    "l2": _reference_l2, "cosine": _reference_cosine,
+    **{name: partial(lambda name, dis, ref: _reference_distribution(name, [dis], [ref]), name)
+       for name in ("skld", "jsd", "wsd")},
+}
 
 
 def make_features(shapes, seed=0, noise=0.3, scale=1.0):

@@ -36,6 +36,7 @@ ALLOWED = {
     "datasets.pipal": {"types", "datasets.pairs"},
     "backbones.state_dicts": {"types"},
     "backbones.liao": {"backbones.state_dicts"},
+    "backbones.vit_state_dicts": {"backbones.state_dicts"},
     "backbones.timm_backbone": {"types", "backbones.state_dicts"},
     "loading": {"types", "tiling"},
     "scoring": {"types", "distances", "loading"},

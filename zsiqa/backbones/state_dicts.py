@@ -57,7 +57,7 @@ def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
                                     ("of another shape", misshapen)) if names]
     if problems:
         raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): {'; '.join(problems)}. "
-                           f"Expected a state dict in the library's own key names")
+                           f"Expected the library's own key names (after `convert`, where configs/backbone names one)")
     model.load_state_dict(state)
 
 
@@ -99,8 +99,8 @@ def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> State
     if "pos_embed" not in state:  # load_strictly will say so
         return state
     position = state["pos_embed"]  # 1, 1 + old^2, D
-    old = round((position.shape[1] - 1) ** 0.5)
-    if old == grid:
+    old = round((position.shape[1] - 1) ** 0.5) if position.ndim == 3 else grid
+    if old == grid or position.shape[:2] != (1, 1 + old * old):  # of another form: load_strictly will say so
         return state
     patches = position[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)  # 1, D, old, old
     scale = (grid + 0.1) / old

@@ -74,7 +74,7 @@ class FrozenBackbone(nn.Module, ABC):
             outputs = self._checked_outputs()
         except AssertionError as error:  # how timm refuses a size
             raise ZsiqaError(f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
-                             f"set window, or the model's own size (of timm, backbone.model.model_kwargs.img_size)"
+                             f"set window, or the size of a model of timm, +backbone.model.model_kwargs.img_size=..."
                              ) from error
         finally:
             self._outputs.clear()  # after a failure too: out of memory, every tensor counts

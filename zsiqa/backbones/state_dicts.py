@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def read_state_dict(file: Path) -> StateDict:
                            f"is never loaded; save `model.state_dict()` alone") from error
     # What else torch and safetensors say of files that are no weights at all.
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
-            AssertionError, StopIteration, zipfile.BadZipFile) as error:
+            AssertionError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but reading it "
                            f"failed ({type(error).__name__})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

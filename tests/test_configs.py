@@ -3,19 +3,22 @@
 import textwrap
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_backbones import VITS
+from test_open_clip import CLIPS
 
 from zsiqa.official import conventions
 from zsiqa.runner import CONFIGS, find_weights, instantiate
 from zsiqa.settings import check_settings, flat
 
 GROUPS = ["backbone", "dataset", "distance", "perturbation", "representation"]
-GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "pairs": ["dataset.csv=my.csv"]}
+GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "open_clip": ["backbone.model_name=RN50"],
+         "pairs": ["dataset.csv=my.csv"]}
 
 
 def names(group):
@@ -79,6 +82,32 @@ def test_the_vits_are_those_that_test_backbones_checks(name):
     assert model.norm_eps == VITS[name].get("norm_eps")
     assert model.model_kwargs == VITS[name].get("model_kwargs", {})
     assert (model.convert.get("grid") == 16) == ("convert" in VITS[name])  # all read other names; DINOv2 resamples, too
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_the_clips_are_those_that_test_open_clip_checks(name):
+    node = composed(f"backbone={name}").backbone
+    assert (node.model.model_name, node.model.layers, node.model.normalize, node.model.vision_cfg) == (
+        CLIPS[name]["model_name"], CLIPS[name].get("layers"), "none", {})
+
+
+@pytest.mark.parametrize(("name", "tag"), [
+    ("clip_rn50", "openai"), ("clip_vitb32", "openai"), ("clip_convnext", "laion2b_s13b_b82k"),
+])
+def test_weights_are_where_open_clip_itself_finds_them(name, tag):
+    node = composed(f"backbone={name}").backbone
+    published = open_clip.get_pretrained_cfg(node.model_name, tag)
+    assert (f"{node.weights.source}/", node.weights.filename, node.weights.fallback) == (
+        published["hf_hub"], open_clip.constants.HF_SAFE_WEIGHTS_NAME, open_clip.constants.HF_WEIGHTS_NAME)
+
+
+def test_a_backbone_is_labelled_as_in_the_tables():
+    rows = [row for group in yaml.safe_load((CONFIGS / "table/extended.yaml").read_text())["groups"]
+            for row in group["rows"] if row["metric"].split("-")[0] in names("backbone")]
+    assert {row["metric"].split("-")[0] for row in rows} >= CLIPS.keys()
+    for row in rows:
+        label = composed(f"backbone={row['metric'].split('-')[0]}").backbone.label
+        assert row["name"].removesuffix(" (embedding)") == label
 
 
 @pytest.mark.parametrize("group", ["distance", "perturbation"])

@@ -254,7 +254,7 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["results_dir=null"], "results_dir must not be empty"),
     (["dataset.name=../../up"], "dataset.name must be a plain name, found '../../up'"),
     (["stride=300"], "stride=300 is larger than window=224"),
-    (["backbone=nonsense"], "no backbone/nonsense in the configuration; backbone can be: dinov1, dinov2,"),
+    (["backbone=nonsense"], "no backbone/nonsense in the configuration; backbone can be: clip_convnext, clip_rn50,"),
     (["distance=[wsd,nonsense]"], "distance can be: all, cosine, jsd, l2, skld, wsd"),
     (["dataset.csv=a(b).csv"], "needs quotes of its own"),
     (["perturbation=rotate", "perturbations.rotate.degrees=some"], "zsiqa.perturbations.Rotate: "),
@@ -287,6 +287,19 @@ def test_random_weights_say_so_everywhere(folder, tmp_path):
     (sidecar,) = tmp_path.rglob("*.json")
     assert sidecar.parent.name == "test_resnet.r160_in1k_RANDOM_WEIGHTS-features-wsd"
     assert "RANDOM WEIGHTS" in sidecar.read_text()
+
+
+def test_a_model_of_open_clip_by_its_name(folder, tmp_path):
+    """Settings of the image encoder come from the command line, here a smaller ResNet; and weights must be named."""
+    arguments = ["backbone=open_clip", "backbone.model_name=RN50", "dataset=pairs",
+                 f"dataset.csv={folder / 'pairs.csv'}"]
+    output = run(*arguments, "+backbone.model.vision_cfg.layers=[1,1,1,1]", "+backbone.model.vision_cfg.width=16",
+                 "backbone.pretrained=false", "representation=all", "distance=[l2,cosine]", cwd=tmp_path)
+    assert [line.split()[0] for line in metric_lines(output)] == [
+        f"RN50_RANDOM_WEIGHTS-{representation}-{distance}"
+        for representation in ("features", "embedding") for distance in ("l2", "cosine")]
+    output = run(*arguments, cwd=tmp_path, status=1)
+    assert "give backbone.weights.source=OWNER/NAME" in output
 
 
 def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_path):

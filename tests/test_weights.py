@@ -33,14 +33,30 @@ def hub_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_hub_file_from_the_cache(hub_cache):
+def cached(hub_cache, filename):
     folder = hub_cache / "models--timm--some_model.tag"
     snapshot = folder / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("a" * 40)
-    (snapshot / "model.safetensors").write_bytes(b"weights")
+    (snapshot / filename).write_bytes(b"weights")
+
+
+def test_hub_file_from_the_cache(hub_cache):
+    cached(hub_cache, "model.safetensors")
     assert hub_file("timm/some_model.tag").read_bytes() == b"weights"
+
+
+def test_hub_file_by_its_older_name(hub_cache):
+    cached(hub_cache, "old.bin")
+    assert hub_file("timm/some_model.tag", "new.safetensors", "old.bin").read_bytes() == b"weights"
+    with pytest.raises(WeightsError, match="hf download timm/some_model.tag new.safetensors"):
+        hub_file("timm/some_model.tag", "new.safetensors", "other.bin")
+
+
+def test_hub_file_of_nobody():
+    with pytest.raises(WeightsError, match=r"backbone\.weights\.source=OWNER/NAME"):
+        hub_file(None)
 
 
 @pytest.mark.parametrize("source", ["timm/some_model.tag", "not a repository/name"])

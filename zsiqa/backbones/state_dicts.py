@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zsiqa.backbones.torchscript import is_torchscript, read_torchscript
 from zsiqa.types import WeightsError
 
 StateDict = Mapping[str, Tensor]
 
 
 def read_state_dict(file: Path) -> StateDict:
-    """Read `.safetensors`, or a PyTorch file of plain tensors (arbitrary objects are never unpickled).
+    """Read `.safetensors`, a PyTorch file of plain tensors, or a TorchScript archive (which is not run).
+
+    Arbitrary objects are never unpickled.
 
     Raises:
         WeightsError: if the file is damaged or is not a mapping of names to tensors.
@@ -27,13 +32,15 @@ def read_state_dict(file: Path) -> StateDict:
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
+        if is_torchscript(file):
+            return read_torchscript(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{file}: expected a state dict, but it is damaged or holds more than plain tensors, which "
                            f"is never loaded; save `model.state_dict()` alone") from error
     # What else torch and safetensors say of files that are no weights at all.
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
-            AssertionError) as error:
+            AssertionError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but reading it "
                            f"failed ({type(error).__name__})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -87,6 +94,30 @@ def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:
         return {rename(name): tensor for name, tensor in state.items()}
     except (KeyError, IndexError) as error:
         raise WeightsError(f"not the weights of EfficientNet-Lite0: no place for {error}") from error
+
+
+# What open_clip and OpenAI put beside the visual tower: the text tower, CoCa's decoder, the scale of the logits; and
+# three numbers that OpenAI's archives hold.
+_TEXT = re.compile(r"(transformer|token_embedding|ln_final|text|text_decoder|text_projection)\..+|text_projection|"
+                   r"positional_embedding|logit_scale|logit_bias|input_resolution|context_length|vocab_size")
+
+
+def visual_tower(state: StateDict) -> StateDict:
+    """The image encoder's part of a CLIP model's state dict, under the encoder's own names.
+
+    OpenAI and open_clip name it alike: `visual.` and the encoder's name. A state dict without any such name passes
+    unchanged, as one of the encoder alone. (Its names are not looked at: both towers have a `transformer`.)
+
+    Raises:
+        WeightsError: if there are entries that belong to neither tower.
+    """
+    if not any(name.startswith("visual.") for name in state):
+        return state
+    rest = [name for name in state if not name.startswith("visual.") and not _TEXT.fullmatch(name)]
+    if rest:
+        raise WeightsError(f"not the weights of a CLIP model: {len(rest)} entries belong neither to its visual nor to "
+                           f"its text tower, e.g. {rest[0]}")
+    return {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
 
 
 def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> StateDict:

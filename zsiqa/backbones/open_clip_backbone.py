@@ -1,0 +1,131 @@
+"""The image encoder of any model of open_clip as a frozen backbone: outputs of its blocks, and the image embedding.
+
+Facts behind the settings of the paper's models: docs/protocol.md section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import open_clip
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from zsiqa.backbones.frozen import (
+    FrozenBackbone,
+    Layers,
+    check_choice,
+    has_channels_last,
+    layers_listed_by_timm,
+    matching_layers,
+)
+from zsiqa.backbones.state_dicts import load_strictly, read_state_dict, visual_tower
+from zsiqa.types import ZsiqaError
+
+# open_clip builds both towers; a text tower of next to nothing costs nothing, and is dropped.
+_NO_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}
+
+
+class OpenClipBackbone(FrozenBackbone):
+    """The image encoder of a model of open_clip; what it returns is in `FrozenBackbone`.
+
+    Features of a ViT are before its final norm. The embedding is the projected image embedding (B, 1, 1, D).
+
+    Args:
+        model_name: open_clip's name of the architecture. It decides the activation: OpenAI's ViTs were trained with
+            QuickGELU, which only names ending in `-quickgelu` have. The weights do not tell.
+        weights: a state dict of the whole model or of the image encoder, or OpenAI's TorchScript archive; None for
+            random weights (seed the generator before). Half precision is widened.
+        layers: which modules' outputs are the features, a pattern over module names of the image encoder in which
+            `*` stands for one part of a name. None: of open_clip's ViT its blocks; of its ResNet the stem's pooling
+            and the four stages; of a model of timm, what timm lists.
+        normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
+            the weights were trained with.
+        vision_cfg: replaces entries of the architecture's `vision_cfg`.
+
+    Raises:
+        ValueError: if the model or an option is unknown, or no module is found for `layers`.
+        WeightsError: if the weights do not fit.
+    """
+
+    def __init__(self, *, model_name: str, weights: Path | None, layers: str | None = None,
+                 normalize: Literal["none", "native"] = "none", vision_cfg: dict[str, Any] | None = None) -> None:
+        check_choice("normalize", normalize, ("none", "native"))
+        visual = _build(model_name, vision_cfg or {})
+        if weights is not None:
+            load_strictly(visual, visual_tower(read_state_dict(weights)), source=str(weights))
+        super().__init__(visual, layers=matching_layers(visual, layers) if layers else _default_layers(visual),
+                         channels_last=has_channels_last(getattr(visual, "trunk", visual)),
+                         mean_and_std=_native_mean_and_std(model_name) if normalize == "native" else None)
+
+    def _run(self, pixels: Tensor) -> Any:
+        size = (pixels.shape[2], pixels.shape[3])
+        # open_clip's own encoders would ignore the rest of a tile that is a little larger.
+        if isinstance(self.model, VisionTransformer | ModifiedResNet) and size != _pair(self.model.image_size):
+            raise ZsiqaError(f"the backbone cannot take tiles of {size[0]} x {size[1]} pixels, only of "
+                             f"{' x '.join(map(str, _pair(self.model.image_size)))}; set window")
+        with _plain_attention():
+            return self.model(pixels)
+
+    def _vectors(self, result: Any) -> Tensor:
+        embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa gives its tokens as well
+        return embedding.unsqueeze(1)
+
+
+def _build(model_name: str, vision_cfg: dict[str, Any]) -> nn.Module:
+    """The image encoder with random weights. Raises ValueError if open_clip has none of that name."""
+    if model_name not in (names := open_clip.list_models()):
+        close = get_close_matches(model_name, names, cutoff=0.4)
+        raise ValueError(f"open_clip has no model {model_name!r}{'; near: ' if close else ''}{', '.join(close)}")
+    config = open_clip.get_model_config(model_name)
+    visual: nn.Module = open_clip.CLIP(
+        embed_dim=config["embed_dim"], quick_gelu=config.get("quick_gelu", False), text_cfg=_NO_TEXT,
+        vision_cfg={**config["vision_cfg"], "timm_model_pretrained": False, **vision_cfg}).visual
+    return visual
+
+
+def _default_layers(visual: nn.Module) -> Layers:
+    if isinstance(visual, VisionTransformer):
+        return matching_layers(visual, "transformer.resblocks.*")
+    if isinstance(visual, ModifiedResNet):
+        return matching_layers(visual, "avgpool") | matching_layers(visual, "layer*")
+    if isinstance(visual, TimmModel):
+        return {f"trunk.{name}": channels for name, channels in layers_listed_by_timm(visual.trunk).items()}
+    raise ValueError(f"give backbone.model.layers=PATTERN for {type(visual).__name__}")
+
+
+def _native_mean_and_std(model_name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the published weights of an architecture were trained with. Raises ValueError if they do not agree."""
+    tags = open_clip.list_pretrained_tags_by_model(model_name)
+    found = {(tuple(cfg["mean"]), tuple(cfg["std"]))
+             for cfg in (open_clip.get_pretrained_cfg(model_name, tag) for tag in tags)}
+    if len(found) > 1:
+        raise ValueError(f"normalize=native: the published weights of {model_name} were trained with different means "
+                         f"and standard deviations; use normalize=none")
+    return found.pop() if found else (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep PyTorch from fusing attention blocks, which it would do in float32 only.
+
+    Plain, the features of a single tile are OpenAI's to the bit (fused: 6e-7 away), every precision takes the same
+    kernels, and it is no slower.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -258,8 +258,11 @@ def test_metrics_of_different_labels_do_not_mix(tmp_path):
     other = LABELS.copy()
     other[3] += 0.1
     folder = _store(tmp_path, {name: QUALITY[name] for name in "ab"}, {"a": LABELS, "b": other})
+    found = _analyse(folder)
+    assert list(found.methods.index) == ["a"]
+    assert any("b/original.csv has other labels than most" in note for note in found.notes)
     with pytest.raises(StoreError, match=r"b/original\.csv has other labels than .*a/original\.csv"):
-        _analyse(folder)
+        analyse(open_folder(folder), "set", "original", ["a", "b"], QUICK)
 
 
 @pytest.mark.parametrize(("dataset", "perturbation", "metrics", "message"), [
@@ -281,7 +284,7 @@ def test_a_file_that_is_not_whole_is_left_out_and_said_unless_it_was_asked_for(t
     found = analyse(folder, "tid2013", "original", None, QUICK)
     assert set(found.methods.index) == {"dists", "ms_ssim"}
     assert any(note.startswith("left out: ") and "tid2013_lpips.csv" in note for note in found.notes)
-    assert "ms_ssim: tid2013_msssim.csv is not whole; taken from tid2013_msssim copy.csv" in found.notes
+    assert "ms_ssim: its own file is not there or not whole; taken from tid2013_msssim copy.csv" in found.notes
     with pytest.raises(StoreError, match="tid2013_lpips.csv cannot be read or has not a row for every pair"):
         analyse(folder, "tid2013", "original", ["lpips_alex"], QUICK)
 

@@ -124,7 +124,7 @@ def _replaced(row, place, value):
     (_write(name="tid2013_mystery.csv"), "tid2013_mystery.csv", "the name is that of no metric"),
     (_write(name="kadid_dists.csv"), "kadid_dists.csv", "its name names no data set; expected"),
     (_write(name="tid2013_dists copy.csv"), "tid2013_dists copy.csv",
-     "the name goes on where that of tid2013_dists.csv ends"),
+     "a copy of tid2013_dists.csv, by its name"),
     (_write(_replaced(1, 2, 5.0)), FIRST, "1 labels differ from those of the other files: tid2013/i01_01_2"),
     (_write(_replaced(2999, 0, "i26_01_1.bmp")), FIRST,
      "1 pairs that the other files do not have: tid2013/i26_01_1"),
@@ -244,8 +244,8 @@ def test_the_text_has_the_essentials(duplicates):
     text = to_text(found)
     for part in ("756 printed cells: 0 match", "drift: table2, WSD, EfficientNet: 2 cells", "is not 0.",
                  "6 files", "tid2013: 6 complete sets of scores", "tid2013: 52 images of 25 references are copies",
-                 "*_02_3 = *_05_4 in 25 references", "without them SRCC changes by",
-                 "tid2013/efficientnet_b7-features-wsd", "printed in table2: WSD, EfficientNet",
+                 "*_02_3 = *_05_4 in 25 references", "without all of them SRCC changes by",
+                 "efficientnet_b7-features-wsd (printed: table2: WSD, EfficientNet; table3: ",
                  "tid2013/fsimc/original: plcc -0.", "The paper prints one quantity with two figures"):
         assert part in text
 
@@ -288,7 +288,7 @@ def test_the_authors_rows_of_table_1_are_exchanged(real):
     other = {"CLIP-RN50": "clip_convnext", "CLIP-ConvNext": "clip_rn50"}
     assert set(odd) == {("table1", group, name) for group in other for name in ("embedding", "features")}
     for (_, group, name), row in odd.items():
-        assert f"those of {other[group]}-{name}-cosine agree in all of them" in row.why
+        assert f"those of {other[group]}-{name}-cosine agree in all" in row.why
     assert all(row.cells >= 4 for row in odd.values())  # all of TID2013 is there, of PIPAL what fits the repository
 
 
@@ -334,3 +334,16 @@ def test_a_mislabelled_row_rests_on_the_files_whose_figures_it_prints(real):
     assert on_pipal["clip_convnext-embedding-cosine"].printed_in == ("table1: CLIP-RN50, embedding",)
     assert on_pipal["clip_convnext-features-cosine"].printed_in == (
         "table1: CLIP-RN50, features", "table3: Training-free, cosine, CLIP-ConvNext")
+
+
+def test_a_file_that_cannot_be_read_is_a_finding_and_stops_nothing(folder):
+    (folder / "tid2013_lpips.csv").unlink(missing_ok=True)
+    (folder / "tid2013_lpips.csv").symlink_to(folder / "nowhere.csv")
+    problems = {one.file: one.problem for one in _audit(folder).odd_files}
+    assert "cannot be read" in problems["tid2013_lpips.csv"] or "No such file" in problems["tid2013_lpips.csv"]
+
+
+def test_too_few_metrics_are_not_searched_for_equal_images(tmp_path):
+    write_official(tmp_path / FIRST, ROWS, noisy(ROWS, 1))
+    assert "tid2013: not searched for equal images; that takes complete scores of 3 metrics, found 1" in to_text(
+        _audit(tmp_path))

@@ -128,7 +128,8 @@ def test_two_rows_whose_labels_are_swapped_name_each_other(folder):
         assert verdicts(cells) == ["mislabelled"] * 4
         assert {cell.other for cell in cells} == {(other,)}
         assert {cell.why for cell in cells} == {f"the files of {metric} disagree in all 4 cells of this row, those of "
-                                                f"{other} agree in all of them"}
+                                                f"{other} agree in all 4 that they have (such as "
+                                                f"{folder.path(other).name})"}
         assert cells[0].source == folder.path(metric).name, "the value is still that of the row's own file"
         assert not agrees(cells[0].value, folder.printed[other][0])
 
@@ -138,7 +139,8 @@ def test_all_metrics_that_explain_a_row_are_named(folder):
         folder.path("lpips_vgg", perturbation).write_bytes(folder.path("fsimc", perturbation).read_bytes())
     cells = folder.judge("dists", folder.printed["fsimc"])
     assert {cell.other for cell in cells} == {("fsimc", "lpips_vgg")}
-    assert "those of fsimc and lpips_vgg agree" in cells[0].why
+    for other in ("fsimc", "lpips_vgg"):
+        assert f"those of {other} agree in all 4 that they have" in cells[0].why
 
 
 def test_one_cell_that_agrees_means_that_the_row_is_not_mislabelled(folder):
@@ -175,8 +177,12 @@ def test_a_row_with_missing_files_is_judged_on_the_cells_that_are_there(folder, 
 
 
 @damaged
-def test_a_metric_whose_files_are_not_whole_explains_nothing(folder, damage):
+def test_a_metric_explains_a_row_by_its_whole_files_at_least_three(folder, damage):
     damage(folder.path("fsimc", "dilate"))
+    cells = folder.judge("dists", folder.printed["fsimc"])
+    assert verdicts(cells) == ["mislabelled"] * 4
+    assert "those of fsimc agree in all 3 that they have" in cells[0].why
+    damage(folder.path("fsimc", "rotate"))
     assert verdicts(folder.judge("dists", folder.printed["fsimc"])) == ["drift"] * 4
 
 

@@ -176,3 +176,21 @@ def test_the_exit_status_says_whether_a_pair_diverges(tmp_path, theirs, capsys):
     assert main([*command, "--rtol", "0.1"]) == 0
     assert main([*command, "--dataset", "live"]) == 1
     assert "error: nothing to compare" in capsys.readouterr().err
+
+
+def test_scores_that_are_not_all_there_are_no_agreement(tmp_path, theirs):
+    _ours(tmp_path, theirs)
+    assert _verify(tmp_path).agree
+    _ours(tmp_path, np.where(np.arange(3000) < 10, np.nan, theirs))
+    assert not _verify(tmp_path).agree
+
+
+def test_a_damaged_sidecar_costs_its_own_comparison_only(tmp_path, theirs):
+    _ours(tmp_path, theirs)
+    write_official(tmp_path / "theirs/tid2013_dists.csv", ROWS, THEIRS)
+    _ours(tmp_path, theirs, key=ScoreKey("tid2013", "dists", "original"))
+    (tmp_path / "ours/tid2013/dists/original.json").write_text("{}")
+    found = _verify(tmp_path)
+    assert [one.key for one in found.comparisons] == [KEY]
+    assert not found.agree
+    assert "not compared: " in to_text(found)

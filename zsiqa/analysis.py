@@ -29,6 +29,7 @@ from zsiqa.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
 ROUNDING = 1e-12  # of a coefficient; `zsiqa.bootstrap`
 ALARMS_SHOWN = 10
 FEW_REPLICATES = 500
@@ -120,7 +121,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     if settings.replicates < 1:
         raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
     notes: list[str] = []
-    loaded = _load(folder, dataset, perturbation, metrics, notes)
+    loaded = _agreeing(_load(folder, dataset, perturbation, metrics, notes), notes, named=metrics is not None)
     scored = _common(loaded, notes)
     groups = int(scored.groups.max()) + 1
     weights = np.vstack([np.ones((1, groups), dtype=int), leave_one_out(groups),
@@ -157,7 +158,7 @@ def between_share(values: np.ndarray, groups: np.ndarray) -> float:
 
 def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
           notes: list[str]) -> list[Scores]:
-    there = sorted({key.metric for key in folder.files if key[::2] == (dataset, perturbation)})
+    there = sorted({key.metric for key in folder.held() if key[::2] == (dataset, perturbation)})
     if not there:
         datasets = sorted({key.dataset for key in folder.files})
         perturbations = sorted({key.perturbation for key in folder.files if key.dataset == dataset})
@@ -171,18 +172,40 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
         key = ScoreKey(dataset, metric, perturbation)
         scores = load_whole(folder, key)
         if scores is None:
-            problem = f"{folder.files[key]} cannot be read or has not a row for every pair; `zsiqa audit` says more"
+            problem = (f"{folder.files.get(key, key)} cannot be read or has not a row for every pair; `zsiqa audit` "
+                       f"says more")
             if metrics:
                 raise StoreError(problem)
             notes.append(f"left out: {problem}")
             continue
-        if scores.path != folder.files[key]:
-            notes.append(f"{metric}: {folder.files[key].name} is not whole; taken from {scores.path.name}")
+        if scores.path != folder.files.get(key):
+            notes.append(f"{metric}: its own file is not there or not whole; taken from {scores.path.name}")
         notes += [note for note in scores.notes if note not in notes]
         found.append(scores)
     if not found:
         raise StoreError(f"no complete scores of {dataset}/{perturbation} in {folder.root}")
     return found
+
+
+def _agreeing(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> list[Scores]:
+    """Those whose pairs have the labels and references that most have; others are an error if they were asked for."""
+    kinds = [hash((*scores.pairs.ids, *scores.pairs.refs, scores.opinion.tobytes())) for scores in loaded]
+    commonest = loaded[kinds.index(max(kinds, key=kinds.count))]
+    usual = {name: (ref, label) for name, ref, label in zip(commonest.pairs.ids, commonest.pairs.refs,
+                                                            commonest.opinion, strict=True)}
+    kept = []
+    for scores in loaded:
+        known = [(usual[name], (ref, label)) for name, ref, label in
+                 zip(scores.pairs.ids, scores.pairs.refs, scores.opinion, strict=True) if name in usual]
+        what = ("references" if any(one[0] != other[0] for one, other in known) else
+                "labels" if any(math.fabs(one[1] - other[1]) > SAME_LABEL for one, other in known) else "")
+        if not what:
+            kept.append(scores)
+        elif named:
+            raise StoreError(f"{scores.path} has other {what} than {commonest.path}; `zsiqa audit` says more")
+        else:
+            notes.append(f"left out: {scores.path} has other {what} than most; `zsiqa audit` says more")
+    return kept
 
 
 def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:
@@ -201,11 +224,6 @@ def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:
     for scores in loaded:
         place = {name: row for row, name in enumerate(scores.pairs.ids)}
         rows.append(np.array([place[name] for name in ids]))
-        if not np.array_equal(scores.pairs.refs[rows[-1]], loaded[0].pairs.refs[rows[0]]):
-            raise StoreError(f"{scores.path} has other references than {loaded[0].path}; score again, or choose "
-                             f"--metric")
-        if not np.allclose(scores.opinion[rows[-1]], loaded[0].opinion[rows[0]], rtol=0, atol=1e-9):
-            raise StoreError(f"{scores.path} has other labels than {loaded[0].path}; score again, or choose --metric")
     first = loaded[0]
     refs = first.pairs.refs[rows[0]]
     return Scored([scores.key.metric for scores in loaded],
@@ -281,8 +299,9 @@ def _interval_per_reference(values: np.ndarray, groups: int, settings: Settings)
 def _refitted(scored: Scored, row: int, start: np.ndarray, groups: int, settings: Settings,
               notes: list[str]) -> dict[str, float]:
     values = []
-    if settings.interval != "percentile":
-        notes.append("the interval of the refitted logistic PLCC is a percentile interval")
+    note = "the interval of the refitted logistic PLCC is a percentile interval"
+    if settings.interval != "percentile" and note not in notes:
+        notes.append(note)
     for counts in draw(groups, settings.replicates, settings.seed):
         fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic, weights=counts[scored.groups],
                            start=start if settings.logistic == 4 else None)  # with 5, a near optimum may be missed

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from zsiqa.correlation import COEFFICIENTS, correlate
 from zsiqa.folder import ScoreFolder, load_whole
-from zsiqa.identical import find_identical, name_pattern, noise_share
+from zsiqa.identical import FEWEST_METRICS, find_identical, name_pattern, noise_share
 from zsiqa.measurement import Measurer
 from zsiqa.official import conventions, file_name, keys_sha256
 from zsiqa.scores import Pairs, ScoreKey, Scores
@@ -110,7 +110,11 @@ class WrongSign:
 
 @dataclass
 class Audit:
-    """All findings."""
+    """All findings.
+
+    Attributes:
+        compared: by data set, how many metrics were looked at for images that are the same.
+    """
 
     root: Path
     tables: list[Table]
@@ -121,6 +125,7 @@ class Audit:
     complete: dict[str, int]
     agreement: dict[str, str]
     odd_files: list[OddFile]
+    compared: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicates] = field(default_factory=list)
     unsteady: list[Unsteady] = field(default_factory=list)
     wrong_sign: list[WrongSign] = field(default_factory=list)
@@ -142,7 +147,7 @@ def audit(measurer: Measurer) -> Audit:
         _look_into(dataset, pairs, {key: scores for key, scores in whole.items() if key.dataset == dataset}, found)
     for key, path in folder.files.items():
         one = measurer.measure(key, path)
-        if one.whole and min(one.values.values()) < 0:
+        if one.whole and any(value < 0 for value in one.values.values()):
             found.wrong_sign.append(WrongSign(*key, dict(one.values), _printed(tables, key)))
     return found
 
@@ -184,11 +189,11 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
     contents: dict[bytes, list[Path]] = defaultdict(list)
     names = {path: key for key, path in folder.files.items()}
     for path in [*folder.files.values(), *folder.strays]:
-        contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
         try:
+            contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
             key = names[path] if path in names else folder.stray_key(path)
             read[path] = folder.load(key, path)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             odd.append(OddFile(path.relative_to(folder.root).as_posix(), str(error)))
     usual = {}
     for dataset in sorted({scores.key.dataset for scores in read.values()}):
@@ -201,9 +206,8 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
     for path, scores in read.items():
         problems = []
         if path not in names:
-            twin_of = [key for key in folder.files if path in folder.twins(key)]
-            problems.append(f"the name goes on where that of {folder.files[twin_of[0]].name} ends" if twin_of
-                            else "the name is that of no metric")
+            twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
+            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of else "the name is that of no metric")
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
             problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
@@ -221,8 +225,8 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
             listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
             odd.append(OddFile(listed, "the same content, byte for byte"))
     whole = {}
-    for key, path in folder.files.items():
-        own = read.get(path)
+    for key in folder.held():
+        own = read.get(folder.files[key]) if key in folder.files else None
         complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
         if complete is not None:
             whole[key] = complete
@@ -259,7 +263,7 @@ def _agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[s
         texts[dataset] = f"{len(files)} complete sets of scores"
         expected = conventions()["datasets"].get(dataset)
         if expected and same and file_name(same[0].key):
-            released = keys_sha256(same[0].path) == expected["keys_sha256"]
+            released = any(keys_sha256(scores.path) == expected["keys_sha256"] for scores in same)
             texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
                                f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
     return texts
@@ -271,6 +275,7 @@ def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found:
                if (values := _aligned(scores, pairs)) is not None}
     if not aligned:
         return
+    found.compared[dataset] = len({key.metric for key in aligned})
     keys = list(aligned)
     values = np.stack([aligned[key] for key in keys])
     same = find_identical(values, pairs.refs, [key.metric for key in keys])
@@ -366,15 +371,20 @@ def to_text(found: Audit) -> str:
         same = [one for one in found.duplicates if one.dataset == dataset]
         lines += ["", *_duplicates_text(same[0])] if same else [
             "", f"{dataset}: no two images of one reference have equal scores under every metric, so nothing tells "
-                f"whether a metric was deterministic there"]
+                f"whether a metric was deterministic there" if found.compared.get(dataset, 0) >= FEWEST_METRICS else
+                f"{dataset}: not searched for equal images; that takes complete scores of {FEWEST_METRICS} metrics, "
+                f"found {found.compared.get(dataset, 0)}"]
     if found.unsteady:
+        pairs = {same.dataset: same.pairs for same in found.duplicates}
         lines += ["", "Not deterministic: equal images, different scores. The printed figures of these metrics are one "
-                      "draw; nobody can reproduce them to the digit."]
-        for one in sorted(found.unsteady, key=lambda one: -one.noise_share):
-            printed = f"; printed in {'; '.join(one.printed_in)}" if one.printed_in else "; not printed"
-            lines.append(f"  {one.dataset}/{one.metric}, {len(one.perturbations)} files: {one.equal_share:.0%} of the "
-                         f"equal images scored equally; chance makes about {one.noise_share:.1%} of the variance of "
-                         f"its scores, {one.rank_noise_share:.1%} of their ranks{printed}")
+                      "draw, not to be had again without the same random state."]
+        for metric in dict.fromkeys(one.metric for one in sorted(found.unsteady, key=lambda one: -one.noise_share)):
+            evidence = [one for one in found.unsteady if one.metric == metric]
+            printed = "; ".join(evidence[0].printed_in) or "nowhere"
+            lines.append(f"  {metric} (printed: {printed})")
+            lines += [f"    {one.dataset}, {len(one.perturbations)} files, {pairs[one.dataset]} pairs of equal images: "
+                      f"{one.equal_share:.0%} scored equally; chance makes about {one.noise_share:.0%} of the variance "
+                      f"of the scores, {one.rank_noise_share:.0%} of that of their ranks" for one in evidence]
     if found.wrong_sign:
         lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
         for bad in found.wrong_sign:
@@ -409,6 +419,6 @@ def _duplicates_text(same: Duplicates) -> list[str]:
         if not changes:
             continue
         low, high = min(changes), max(changes)
-        lines.append(f"  without them {name.upper()} changes by {low[0]:+.4f} ({low[1]}, {low[2]:.3f} to {low[3]:.3f}) "
-                     f"to {high[0]:+.4f} ({high[1]}, {high[2]:.3f} to {high[3]:.3f})")
+        lines.append(f"  without all of them {name.upper()} changes by {low[0]:+.4f} ({low[1]}, {low[2]:.3f} to "
+                     f"{low[3]:.3f}) to {high[0]:+.4f} ({high[1]}, {high[2]:.3f} to {high[3]:.3f})")
     return lines

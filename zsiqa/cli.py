@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
     except (ZsiqaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -35,10 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     scores = argparse.ArgumentParser(add_help=False)
     scores.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
                         help="our own store, or the folder `results` of the official repository (%(default)s)")
-    scores.add_argument("--no-cache", action="store_true", help="measure everything anew")
+    cache = argparse.ArgumentParser(add_help=False)
+    cache.add_argument("--no-cache", action="store_true", help="measure everything anew")
 
     tables = commands.add_parser(
-        "tables", parents=[scores], help="the paper's tables from stored scores, beside the printed figures",
+        "tables", parents=[scores, cache], help="the paper's tables from stored scores, beside the printed figures",
         description="Build tables from stored scores, compare each cell with the printed figure, and name what is "
                     "missing. Exit status 1 if a score file could not be read.")
     tables.add_argument("--table", action="append", metavar="NAME",
@@ -55,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     tables.set_defaults(command=_tables)
 
     audit = commands.add_parser(
-        "audit", parents=[scores], help="what agrees with the paper, what does not, and why",
+        "audit", parents=[scores, cache], help="what agrees with the paper, what does not, and why",
         description="Judge every printed cell, and look for damaged files, duplicate images, methods that were not "
                     "deterministic, and wrong signs. Exit status 1 if a cell drifts unexplained.")
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the findings here as JSON ('-': print them)")
@@ -63,12 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 
     verify = commands.add_parser(
         "verify", parents=[scores], help="our per-image scores against the authors'",
-        description="Compare our scores with the authors', pair by pair. Exit status 1 if any pair diverges.")
+        description="Compare our scores with the authors', pair by pair. Exit status 1 if a pair diverges, or has no "
+                    "score of ours.")
     verify.add_argument("--official", type=Path, required=True, metavar="DIR",
                         help="folder `results` of a clone of the official repository")
     verify.add_argument("--dataset", action="append", metavar="NAME", help="only this data set; may be repeated")
     verify.add_argument("--metric", action="append", metavar="NAME", help="only this metric; may be repeated")
-    verify.add_argument("--rtol", type=float, default=1e-3, metavar="X",
+    verify.add_argument("--rtol", type=_at_least(0.0), default=1e-3, metavar="X",
                         help="a pair diverges when the difference exceeds this share of the authors' largest score "
                              "of the file (%(default)s)")
     verify.set_defaults(command=_verify)
@@ -81,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("--metric", action="append", metavar="NAME", help="may be repeated (all that are there)")
     stats.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
                        help="of comparisons and distortion types (%(default)s)")
-    stats.add_argument("--replicates", type=int, default=2000, metavar="B", help="of the bootstrap (%(default)s)")
-    stats.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    stats.add_argument("--replicates", type=_at_least(100), default=2000, metavar="B",
+                       help="of the bootstrap (%(default)s)")
+    stats.add_argument("--seed", type=_at_least(0), default=0, help="of the bootstrap (%(default)s)")
     stats.add_argument("--interval", default="percentile", choices=("percentile", "bca"), help="(%(default)s)")
     stats.add_argument("--logistic", type=int, default=4, choices=(4, 5), help="parameters (%(default)s)")
     stats.add_argument("--refit", action="store_true",
@@ -98,12 +104,16 @@ def _tables(options: argparse.Namespace) -> int:
     from zsiqa.tables import PAPER, build_table, count_verdicts, read_specs
 
     formats = _choices("--format", options.format, FORMATS)
+    if options.out and not formats:
+        raise ZsiqaError(f"--format is empty; choose from {', '.join(FORMATS)}")
     also = _choices("--also", options.also, STATISTICS)
     names = options.table or ([] if options.extended else PAPER)
     measurer = _measurer(options)
     specs = [spec for name in [*names, *(["extended"] if options.extended else [])] for spec in read_specs(name)]
-    tables = [build_table(spec, measurer, also) for spec in specs]
-    measurer.remember()
+    try:
+        tables = [build_table(spec, measurer, also) for spec in specs]
+    finally:
+        measurer.remember()
     for table in tables:
         print(to_text(table), end="\n\n")
     counts = count_verdicts(tables)
@@ -111,6 +121,8 @@ def _tables(options: argparse.Namespace) -> int:
         print(f"{total} printed cells:", ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     if options.out:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
+    if strays := measurer.folder.strays:
+        print(f"{len(strays)} files bear the name of no metric, e.g. {strays[0].name}; `zsiqa audit` says more")
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -122,15 +134,16 @@ def _audit(options: argparse.Namespace) -> int:
 
     from zsiqa.audit import audit, to_json, to_text
 
+    to_file = options.json is not None and str(options.json) != "-"
+    if to_file:  # before the work, so that it is not lost to a place that cannot be written
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.touch()
     measurer = _measurer(options)
     found = audit(measurer)
     measurer.remember()
     as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    if options.json is None or str(options.json) != "-":
-        print(to_text(found))
-    else:
-        print(as_json)
-    if options.json is not None and str(options.json) != "-":
+    print(to_text(found) if options.json is None or to_file else as_json)
+    if to_file:
         options.json.write_text(as_json + "\n", encoding="utf-8")
     return 1 if found.counts["drift"] else 0
 
@@ -142,7 +155,7 @@ def _verify(options: argparse.Namespace) -> int:
     found = verify(open_folder(options.scores), open_folder(options.official), options.dataset, options.metric,
                    options.rtol)
     print(to_text(found))
-    return 1 if any(one.diverging for one in found.comparisons) else 0
+    return 0 if found.agree else 1
 
 
 def _stats(options: argparse.Namespace) -> int:
@@ -158,6 +171,17 @@ def _stats(options: argparse.Namespace) -> int:
     return 0
 
 
+def _at_least(least: float) -> Callable[[str], float]:
+    """An argument's type: a number of the kind of `least`, and not smaller."""
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, found {text}")
+        return value
+    number.__name__ = type(least).__name__  # in argparse's own messages
+    return number
+
+
 def _measurer(options: argparse.Namespace) -> Measurer:
     from zsiqa.folder import open_folder
     from zsiqa.measurement import Measurer, default_memory
@@ -167,7 +191,7 @@ def _measurer(options: argparse.Namespace) -> Measurer:
 
 def _choices(name: str, text: str, known: Sequence[str]) -> list[str]:
     """The parts of a comma-separated option."""
-    parts = [part for part in text.split(",") if part]
+    parts = text.split(",") if text else []
     if unknown := [part for part in parts if part not in known]:
         raise ZsiqaError(f"{name}: unknown {', '.join(unknown)}; choose from {', '.join(known)}")
     return parts

@@ -27,6 +27,9 @@ class ScoreFolder(Protocol):
     files: dict[ScoreKey, Path]
     strays: list[Path]
 
+    def held(self) -> list[ScoreKey]:
+        """What there is a file of, or a stray that may hold it."""
+
     def twins(self, key: ScoreKey) -> list[Path]:
         """Strays that may hold what the file of this key should."""
 
@@ -53,6 +56,10 @@ class StoredFolder:
         with_sidecar = [path for path in found if path.with_suffix(".json").is_file()]
         self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in with_sidecar}
         self.strays = [path for path in found if path not in set(with_sidecar)]
+
+    def held(self) -> list[ScoreKey]:
+        """What there is a file of."""
+        return list(self.files)
 
     def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - a store has one place for a key
         """None."""

@@ -248,11 +248,12 @@ class _Separable:
             if slopes.min() < 0 < slopes.max():
                 return "the fitted curve is not monotone over the scores"
         if shape[1] > self.upper[1] - 1e-6:
-            return "the logistic part is as wide as allowed: its parameters are not determined"
+            return "the logistic part is as wide as allowed: its parameters are not determined, PLCC and RMSE are"
         if shape[1] < self.lower[1] + 1e-6:
             return "the logistic part is as narrow as allowed: a step"
         if places[0] > 5 or places[1] < -5:
-            return "the logistic part is an exponential over the scores: its parameters are not determined"
+            return ("the logistic part is an exponential over the scores: its parameters are not determined, PLCC and "
+                    "RMSE are")
         return ""
 
 

@@ -73,19 +73,23 @@ def _mapped(scores: Scores) -> dict[str, float]:
     return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
 
 
-def _intervals(scores: Scores) -> dict[str, float]:
-    use = scores.usable
-    groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
-    found = replicate(scores.quality[use], scores.opinion[use], groups, draw(int(groups.max(initial=-1)) + 1))
-    ends = {name: percentile_interval(values) for name, values in found.items()}
-    return {f"{name}_{end}": getattr(interval, end) for name, interval in ends.items() for end in ("low", "high")}
+def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
+    def interval(scores: Scores) -> dict[str, float]:
+        use = scores.usable
+        groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
+        if groups.max() < 1:  # one reference says nothing of others
+            return {f"{name}_low": math.nan, f"{name}_high": math.nan}
+        weights = draw(int(groups.max()) + 1)
+        found = percentile_interval(replicate(scores.quality[use], scores.opinion[use], groups, weights, [name])[name])
+        return {f"{name}_low": found.low, f"{name}_high": found.high}
+    return interval
 
 
 FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
     COEFFICIENTS: _pooled,
     tuple(f"{name}_per_ref" for name in COEFFICIENTS): _per_reference,
     ("plcc_mapped", "rmse"): _mapped,
-    tuple(f"{name}_{end}" for name in COEFFICIENTS for end in ("low", "high")): _intervals,
+    **{(f"{name}_low", f"{name}_high"): _interval(name) for name in COEFFICIENTS},
 }
 STATISTICS = tuple(name for family in FAMILIES for name in family)
 
@@ -107,9 +111,7 @@ class Measurer:
     _new: bool = field(init=False, default=False, repr=False)
 
     def __post_init__(self) -> None:
-        here = Path(__file__).parent
-        sources = [here / f"{name}.py" for name in ("measurement", "correlation", "mapping", "bootstrap", "scores",
-                                                    "official", "folder", "store")]
+        sources = sorted(Path(__file__).parent.glob("*.py"))  # whatever computes a value is among them
         self._code = b"".join(path.read_bytes() for path in sources) + "".join(
             version(name) for name in ("numpy", "scipy", "pandas")).encode()
         if self.memory is not None:
@@ -128,7 +130,11 @@ class Measurer:
         """
         families = [family for family in FAMILIES if set(family) & set(statistics)]
         if path not in self._contents:
-            self._contents[path] = hashlib.sha256(self.folder.content(path) + self._code).hexdigest()
+            try:
+                content = self.folder.content(path)
+            except OSError as error:
+                return Measurement(problem=f"{path} cannot be read ({error.strerror})")
+            self._contents[path] = hashlib.sha256(content + self._code).hexdigest()
         name = digest([self._contents[path], key, path.name, families])
         if name not in self._known:
             self._known[name] = asdict(_measure(self.folder, key, path, families))

@@ -92,6 +92,10 @@ class OfficialFolder:
                                     if rest.endswith(suffix)), key=lambda item: len(item[1]))
         return ScoreKey(dataset, rest.removesuffix(suffix), perturbation)
 
+    def held(self) -> list[ScoreKey]:
+        """What there is a file of, or a copy by its name."""
+        return list(dict.fromkeys([*self.files, *self._owners.values()]))
+
     def twins(self, key: ScoreKey) -> list[Path]:
         """Copies of this key's file by their name, such as `... copy.csv` or `... (1).csv`."""
         return [path for path, owner in self._owners.items() if owner == key]

@@ -19,7 +19,7 @@ from zsiqa.verdicts import Cell, Column, agrees
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
-          "[0.000]: the paper prints this instead. -: no scores.")
+          "[0.000]: the paper prints this instead. {nothing}: no scores.")
 LOWER_IS_BETTER = ("rmse",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
                  "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -70,7 +70,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
                          + (f" [{cell.printed:.3f}]" if _differs(cell) else "") for cell in row.cells]
                 lines.append("| " + " | ".join([escape(group.name) if first else "", escape(row.name), *cells]) + " |")
         parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in _remarks(table) if line)]))
-    legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>")
+    legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>", nothing="-")
     return "\n\n".join([*parts, legend]) + "\n"
 
 
@@ -99,7 +99,7 @@ def to_latex(table: Table) -> str:
 def to_latex_document(tables: Sequence[Table]) -> str:
     """A page that shows the files `<name>.tex` of `to_latex`, one after the other."""
     legend = LEGEND.format(best=r"\textcolor{red}{red}", second=r"\textcolor{blue}{blue}",
-                           group=r"\underline{underlined}")
+                           group=r"\underline{underlined}", nothing="--")
     lines = [r"\documentclass{article}", r"\usepackage[a4paper,landscape,margin=12mm]{geometry}",
              r"\usepackage{booktabs,xcolor,graphicx}",
              # Shrinks a box to the page where it is wider or higher, and never blows it up.
@@ -111,6 +111,10 @@ def to_latex_document(tables: Sequence[Table]) -> str:
         lines += [r"\begin{table}[p]\centering\small", rf"\textbf{{{_tex(table.title)}}}\par\medskip",
                   rf"\fit{{\input{{{table.name}.tex}}}}",
                   rf"\par\medskip\footnotesize {legend}", r"\end{table}"]
+    lines += [r"\clearpage\footnotesize\raggedright"]
+    for table in tables:
+        lines += [rf"\par\medskip\textbf{{{_tex(table.title)}}}",
+                  *(rf"\par {_tex(line)}" for line in _remarks(table) if line)]
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 
 
@@ -137,7 +141,7 @@ def to_html(tables: Sequence[Table]) -> str:
         parts.append(f'<div class="wide"><table><caption>{html.escape(table.title)}</caption>\n<thead>{"".join(heads)}'
                      f"</thead>\n{''.join(bodies)}</table></div>\n<ul>{remarks}</ul>")
     legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
-                           group='<span class="group-best">underlined</span>')
+                           group='<span class="group-best">underlined</span>', nothing="-")
     return (f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>zsiqa: tables</title>\n'
             f"<style>{HTML_STYLE}</style>\n" + "\n".join(parts) + f"\n<p>{legend} Backgrounds: yellow mislabelled, "
             f"blue wrong file, red drift, grey missing.</p></html>\n")
@@ -171,7 +175,8 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 
 
 def _remarks(table: Table) -> list[str]:
-    return ["", *filter(None, [table.pairs_used()]), *table.notes, *table.differences(), *table.missing()]
+    return ["", *filter(None, [table.pairs_used()]), *table.problems, *table.notes, *table.differences(),
+            *table.missing()]
 
 
 def _marks(table: Table) -> dict[int, set[str]]:

@@ -101,9 +101,12 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
         columns: all columns in their order, each str or float. An empty field is NaN in a column of floats.
 
     Raises:
-        StoreError: if the columns are others, or a row does not fit them.
+        StoreError: if the file cannot be read, the columns are others, or a row does not fit them.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
     try:
         header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")]), [])
     except UnicodeDecodeError as error:

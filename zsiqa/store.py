@@ -176,7 +176,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
         if sidecar["schema"] == SCHEMA and isinstance(sidecar["identity"], dict):
             return dict(sidecar)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         pass
     raise StoreError(f"{path} is no sidecar of schema {SCHEMA}; give another results_dir=DIR, or overwrite=true to "
                      f"replace it and its scores")

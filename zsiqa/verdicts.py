@@ -1,7 +1,8 @@
 """Does a score file give the figure that the paper prints? If not: why. Decided by rules, the same for every cell.
 
 - match: the value of the row's own file, rounded as printed, is the printed figure.
-- mislabelled: the row's own files disagree in all of its cells, and the files of another metric agree in all of them.
+- mislabelled: the row's own files disagree in all of its cells, and the files of another metric agree in all of them
+  (in all that it has a file for, at least three).
 - wrong file: the file that bears the name is not there, empty or cut short; another one beside it, whose name goes on
   where that name ends, is whole and agrees.
 - drift: the row's own file is whole and disagrees, and nothing above explains it.
@@ -86,12 +87,17 @@ def judge_row(metric: str, columns: Sequence[Column], printed: Sequence[float | 
     comparable = [cell for cell in cells if cell.printed is not None and cell.verdict in ("match", "drift")]
     if len(comparable) < FEWEST_CELLS or any(cell.verdict == "match" for cell in comparable):
         return cells
-    others = tuple(other for other in sorted({key.metric for key in measurer.folder.files} - {metric})
-                   if all(_agrees_with(other, cell, measurer) for cell in comparable))
-    if not others:
+    agreeing: dict[str, list[Path]] = {}
+    for other in sorted({key.metric for key in measurer.folder.files} - {metric}):
+        files = _agreeing_files(other, comparable, measurer)
+        if len(files) >= FEWEST_CELLS:
+            agreeing[other] = files
+    if not agreeing:
         return cells
-    why = (f"the files of {metric} disagree in all {len(comparable)} cells of this row, those of "
-           f"{' and '.join(others)} agree in all of them")
+    others = tuple(agreeing)
+    listed = " and ".join(f"those of {other} agree in all {len(files)} that they have (such as {files[0].name})"
+                          for other, files in agreeing.items())
+    why = f"the files of {metric} disagree in all {len(comparable)} cells of this row, {listed}"
     return [replace(cell, verdict="mislabelled", why=why, other=others) if cell in comparable else cell
             for cell in cells]
 
@@ -129,13 +135,19 @@ def _cell(column: Column, printed: float | None, path: Path, found: Measurement,
                 found.n, found.expected)
 
 
-def _agrees_with(metric: str, cell: Cell, measurer: Measurer) -> bool:
-    key = ScoreKey(cell.column.dataset, metric, cell.column.perturbation)
-    path = measurer.folder.files.get(key)
-    if path is None or cell.printed is None:
-        return False
-    found = measurer.measure(key, path, [cell.column.statistic])
-    return found.whole and agrees(found.values[cell.column.statistic], cell.printed)
+def _agreeing_files(metric: str, cells: Sequence[Cell], measurer: Measurer) -> list[Path]:
+    """A metric's whole files for these cells, one a cell; none if any of them disagrees."""
+    files = []
+    for cell in cells:
+        key = ScoreKey(cell.column.dataset, metric, cell.column.perturbation)
+        path = measurer.folder.files.get(key)
+        found = measurer.measure(key, path, [cell.column.statistic]) if path else Measurement(problem="no file")
+        if path is None or not found.whole:
+            continue
+        if cell.printed is None or not agrees(found.values[cell.column.statistic], cell.printed):
+            return []
+        files.append(path)
+    return files
 
 
 def _relative(path: Path, measurer: Measurer) -> str:

@@ -51,7 +51,13 @@ class Verification:
     comparisons: list[Comparison]
     not_ours: list[ScoreKey]
     not_theirs: list[ScoreKey]
+    unreadable: list[str]
     rtol: float
+
+    @property
+    def agree(self) -> bool:
+        """Whether every set of scores could be compared pair by pair, and no pair diverges."""
+        return not self.unreadable and not any(one.diverging or one.only_theirs for one in self.comparisons)
 
 
 def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | None, metrics: Collection[str] | None,
@@ -73,19 +79,24 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
     mine = [key for key in ours.files if chosen(key)]
     other = [key for key in theirs.files if chosen(key)]
     comparisons, not_theirs = [], []
+    unreadable: list[str] = []
     for key in mine:
         their_scores = load_whole(theirs, key)
         if their_scores is None:
             not_theirs.append(key)
-        else:
+            continue
+        try:
             comparisons.append(compare(ours.load(key, ours.files[key]), their_scores, rtol))
-    if not comparisons:
+        except StoreError as error:
+            unreadable.append(str(error))
+    if not comparisons and not unreadable:
         raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(mine)} are in {ours.root} and "
                          f"{len(other)} in {theirs.root}, none complete in both; score one of the paper's data sets "
                          f"first, or choose others with --dataset and --metric")
-    if not any(one.n for one in comparisons):
+    if comparisons and not any(one.n for one in comparisons):
         raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: are these the paper's data sets?")
-    return Verification(comparisons, [key for key in other if key not in set(mine)], not_theirs, rtol)
+    return Verification(comparisons, [key for key in other if key not in set(mine)], not_theirs,
+                        unreadable, rtol)
 
 
 def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
@@ -110,7 +121,7 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
 
 def to_text(found: Verification) -> str:
     """The comparisons for a reader."""
-    width = max(len(str(one.key)) for one in found.comparisons)
+    width = max((len(str(one.key)) for one in found.comparisons), default=0)
     lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  {'KRCC':>7}"]
     for one in found.comparisons:
         lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  {_number(one.srcc):>7}  "
@@ -128,6 +139,7 @@ def to_text(found: Verification) -> str:
     lines.append(f"a pair diverges when the scores differ by more than {found.rtol:g} of the largest score of the file")
     if found.not_ours:
         lines.append(f"not scored here: {len(found.not_ours)} of the authors' sets, e.g. {found.not_ours[0]}")
+    lines += [f"not compared: {problem}" for problem in found.unreadable]
     lines += [f"the authors have no complete {key}" for key in found.not_theirs]
     return "\n".join(lines)
 

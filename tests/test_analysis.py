@@ -262,7 +262,7 @@ def test_metrics_of_different_labels_do_not_mix(tmp_path):
     assert list(found.methods.index) == ["a"]
     assert any("b/original.csv has other labels than most" in note for note in found.notes)
     with pytest.raises(StoreError, match=r"b/original\.csv has other labels than .*a/original\.csv"):
-        analyse(open_folder(folder), "set", "original", ["a", "b"], QUICK)
+        _analyse(folder, metrics=["a", "b"])
 
 
 @pytest.mark.parametrize(("dataset", "perturbation", "metrics", "message"), [

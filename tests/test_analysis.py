@@ -8,7 +8,8 @@ import pytest
 from conftest import noisy, official_rows, write_official
 from scipy import stats
 
-from zsiqa.analysis import Settings, analyse, between_share, to_text, write
+from zsiqa.analysis import Settings, analyse, between_share
+from zsiqa.analysis_report import to_text, write
 from zsiqa.bootstrap import bca_interval, draw, leave_one_out, paired_p_value, percentile_interval, replicate
 from zsiqa.comparison import holm, steiger, wilcoxon_over_references, williams, zou_interval
 from zsiqa.correlation import COEFFICIENTS, correlate, per_reference
@@ -128,7 +129,7 @@ def test_types_equal_a_direct_computation(found):
         for kind, value in row.items():
             expected = _coefficient(QUALITY[metric][kind == KINDS], LABELS[kind == KINDS], "srcc")
             assert value == pytest.approx(expected, abs=CLOSE)
-    assert found.types.attrs["blur"] == "(40 pairs)"
+    assert found.type_names["blur"] == "(40 pairs)"
 
 
 def test_tid2013s_types_and_published_subsets_equal_a_direct_computation(tid):
@@ -145,8 +146,8 @@ def test_tid2013s_types_and_published_subsets_equal_a_direct_computation(tid):
         some = np.isin(number, members)
         expected = _coefficient(-scores["dists"][some], -labels[some], "srcc")  # both fall with quality
         assert found.types.loc["dists", column] == pytest.approx(expected, abs=CLOSE)
-        assert found.types.attrs[column].endswith(f"({125 * len(members)} pairs)")
-    assert found.types.attrs["10"].startswith("JPEG ")
+        assert found.type_names[column].endswith(f"({125 * len(members)} pairs)")
+    assert found.type_names["10"].startswith("JPEG ")
 
 
 def test_lives_types_are_its_folders(tmp_path):
@@ -154,7 +155,7 @@ def test_lives_types_are_its_folders(tmp_path):
     write_official(tmp_path / "live_dists.csv", rows, noisy(rows, 0))
     found = analyse(open_folder(tmp_path), "live", "original", None, QUICK)
     assert list(found.types.columns) == ["jp2k", "jpeg", "wn", "gblur", "fastfading"]
-    assert found.types.attrs["jpeg"] == "JPEG (175 pairs)"
+    assert found.type_names["jpeg"] == "JPEG (175 pairs)"
 
 
 @pytest.mark.parametrize("name", COEFFICIENTS)
@@ -215,8 +216,9 @@ def test_an_alarm_where_pooled_and_per_reference_order_disagree(conflicting, fou
     one, other = "knows-references", "knows-versions"
     assert pooled[one] > pooled[other]
     assert within[one] < within[other]
-    assert alarm == (f"{one} is before {other} pooled ({pooled[one]:.3f}, {pooled[other]:.3f}), but after it within "
-                     f"references ({within[one]:.3f}, {within[other]:.3f}), both significantly")
+    assert alarm.sure
+    assert alarm.text == (f"{one} is before {other} pooled ({pooled[one]:.3f}, {pooled[other]:.3f}), but after it "
+                          f"within references ({within[one]:.3f}, {within[other]:.3f}), both significantly")
     assert turned.methods["rank_pooled"].tolist() == [1, 2]
     assert turned.methods["rank_per_ref"].tolist() == [2, 1]
     assert "Rank change: 1 pairs of metrics change places" in to_text(turned)

@@ -5,7 +5,8 @@ import pytest
 from conftest import image_pair, noisy, official_rows, write_official
 from scipy import stats
 
-from zsiqa.audit import audit, to_json, to_text
+from zsiqa.audit import audit
+from zsiqa.audit_report import to_json, to_text
 from zsiqa.correlation import correlate
 from zsiqa.folder import open_folder
 from zsiqa.measurement import Measurer

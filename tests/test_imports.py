@@ -48,10 +48,13 @@ ALLOWED = {
     "audit": {"types", "scores", "official", "folder", "measurement", "verdicts", "tables", "identical", "correlation"},
     "verification": {"types", "scores", "official", "folder", "correlation"},
     "analysis": {"types", "scores", "official", "folder", "correlation", "mapping", "bootstrap", "comparison",
-                 "figures", "progress"},
+                 "progress"},
+    "analysis_report": {"analysis", "correlation", "figures"},
+    "audit_report": {"audit", "correlation", "identical", "tables"},
     "targets": {"types", "settings", "store", "weights"},
     "runner": {"types", "settings", "targets", "progress", "machine", "store", "weights", "scoring", "correlation"},
-    "cli": {"types", "folder", "measurement", "tables", "rendering", "audit", "verification", "analysis"},
+    "cli": {"types", "folder", "measurement", "tables", "rendering", "audit", "audit_report", "verification",
+            "analysis", "analysis_report"},
 }
 
 

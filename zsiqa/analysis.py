@@ -7,12 +7,10 @@ take the pairs as independent are offered, too, and say so.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,9 +29,6 @@ from zsiqa.types import StoreError
 LEVEL = 0.95
 SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
 ROUNDING = 1e-12  # of a coefficient; `zsiqa.bootstrap`
-ALARMS_SHOWN = 10
-FEW_REPLICATES = 500
-SURE = ", both significantly"
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,13 @@ class Settings:
     refit: bool = False
 
 
+class Alarm(NamedTuple):
+    """Two metrics that change places; `sure` if both orders are significant."""
+
+    text: str
+    sure: bool
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What came out.
@@ -65,6 +67,7 @@ class Analysis:
         label_share: share of the labels' variance that lies between references.
         methods: a row a metric, the best first: coefficients with intervals, per reference, mapped, variance share.
         types: a row a metric: the coefficient within each distortion type, and within published subsets of types.
+        type_names: what each column of `types` is, with its number of pairs.
         comparisons: a row a pair of metrics.
         significance: metric by metric: 1 where the row's is better, -1 where it is worse, 0 where undecided (Holm).
         alarms: pairs of metrics that pooled and per-reference coefficients order differently.
@@ -80,9 +83,10 @@ class Analysis:
     label_share: float
     methods: pd.DataFrame
     types: pd.DataFrame
+    type_names: dict[str, str]
     comparisons: pd.DataFrame
     significance: pd.DataFrame
-    alarms: list[str]
+    alarms: list[Alarm]
     notes: list[str]
 
 
@@ -139,7 +143,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[settings.coefficient].notna()
     return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
-                    between_share(scored.opinion, scored.groups), methods, _types(scored, dataset, settings),
+                    between_share(scored.opinion, scored.groups), methods, *_types(scored, dataset, settings),
                     comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
 
 
@@ -312,12 +316,12 @@ def _refitted(scored: Scored, row: int, start: np.ndarray, groups: int, settings
     return {"plcc_mapped_low": low, "plcc_mapped_high": high}
 
 
-def _types(scored: Scored, dataset: str, settings: Settings) -> pd.DataFrame:
-    """The coefficient within each distortion type and published subset of types, pooled over references."""
+def _types(scored: Scored, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The coefficient within each distortion type and published subset of types, and what these are."""
     facts = conventions()["datasets"].get(dataset, {"types": {}, "subsets": {}})
     names = sorted(set(scored.types))
     if names in ([], [""]):
-        return pd.DataFrame(index=pd.Index(scored.metrics, name="metric"))
+        return pd.DataFrame(index=pd.Index(scored.metrics, name="metric")), {}
     order = [name for name in facts["types"] if name in names]
     order += [name for name in names if name not in order]
     columns = {name: [name] for name in order} | facts["subsets"]
@@ -325,9 +329,8 @@ def _types(scored: Scored, dataset: str, settings: Settings) -> pd.DataFrame:
         name: [_coefficient(quality[some], scored.opinion[some], settings.coefficient) for quality in scored.quality]
         for name, members in columns.items() for some in [np.isin(scored.types, members)]},
         index=pd.Index(scored.metrics, name="metric"))
-    frame.attrs = {name: f"{facts['types'].get(name, '')} ({int(np.isin(scored.types, members).sum())} pairs)".strip()
+    return frame, {name: f"{facts['types'].get(name, '')} ({int(np.isin(scored.types, members).sum())} pairs)".strip()
                    for name, members in columns.items()}
-    return frame
 
 
 def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray, groups: int,
@@ -350,10 +353,8 @@ def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replic
                 "ties": signed.ties, "references": signed.n, "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
             r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
-            zou = zou_interval(*r, level=LEVEL)
-            line |= {"williams_t": williams(*r).statistic, "p_williams": williams(*r).p_value,
-                     "steiger_z": steiger(*r).statistic, "p_steiger": steiger(*r).p_value,
-                     "zou_low": zou[0], "zou_high": zou[1]}
+            line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
+                             (*williams(*r), *steiger(*r), *zou_interval(*r, level=LEVEL)), strict=True))
         lines.append(line)
     frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
     if lines:
@@ -386,7 +387,7 @@ def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataF
     return pd.DataFrame(matrix - matrix.T, index=pd.Index(metrics, name="metric"), columns=list(metrics))
 
 
-def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) -> list[str]:
+def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) -> list[Alarm]:
     """Pairs of metrics that change places; first those decided both ways, then by how clear both orders are."""
     pooled, within = methods[coefficient], methods[f"{coefficient}_per_ref"]
     found = []
@@ -396,103 +397,8 @@ def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) 
         if min(math.fabs(gain), math.fabs(loss)) > ROUNDING and gain * loss < 0:
             decided = max(line["p_holm"], line["p_wilcoxon_holm"]) < 1 - LEVEL
             first, second = (a, b) if gain > 0 else (b, a)
-            found.append((decided, min(math.fabs(gain), math.fabs(loss)),
-                          f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), but after "
-                          f"it within references ({within[first]:.3f}, {within[second]:.3f})"
-                          + (SURE if decided else "")))
-    return [text for *_, text in sorted(found, reverse=True)]
-
-
-def to_text(found: Analysis) -> str:
-    """The analysis for a reader."""
-    name, settings = found.settings.coefficient, found.settings
-    width = max(map(len, found.methods.index))
-    chance = (found.references - 1) / (found.n - 1)
-    lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
-             f"references; {found.label_share:.1%} of the labels' variance lies between references ({chance:.1%} would "
-             f"by chance)",
-             f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the references, seed "
-             f"{settings.seed}", "",
-             f"{'':{width}}  {'pooled':^61}  {'per reference: mean, median, SD':^34}  {'logistic':^14}  between",
-             f"{'metric':{width}}  " + "  ".join(f"{one.upper():<19}" for one in COEFFICIENTS)
-             + f"  {'PLCC':>6} {name.upper():>6} {'median':>6} {'SD':>6} {'undef.':>6}  {'PLCC':>6} {'RMSE':>7}  refs."]
-    for metric, row in found.methods.iterrows():
-        pooled = "  ".join(f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
-                           for one in COEFFICIENTS)
-        lines.append(f"{metric:{width}}  {pooled}  {_digits(row['plcc_per_ref'])} {_digits(row[f'{name}_per_ref'])} "
-                     f"{_digits(row[f'{name}_per_ref_median'])} {_digits(row[f'{name}_per_ref_sd'])} "
-                     f"{int(row['undefined_refs']):6}  {_digits(row['plcc_mapped'])} {row['rmse']:7.4g}  "
-                     f"{row['between_share']:6.1%}")
-        if settings.refit:
-            lines.append(f"{'':{width}}  logistic PLCC, refitted in every replicate: "
-                         f"[{_digits(row['plcc_mapped_low'])}, {_digits(row['plcc_mapped_high'])}]")
-    if len(found.types.columns):
-        lines += ["", f"{name.upper()} by distortion type", found.types.to_string(float_format="{:.3f}".format),
-                  *(f"  {column}: {text}" for column, text in found.types.attrs.items())]
-    lines += _comparisons_text(found)
-    if found.alarms:
-        sure = sum(text.endswith(SURE) for text in found.alarms)
-        lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
-                      f"per-reference {name.upper()}, {sure} of them significantly in both orders"]
-        lines += [f"  {text}" for text in found.alarms[:ALARMS_SHOWN]]
-        if len(found.alarms) > ALARMS_SHOWN:
-            lines.append(f"  and {len(found.alarms) - ALARMS_SHOWN} more")
-    return "\n".join([*lines, *([""] if found.notes else []), *found.notes])
-
-
-def _comparisons_text(found: Analysis) -> list[str]:
-    if found.comparisons.empty:
-        return []
-    name, settings = found.settings.coefficient, found.settings
-    lines = ["", f"{name.upper()} compared, references resampled {settings.replicates} times; p after Holm over "
-                 f"{len(found.comparisons)} comparisons (Student's t of the difference over its bootstrap error)"]
-    if settings.replicates < FEW_REPLICATES:
-        lines.append(f"  with under {FEW_REPLICATES} resamples that error is itself uncertain")
-    if len(found.comparisons) <= 15:
-        shown = found.comparisons.set_index(["a", "b"])
-        lines.append(shown.to_string(float_format="{:.4g}".format))
-        lines.append("  p_wilcoxon: over references. Williams, Steiger, Zou: assume independent pairs, which these are "
-                     "not." if "p_williams" in shown else "  p_wilcoxon: over references.")
-    else:
-        lines.append("  + the row's is better, - it is worse, . undecided; columns in the order of the rows")
-        width = max(map(len, found.significance.index))
-        lines += [f"  {metric:{width}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
-                  for metric, row in zip(found.significance.index, found.significance.to_numpy(), strict=True)]
-    best = [metric for metric in found.methods.index if found.methods.loc[metric, "not_worse_than_best"]]
-    lines.append(f"  best, and not significantly worse than it: {', '.join(best)}")
-    return lines
-
-
-def write(found: Analysis, folder: Path) -> list[Path]:
-    """Write everything into a folder: CSV files, a JSON file with the settings, the significance matrix as a picture.
-
-    Returns:
-        What was written.
-    """
-    from zsiqa.figures import significance_matrix
-
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{found.dataset}_{found.perturbation}"
-    written = []
-    for name in ("methods", "types", "comparisons", "significance"):
-        frame: pd.DataFrame = getattr(found, name)
-        path = folder / f"{stem}_{name}.csv"
-        frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
-        written.append(path)
-    about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
-             "pairs_of_the_data_set": found.expected, "references": found.references,
-             "label_variance_between_references": None if math.isnan(found.label_share) else found.label_share,
-             "level": LEVEL, **asdict(found.settings),
-             "types": found.types.attrs, "rank_changes": found.alarms, "notes": found.notes}
-    path = folder / f"{stem}_analysis.json"
-    path.write_text(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    written.append(path)
-    if len(found.methods) > 1:
-        title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"
-        written += significance_matrix(found.significance, found.methods[found.settings.coefficient], title,
-                                       folder / f"{stem}_significance")
-    return written
-
-
-def _digits(value: float) -> str:
-    return f"{'n/a':>6}" if math.isnan(value) else f"{value:6.3f}"
+            text = (f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), but after it "
+                    f"within references ({within[first]:.3f}, {within[second]:.3f})"
+                    + (", both significantly" if decided else ""))
+            found.append((decided, min(math.fabs(gain), math.fabs(loss)), text))
+    return [Alarm(text, decided) for decided, _, text in sorted(found, reverse=True)]

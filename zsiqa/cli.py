@@ -132,7 +132,8 @@ def _tables(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace) -> int:
     import json
 
-    from zsiqa.audit import audit, to_json, to_text
+    from zsiqa.audit import audit
+    from zsiqa.audit_report import to_json, to_text
 
     to_file = options.json is not None and str(options.json) != "-"
     if to_file:  # before the work, so that it is not lost to a place that cannot be written
@@ -159,7 +160,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _stats(options: argparse.Namespace) -> int:
-    from zsiqa.analysis import Settings, analyse, to_text, write
+    from zsiqa.analysis import Settings, analyse
+    from zsiqa.analysis_report import to_text, write
     from zsiqa.folder import open_folder
 
     settings = Settings(options.coefficient, options.replicates, options.seed, options.interval, options.logistic,

@@ -44,7 +44,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         ValueError: if the lengths differ or a value is not finite.
 
     Example:
-        >>> correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc
+        >>> round(correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc, 12)
         1.0
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)

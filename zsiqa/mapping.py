@@ -209,7 +209,8 @@ class _Separable:
                                   bounds=list(zip(self.lower, self.upper, strict=True)),
                                   options={"maxfun": max_evaluations, "ftol": 1e-13, "gtol": 1e-9})
                 for start in starts]
-        converged = [fit for fit in fits if fit.success and math.isfinite(fit.fun)]
+        # Status 1: too many evaluations. 2: the line search found nothing better, which is where a fit may end, too.
+        converged = [fit for fit in fits if fit.status != 1 and math.isfinite(fit.fun)]
         return np.asarray(min(converged, key=lambda fit: float(fit.fun)).x) if converged else None
 
     def to_parameters(self, shape: Floats) -> Floats:

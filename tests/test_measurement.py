@@ -258,3 +258,11 @@ def test_the_memory_lies_in_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert default_memory().as_posix() == "/home/someone/.cache/zsiqa/measurements.json"
+
+
+def test_the_share_between_references_is_that_of_the_scores(measure):
+    scores = noisy(ROWS, 5)
+    refs = np.array([ref for _, ref, _ in ROWS])
+    means = np.array([scores[refs == ref].mean() for ref in refs])
+    found = measure(scores, ["between_share"])
+    assert found.values["between_share"] == pytest.approx(means.var() / scores.var(), rel=1e-10)  # rounding

@@ -18,7 +18,7 @@ from scipy import stats
 
 from zsiqa.bootstrap import Interval, bca_interval, draw, leave_one_out, paired_p_value, percentile_interval, replicate
 from zsiqa.comparison import holm, steiger, wilcoxon_over_references, williams, zou_interval
-from zsiqa.correlation import COEFFICIENTS, correlate, per_reference
+from zsiqa.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.folder import ScoreFolder, load_whole
 from zsiqa.mapping import fit_logistic
 from zsiqa.official import conventions
@@ -138,26 +138,13 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     for row in track(range(len(scored.metrics)), total=len(scored.metrics), unit="metrics"):
         for name, values in replicate(scored.quality[row], scored.opinion, scored.groups, weights).items():
             replicates[name][row] = values
-    methods = _methods(scored, within, replicates, groups, settings, notes)
+    methods = _methods(scored, within, replicates, weights, settings, notes)
     comparisons = _comparisons(scored, within, replicates[settings.coefficient], groups, settings)
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[settings.coefficient].notna()
     return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
                     between_share(scored.opinion, scored.groups), methods, *_types(scored, dataset, settings),
                     comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
-
-
-def between_share(values: np.ndarray, groups: np.ndarray) -> float:
-    """Share of the variance that lies between the means of groups, 0..1; NaN for constant values.
-
-    Example:
-        >>> between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1]))
-        0.8
-    """
-    counts = np.bincount(groups)
-    means = np.bincount(groups, weights=values) / counts
-    total = ((values - values.mean()) ** 2).sum()
-    return float(counts @ (means - values.mean()) ** 2 / total) if total > 0 else math.nan
 
 
 def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
@@ -243,8 +230,9 @@ def _coefficient(quality: np.ndarray, opinion: np.ndarray, name: str) -> float:
     return float(getattr(correlate(quality, opinion, label_higher_is_better=True, score_higher_is_better=True), name))
 
 
-def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray], groups: int,
-             settings: Settings, notes: list[str]) -> pd.DataFrame:
+def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray],
+             weights: np.ndarray, settings: Settings, notes: list[str]) -> pd.DataFrame:
+    groups = weights.shape[1]
     lines = []
     curves: dict[str, list[str]] = {}
     for row, metric in enumerate(scored.metrics):
@@ -262,14 +250,14 @@ def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates
             line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
                      f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
-        line |= _interval_per_reference(within[row][settings.coefficient], groups, settings)
+        line |= _interval_per_reference(within[row][settings.coefficient], weights, settings)
         line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
         fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic)
         line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
         for text in filter(None, (fit.problem, fit.note)):
             curves.setdefault(text, []).append(metric)
         if settings.refit:
-            line |= _refitted(scored, row, fit.parameters, groups, settings, notes)
+            line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -289,24 +277,24 @@ def _interval(values: np.ndarray, groups: int, settings: Settings) -> Interval:
     return percentile_interval(drawn, LEVEL)
 
 
-def _interval_per_reference(values: np.ndarray, groups: int, settings: Settings) -> dict[str, float]:
+def _interval_per_reference(values: np.ndarray, weights: np.ndarray, settings: Settings) -> dict[str, float]:
     """Interval of the mean over references, from the same resamples; undefined references are left out."""
     defined = np.isfinite(values)
-    weights = np.vstack([np.ones((1, groups)), leave_one_out(groups),
-                         draw(groups, settings.replicates, settings.seed)])[:, defined]
     with np.errstate(invalid="ignore"):
-        interval = _interval(weights @ values[defined] / weights.sum(axis=1), groups, settings)
+        means = weights[:, defined] @ values[defined] / weights[:, defined].sum(axis=1)
+    interval = _interval(means, weights.shape[1], settings)
     name = f"{settings.coefficient}_per_ref"
     return {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _refitted(scored: Scored, row: int, start: np.ndarray, groups: int, settings: Settings,
+def _refitted(scored: Scored, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
               notes: list[str]) -> dict[str, float]:
+    """Interval of PLCC after the logistic curve, which is fitted anew to each of the drawn replicates."""
     values = []
     note = "the interval of the refitted logistic PLCC is a percentile interval"
     if settings.interval != "percentile" and note not in notes:
         notes.append(note)
-    for counts in draw(groups, settings.replicates, settings.seed):
+    for counts in drawn:
         fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic, weights=counts[scored.groups],
                            start=start if settings.logistic == 4 else None)  # with 5, a near optimum may be missed
         values.append(fit.plcc)

@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="which files: md, tex, csv (every cell, one a line), html (%(default)s)")
     tables.add_argument("--also", default="", metavar="S,S",
                         help="more columns: plcc_per_ref, srcc_per_ref, krcc_per_ref (means over references), "
-                             "plcc_mapped, rmse (after the 4-parameter logistic), plcc_low, plcc_high, srcc_low, "
+                             "plcc_mapped, rmse (after the 4-parameter logistic), between_share (of the variance of "
+                             "the scores, between references), plcc_low, plcc_high, srcc_low, "
                              "... (95%% interval, 2000 resamples of the references)")
     tables.set_defaults(command=_tables)
 

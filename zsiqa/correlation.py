@@ -89,3 +89,20 @@ def per_reference(quality: ArrayLike, opinion: ArrayLike, refs: ArrayLike) -> di
     found = [correlate(quality[groups == group], opinion[groups == group], label_higher_is_better=True,
                        score_higher_is_better=True) for group in range(groups.max(initial=-1) + 1)]
     return {name: np.array([getattr(one, name) for one in found]) for name in COEFFICIENTS}
+
+
+def between_share(values: np.ndarray, groups: np.ndarray) -> float:
+    """Share of the variance that lies between the means of groups, 0..1; NaN for constant values.
+
+    Args:
+        values: (N,) float64.
+        groups: (N,) integers from 0: the group of each value.
+
+    Example:
+        >>> between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1]))
+        0.8
+    """
+    counts = np.bincount(groups)
+    means = np.bincount(groups, weights=values) / counts
+    total = ((values - values.mean()) ** 2).sum()
+    return float(counts @ (means - values.mean()) ** 2 / total) if total > 0 else math.nan

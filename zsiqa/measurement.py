@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from zsiqa.bootstrap import draw, percentile_interval, replicate
-from zsiqa.correlation import COEFFICIENTS, correlate, per_reference
+from zsiqa.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.folder import ScoreFolder
 from zsiqa.mapping import fit_logistic
 from zsiqa.scores import ScoreKey, Scores
@@ -73,6 +73,12 @@ def _mapped(scores: Scores) -> dict[str, float]:
     return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
 
 
+def _between_share(scores: Scores) -> dict[str, float]:
+    use = scores.usable
+    groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
+    return {"between_share": between_share(scores.values[use], groups)}
+
+
 def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
     def interval(scores: Scores) -> dict[str, float]:
         use = scores.usable
@@ -89,6 +95,7 @@ FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
     COEFFICIENTS: _pooled,
     tuple(f"{name}_per_ref" for name in COEFFICIENTS): _per_reference,
     ("plcc_mapped", "rmse"): _mapped,
+    ("between_share",): _between_share,
     **{(f"{name}_low", f"{name}_high"): _interval(name) for name in COEFFICIENTS},
 }
 STATISTICS = tuple(name for family in FAMILIES for name in family)

@@ -21,6 +21,7 @@ BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
           "[0.000]: the paper prints this instead. {nothing}: no scores.")
 LOWER_IS_BETTER = ("rmse",)
+NEITHER_IS_BETTER = ("between_share",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
                  "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
                  **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -183,6 +184,8 @@ def _marks(table: Table) -> dict[int, set[str]]:
     """The marks of each cell, by its id."""
     marks: dict[int, set[str]] = {id(cell): set() for cell in table.cells}
     for place, column in enumerate(table.columns):
+        if column.statistic in NEITHER_IS_BETTER:
+            continue
         if len(table.rows) > 1:
             _mark([row.cells[place] for row in table.rows], column, marks, (BEST, SECOND))
         for group in table.groups:

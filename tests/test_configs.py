@@ -52,7 +52,8 @@ def test_options_of_a_group_have_the_same_keys(group):
     for name in names(group):
         node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
         nodes = [node] if keys == group else node.values()
-        found |= {frozenset(set(n) - {"root", "csv", "percent", "degrees"}) for n in nodes}
+        own = {"root", "csv", "percent", "degrees", "keep_reference", "resample"}
+        found |= {frozenset(set(n) - own) for n in nodes}
     assert len(found) == 1
 
 
@@ -203,12 +204,16 @@ def test_a_new_vit_of_open_clip_by_yaml_alone(tmp_path):
 
 @pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in GIVEN])
 def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(backbone):
-    paper, textbook = (composed(f"backbone={backbone}", "distance=all", *chosen)
+    paper, textbook = (composed(f"backbone={backbone}", "distance=all", "perturbation=translate", *chosen)
                        for chosen in ([], ["protocol=textbook"]))
-    assert paper == composed(f"backbone={backbone}", "distance=all", "protocol=paper")
+    assert paper == composed(f"backbone={backbone}", "distance=all", "perturbation=translate",
+                             "protocol=paper")
     vgg = backbone == "vgg19"
     for cfg, expected in ((paper, ("none", "last", "columns", vgg, "nearest")),
                           (textbook, ("native", "channel", "samples", True, "up"))):
+        assert cfg.perturbations.translate.keep_reference == (cfg is textbook)
+        assert {fns.windows for fns in (cfg.distances[name].fn for name in ("skld", "jsd", "wsd"))} == {
+            "spatial" if cfg is textbook else "memory"}
         fns = {name: node.fn for name, node in cfg.distances.items()}
         assert (cfg.backbone.model.normalize, fns["cosine"].axis, fns["wsd"].softmax_over, fns["jsd"].euclidean_term,
                 fns["jsd"].padding) == expected

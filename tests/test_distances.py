@@ -168,7 +168,7 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
 
 
 @pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"}),
-                                              ("jsd", {"padding": "down"})])
+                                              ("jsd", {"padding": "down"}), ("skld", {"windows": "round"})])
 def test_unknown_options_are_refused(name, option):
     ref, dis = make_features([(1, 8, 8)])
     with pytest.raises(ValueError, match="must be .* or .*, found"):
@@ -241,6 +241,16 @@ def test_columns_are_chunks_of_memory():
     columns = distances.columns_of_64(stack)
     assert columns.shape == (1, 1, 64, 4)
     assert columns[0, 0, :, 1].tolist() == [4.0 * sample + 1 for sample in range(64)]
+
+
+def test_spatial_windows_are_8_by_8():
+    """(channel, row, column) as one number: a column of samples holds one window, in its channel."""
+    stack = torch.arange(2 * 16 * 24, dtype=torch.float64).reshape(1, 2, 16, 24)
+    columns = distances.columns_of_64(stack, windows="spatial")
+    assert columns.shape == (1, 1, 64, 2 * 2 * 3)
+    pixels = stack[0].numpy()
+    windows = [pixels[c, y:y + 8, x:x + 8].ravel().tolist() for c in range(2) for y in (0, 8) for x in (0, 8, 16)]
+    assert columns[0, 0].T.tolist() == windows
 
 
 @pytest.mark.parametrize(("shape", "padded"), [

@@ -75,7 +75,8 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
-    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1}
+    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
+                                                   "resample": "nearest"}
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
     assert sidecar["config"]["batch_tiles"] == 8
     (session,) = sidecar["sessions"]

@@ -26,6 +26,7 @@ Features = tuple[Tensor, ...]
 Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
 Padding = Literal["nearest", "up"]
+Windows = Literal["memory", "spatial"]
 
 COLUMNS_AT_ONCE = 2**16  # whose sorted quantiles are held in memory
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
@@ -88,7 +89,7 @@ def half_precision_cosine(ref: Tensor, dis: Tensor, dim: int) -> Tensor:
 
 
 def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10,
-         padding: Padding = "nearest") -> Tensor:
+         padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
     """Symmetric Kullback-Leibler divergence with a weighted Euclidean term. Returns (B,).
 
     p = softmax of a column + epsilon, q likewise; k = sum (p - q)(log p - log q) / 2, which is
@@ -97,18 +98,18 @@ def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples",
     Args:
         epsilon: 1e-10 in the paper's code; none in Liao et al.'s for VGG19, where a softmax that underflows makes the
             result NaN or infinite, which is passed on.
-        padding: of `columns_of_64`.
+        padding, windows: of `columns_of_64`.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
         p, q = (softmax(z, softmax_over) + epsilon for z in (x, y))
         return ((p - q) * (p.log() - q.log())).sum(-2) / 2
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding)
+    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding, windows=windows)
 
 
 def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10,
-        euclidean_term: bool = False, padding: Padding = "nearest") -> Tensor:
+        euclidean_term: bool = False, padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
     """Jensen-Shannon divergence. Returns (B,).
 
     p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
@@ -118,7 +119,7 @@ def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", 
     Args:
         epsilon: as in `skld`.
         euclidean_term: the paper says that there is one; the code that made its tables has one for VGG19 only.
-        padding: of `columns_of_64`.
+        padding, windows: of `columns_of_64`.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
@@ -128,11 +129,12 @@ def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", 
         t = ((p - q) / s).clamp(-1 + 2**-24, 1 - 2**-24)
         return (s * (2 * t * t.atanh() + (-t.square()).log1p())).sum(-2) / 4
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term, padding=padding)
+    return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term, padding=padding, windows=windows)
 
 
 def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", order: Literal[1, 2] = 1,
-        weights: Literal["softmax", "energy"] = "softmax", padding: Padding = "nearest") -> Tensor:
+        weights: Literal["softmax", "energy"] = "softmax", padding: Padding = "nearest",
+        windows: Windows = "memory") -> Tensor:
     """Wasserstein distance with a weighted Euclidean term. Returns (B,).
 
     p = softmax over the *columns*, q likewise (so a column's weights do not sum to 1), on the support
@@ -143,7 +145,7 @@ def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", 
         softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
         order: 1; 2 for VGG19 in Liao et al.'s code: the integral of the squared difference, no root taken.
         weights: `softmax`; `energy` for VGG19 there: the squared features over the sum of all features of the map.
-        padding: of `columns_of_64`.
+        padding, windows: of `columns_of_64`.
 
     Raises:
         ValueError: if an option is unknown.
@@ -162,11 +164,11 @@ def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", 
             return squared_transport(p, q)
         return (p - q).cumsum(-2)[..., :-1, :].abs().sum(-2)
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding)
+    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding, windows=windows)
 
 
 def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Tensor, Tensor], Tensor], *,
-                          euclidean_term: bool, padding: Padding) -> Tensor:
+                          euclidean_term: bool, padding: Padding, windows: Windows) -> Tensor:
     """The frame that SKLD, JSD and WSD share. Returns (B,).
 
     Every map is cut into columns of 64 samples (`columns_of_64`); with k the divergence of a column and E
@@ -180,7 +182,7 @@ def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Te
     """
     values = []
     for r, d in zip(ref, dis, strict=True):
-        x, y = columns_of_64(d, padding), columns_of_64(r, padding)  # B, maps, 64, M
+        x, y = (columns_of_64(stack, padding, windows) for stack in (d, r))  # B, maps, 64, M
         k = divergence(x, y)  # B, maps, M
         if euclidean_term:
             k = k + (x - y).square().sum(-2) / ((-0.5 / (k + 10)).exp() * (k + 10).square())
@@ -205,28 +207,34 @@ def squared_transport(p: Tensor, q: Tensor) -> Tensor:
     return torch.cat(costs, dim=-1)
 
 
-def columns_of_64(stack: Tensor, padding: Padding = "nearest", *, window: int = 8) -> Tensor:
-    """View each map of a stack, (..., C, H, W) with its last three axes, as 64 chunks: (B, maps, 64, M).
+def columns_of_64(stack: Tensor, padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
+    """View each map of a stack, (..., C, H, W) with its last three axes, as columns of 64 samples: (B, maps, 64, M).
 
-    H and W go to a multiple of `window`: zeros are appended below and put in on the left; to go *down*, the last rows
-    and the first columns are cropped. The contiguous memory of the map is then cut into 64 equal chunks: a memory
-    view, not a spatial 8 x 8 window.
+    H and W go to a multiple of 8: zeros are appended below and put in on the left; to go *down*, the last rows and the
+    first columns are cropped.
 
     Args:
         padding: `nearest`, the official code: to the nearest multiple (Python's rounding, half to even). 197 tokens
             become 200, but 50 become 48 and 257 become 256: tokens are lost. A side that would vanish (under 5, where
-            the official code would crop everything) is padded to one window instead. `up`: to the next multiple, so
-            that nothing is lost.
+            the official code would crop everything) is padded to 8 instead. `up`: to the next multiple; nothing is
+            lost.
+        windows: `memory`, the official code: the map's contiguous memory is cut into 64 equal chunks, of which each
+            gives one sample to a column. `spatial`: a column is a window of 8 x 8, as the paper implies.
 
     Raises:
-        ValueError: if `padding` is neither.
+        ValueError: if an option is unknown.
     """
     if padding not in ("nearest", "up"):
         raise ValueError(f"padding must be nearest or up, found {padding!r}")
+    if windows not in ("memory", "spatial"):
+        raise ValueError(f"windows must be memory or spatial, found {windows!r}")
     to_whole = math.ceil if padding == "up" else round
-    rows, columns = (max(window, to_whole(side / window) * window) for side in stack.shape[-2:])
+    rows, columns = (max(8, to_whole(side / 8) * 8) for side in stack.shape[-2:])
     padded = F.pad(stack, (columns - stack.shape[-1], 0, 0, rows - stack.shape[-2]))
     maps = padded.reshape(stack.shape[0], -1, *padded.shape[-3:])  # B, maps, C, H', W'
+    if windows == "spatial":
+        tiled = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
+        maps = tiled.permute(0, 1, 4, 6, 2, 3, 5)
     return maps.reshape(*maps.shape[:2], SAMPLES, -1)
 
 

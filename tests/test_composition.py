@@ -2,7 +2,7 @@
 
 import pytest
 
-from zsiqa.composition import build_distance, compose
+from zsiqa.composition import compose, instantiate
 from zsiqa.types import ZsiqaError
 
 
@@ -25,4 +25,4 @@ def test_what_is_unknown_is_refused(override, message):
 def test_a_wrong_option_of_a_distance_shows_when_it_is_built():
     node = compose("distance=cosine", "protocol.cosine_axis=diagonal").distances.cosine.fn
     with pytest.raises(ZsiqaError, match="axis must be last or channel, found 'diagonal'"):
-        build_distance(node)
+        instantiate(node)

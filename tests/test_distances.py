@@ -10,6 +10,8 @@ import torch
 
 from zsiqa import distances
 
+OURS = {"l2": distances.L2, "cosine": distances.Cosine, "skld": distances.SKLD, "jsd": distances.JSD,
+        "wsd": distances.WSD}
 VIT16, VIT32, VIT14 = (3, 197, 768), (3, 50, 768), (2, 257, 768)
 
 
@@ -113,7 +115,7 @@ def score(name, dis, ref, tile):
                          ids=["197 tokens", "50 tokens", "257 tokens", "CNN maps"])
 def test_distribution_distances(name, shapes):
     ref, dis = make_features(shapes)
-    values = getattr(distances, name)(ref, dis)
+    values = OURS[name]()(ref, dis)
     for tile in range(2):
         expected = score(name, dis, ref, tile)
         # float32 against float64: sums of about 1e4 terms with rounding 6e-8 each, under a fourth root.
@@ -125,7 +127,7 @@ def test_distribution_distances(name, shapes):
 def test_distribution_distances_of_large_features(name, scale):
     """The softmax saturates (probabilities of 1 and 0): finite, and still the definition."""
     ref, dis = make_features([(1, 48, 64)], scale=scale, noise=1.0)
-    values = getattr(distances, name)(ref, dis)
+    values = OURS[name]()(ref, dis)
     expected = score(name, dis, ref, tile=0)
     assert values[0].item() == pytest.approx(expected, rel=2e-5)  # exp() of 100 loses two digits in float32
 
@@ -134,7 +136,7 @@ def test_distribution_distances_of_large_features(name, scale):
 def test_distribution_distances_of_nearly_equal_features(name):
     """Noise 1e-4: the textbook form of JSD would be all rounding error here in float32."""
     ref, dis = make_features([(2, 48, 64)], noise=1e-4)
-    values = getattr(distances, name)(ref, dis)
+    values = OURS[name]()(ref, dis)
     expected = score(name, dis, ref, tile=0)
     # The features themselves resolve the noise to 6e-8 / 1e-4 = 6e-4; a fourth root divides that by 4.
     assert values[0].item() == pytest.approx(expected, rel=5e-4)
@@ -145,15 +147,15 @@ def test_l2_and_cosine(shapes):
     ref, dis = make_features(shapes)
     for tile in range(2):
         for name in ("l2", "cosine"):
-            found = getattr(distances, name)(ref, dis)[tile].item()
+            found = OURS[name]()(ref, dis)[tile].item()
             assert found == pytest.approx(score(name, dis, ref, tile), rel=1e-5)
 
 
 def test_cosine_over_channels():
     ref, dis = make_features([(2, 24, 14, 10)])
     expected = _reference_cosine(*(np.moveaxis(f[0][0].double().numpy(), 1, -1) for f in (dis, ref)))
-    assert distances.cosine(ref, dis, axis="channel")[0].item() == pytest.approx(expected, rel=1e-5)
-    assert distances.cosine(ref, dis)[0].item() != pytest.approx(expected, rel=1e-3)
+    assert OURS["cosine"](axis="channel")(ref, dis)[0].item() == pytest.approx(expected, rel=1e-5)
+    assert OURS["cosine"]()(ref, dis)[0].item() != pytest.approx(expected, rel=1e-3)
 
 
 def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
@@ -161,10 +163,10 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
     ref[0][0, 0, 1] = dis[0][0, 0, 2] = ref[0][0, 0, 3] = dis[0][0, 0, 3] = 0
     expected = 1 - torch.nn.functional.cosine_similarity(ref[0], dis[0], dim=-1)[:, 0]  # tiles, tokens
     expected = torch.stack([expected[0, [0, 4, 5]].mean(), expected[1].mean()])
-    torch.testing.assert_close(distances.cosine(ref, dis), expected, rtol=1e-6, atol=1e-7)  # torch's own 1 - cos
+    torch.testing.assert_close(OURS["cosine"]()(ref, dis), expected, rtol=1e-6, atol=1e-7)  # torch's own 1 - cos
     zero = torch.zeros(1, 1, 6, 8)
-    assert distances.cosine((zero,), (zero,)).item() == 0
-    assert distances.cosine((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
+    assert OURS["cosine"]()((zero,), (zero,)).item() == 0
+    assert OURS["cosine"]()((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
 
 
 @pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"}),
@@ -172,7 +174,7 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
 def test_unknown_options_are_refused(name, option):
     ref, dis = make_features([(1, 8, 8)])
     with pytest.raises(ValueError, match="must be .* or .*, found"):
-        getattr(distances, name)(ref, dis, **option)
+        OURS[name](**option)
 
 
 def test_jsd_with_euclidean_term():
@@ -181,7 +183,7 @@ def test_jsd_with_euclidean_term():
     p, q = _softmax(x, 0) + 1e-10, _softmax(y, 0) + 1e-10
     k = ((p * np.log(2 * p / (p + q))).sum(0) + (q * np.log(2 * q / (p + q))).sum(0)) / 2
     value = (k + ((x - y) ** 2).sum(0) * _weight(k)).mean()
-    found = distances.jsd(ref, dis, euclidean_term=True)[0].item()
+    found = OURS["jsd"](euclidean_term=True)(ref, dis)[0].item()
     assert found == pytest.approx(math.log(1 + value) ** 0.25, rel=1e-5)
 
 
@@ -191,7 +193,7 @@ def test_wsd_by_hand():
     ref[0, 0, 0, 0] = dis[0, 0, 7, 7] = 0.0
     k, euclid = 63.0, 2e8
     expected = math.log(1 + k + euclid * _weight(k)) ** 0.25
-    assert distances.wsd((ref,), (dis,), softmax_over="samples").item() == pytest.approx(expected, rel=1e-6)
+    assert OURS["wsd"](softmax_over="samples")((ref,), (dis,)).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
@@ -201,9 +203,9 @@ def test_padding_up_is_padding_by_hand(name, shape):
     ref, dis = make_features([shape])
     rows, columns = (-side % 8 for side in shape[-2:])
     padded = [(torch.nn.functional.pad(features[0], (columns, 0, 0, rows)),) for features in (ref, dis)]
-    distance = getattr(distances, name)
-    torch.testing.assert_close(distance(ref, dis, padding="up"), distance(*padded), rtol=0, atol=0)
-    assert not torch.allclose(distance(ref, dis, padding="up"), distance(ref, dis), rtol=1e-4)
+    up, nearest = OURS[name](padding="up"), OURS[name]()
+    torch.testing.assert_close(up(ref, dis), nearest(*padded), rtol=0, atol=0)
+    assert not torch.allclose(up(ref, dis), nearest(ref, dis), rtol=1e-4)
 
 
 def _half_cosine_by_hand(r, d):
@@ -224,16 +226,16 @@ def test_half_precision_cosine():
         stack *= torch.linspace(5, 40, 50)[:, None] / 768**0.5
     expected = sum(_half_cosine_by_hand(r, d) for r, d in zip(*(f[0][0].numpy() for f in (ref, dis)), strict=True))
     # Each layer's mean is rounded to half precision, 5e-4; sums in float32 may round another way, 5e-4 / 50 a token.
-    assert distances.cosine(ref, dis, half=True)[0].item() == pytest.approx(expected, rel=1e-3)
+    assert OURS["cosine"](half=True)(ref, dis)[0].item() == pytest.approx(expected, rel=1e-3)
     dead = 3 * (torch.linspace(5, 40, 50) ** 2 > 256).sum().item() / 50  # about 2 of 3
-    assert expected == pytest.approx(dead + distances.cosine(ref, dis)[0].item() * (1 - dead / 3), rel=0.02)
+    assert expected == pytest.approx(dead + OURS["cosine"]()(ref, dis)[0].item() * (1 - dead / 3), rel=0.02)
 
 
 def test_half_precision_cosine_of_zeros_and_of_nothing_near_overflow():
     ref, dis = make_features([(2, 8, 8)])
     ref[0][:, 0, 1] = 0
-    found = distances.cosine(ref, dis, half=True)
-    torch.testing.assert_close(found, distances.cosine(ref, dis), rtol=2e-3, atol=1e-3)  # 2 layers, 5e-4 at 1
+    found = OURS["cosine"](half=True)(ref, dis)
+    torch.testing.assert_close(found, OURS["cosine"]()(ref, dis), rtol=2e-3, atol=1e-3)  # 2 layers, 5e-4 at 1
 
 
 def test_columns_are_chunks_of_memory():
@@ -263,15 +265,14 @@ def test_padding_goes_to_the_nearest_multiple_and_never_to_nothing(shape, padded
     assert columns.sum() == min(shape[0], padded[0]) * min(shape[1], padded[1])
 
 
-CHECKLIST = ["l2", "cosine", "skld", "jsd", "wsd"]
 STACKS = {"tokens": [(2, 50, 64)], "maps": [(1, 8, 14, 14), (2, 16, 7, 7)], "embedding": [(1, 1, 512)],
           "all tokens": [(1, 197, 64)]}
 
 
-@pytest.mark.parametrize("name", CHECKLIST)
+@pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("shapes", STACKS.values(), ids=STACKS.keys())
 def test_properties(name, shapes):
-    distance = getattr(distances, name)
+    distance = OURS[name]()
     ref, dis = make_features(shapes)
     values = distance(ref, dis)
     assert values.shape == (2,)
@@ -280,3 +281,31 @@ def test_properties(name, shapes):
     assert (distance(ref, ref) == 0).all(), "equal features have distance 0, exactly"
     alone = distance(tuple(s[1:] for s in ref), tuple(s[1:] for s in dis))
     torch.testing.assert_close(alone, values[1:], rtol=1e-6, atol=0)  # float32 sums may be split differently
+
+
+SEVERAL = [distances.SKLD(), distances.L2(), distances.JSD(), distances.WSD(padding="up"), distances.Cosine(),
+           distances.WSD(), distances.JSD(euclidean_term=True), distances.SKLD(softmax_over="columns"),
+           distances.WSD(softmax_over="samples"), distances.WSD(order=2, weights="energy")]
+
+
+@pytest.mark.parametrize("shapes", [*STACKS.values(), [(2, 50, 64), (1, 8, 14, 14), (2, 16, 7, 7)]],
+                         ids=[*STACKS, "mixed"])
+@pytest.mark.parametrize("elements", [64, 64 * 7, 2**13, 2**25])
+def test_parts_and_company_do_not_matter(shapes, elements, monkeypatch):
+    """One column at a time, a few, a map, all tiles at once; and each distance with others, or alone."""
+    ref, dis = make_features(shapes)
+    dis = tuple(stack.abs() for stack in dis)  # energies are of features that are not negative
+    ref = tuple(stack.abs() for stack in ref)
+    expected = torch.stack([distance(ref, dis) for distance in SEVERAL], dim=1)
+    monkeypatch.setitem(distances.ELEMENTS_AT_ONCE, "cpu", elements)
+    found = distances.compare(SEVERAL, ref, dis)
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)  # sums in another order, under a fourth root
+
+
+def test_columns_are_not_changed_by_those_who_share_them():
+    """Each distance in turn comes first, so none may leave something behind for the next."""
+    ref, dis = make_features([(2, 50, 64)])
+    expected = distances.compare(SEVERAL, ref, dis)
+    for first in range(1, len(SEVERAL)):
+        turned = distances.compare([*SEVERAL[first:], *SEVERAL[:first]], ref, dis)
+        assert torch.equal(turned, expected.roll(-first, dims=1))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from zsiqa import CONFIGS, distances
 from zsiqa.backbones import liao
-from zsiqa.runner import build_distance, instantiate
+from zsiqa.composition import instantiate
 from zsiqa.types import WeightsError
 
 BACKBONES = ["vgg19", "efficientnet_b7"]
@@ -130,7 +130,7 @@ def test_scores_are_those_of_liao_et_al(name, distance):
     ref = tuple(torch.rand(1, 1, *shape) * scale for shape, scale in
                 [((3, 21, 30), 1.0), ((16, 12, 20), 3.0), ((24, 9, 7), 6.0)])
     dis = tuple((stack + 0.1 * torch.randn_like(stack)).clamp_min(0) for stack in ref)
-    found = build_distance(composed(f"backbone={name}", f"distance={distance}").distances[distance].fn)(ref, dis)
+    found = instantiate(composed(f"backbone={name}", f"distance={distance}").distances[distance].fn)(ref, dis)
     values = [_reference_value(name, distance, d[0, 0].double().numpy(), r[0, 0].double().numpy())
               for d, r in zip(dis, ref, strict=True)]
     assert found.item() == pytest.approx(math.log(1 + sum(values) / len(values)) ** 0.25, rel=1e-5)  # float32
@@ -142,13 +142,12 @@ def test_equal_images_have_distance_zero_and_batches_do_not_matter(name, ours, i
     with torch.no_grad():
         together, single = ours[name](torch.cat(images))["features"], ours[name](images[0][1:2])["features"]
         for node in cfg.distances.values():
-            assert build_distance(node.fn)(together, together).tolist() == [0, 0, 0, 0]
+            assert instantiate(node.fn)(together, together).tolist() == [0, 0, 0, 0]
     for many, one in zip(together, single, strict=True):
         assert (many[1] - one[0]).norm() <= 1e-5 * one.norm()  # another kernel rounds differently
 
 
-def test_squared_transport_is_pots_for_unequal_masses(monkeypatch):
-    monkeypatch.setattr(distances, "COLUMNS_AT_ONCE", 7)  # several parts
+def test_squared_transport_is_pots_for_unequal_masses():
     random = np.random.default_rng(5)
     p, q = random.random((2, 64, 20)) * random.random((2, 1, 20)) * 3
     found = distances.squared_transport(torch.from_numpy(p), torch.from_numpy(q))
@@ -162,8 +161,8 @@ def test_squared_transport_is_pots_for_unequal_masses(monkeypatch):
 def test_a_softmax_that_underflows_is_not_hidden():
     ref, dis = torch.zeros(1, 1, 8, 8, 8), torch.zeros(1, 1, 8, 8, 8)
     ref[..., 0, :], dis[..., 0, 1] = 200.0, 200.0
-    assert not torch.isfinite(distances.skld((ref,), (dis,), epsilon=0.0)).all()
-    assert torch.isfinite(distances.skld((ref,), (dis,))).all()
+    assert not torch.isfinite(distances.SKLD(epsilon=0.0)((ref,), (dis,))).all()
+    assert torch.isfinite(distances.SKLD()((ref,), (dis,))).all()
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -22,7 +22,7 @@ from transformers import (
 
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.backbones.vit_state_dicts import dinov2_to_timm, vit_to_timm
-from zsiqa.runner import build_distance, find_weights, instantiate
+from zsiqa.composition import find_weights, instantiate
 from zsiqa.types import WeightsError
 
 # What config.json says on the hub and what decides: size 768, 12 blocks and heads, MLP of 3072, GELU, epsilon.
@@ -128,7 +128,7 @@ def test_every_block_and_the_embedding(both, tiles, features):
 def test_scores(features, distance, representation):
     """Our scores of our features, against plain float64 loops over the original's features."""
     theirs, ours = ({name: stack.split(1) for name, stack in side.items()} for side in features)
-    score = build_distance(composed(f"distance={distance}").distances[distance].fn)
+    score = instantiate(composed(f"distance={distance}").distances[distance].fn)
     ref, dis = ours[representation]
     (expected_ref,), (expected_dis,) = (stack.double().numpy() for stack in theirs[representation])
     # Measured: up to 4e-7.

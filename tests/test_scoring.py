@@ -19,7 +19,8 @@ from zsiqa.types import PairError, ZsiqaError
 from zsiqa.weights import package_file
 
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
-DISTANCES = {name: getattr(distances, name) for name in ("skld", "jsd", "wsd", "l2", "cosine")}
+DISTANCES = {"skld": distances.SKLD(), "jsd": distances.JSD(), "wsd": distances.WSD(), "l2": distances.L2(),
+             "cosine": distances.Cosine()}
 WINDOW, STRIDE = 64, 50
 
 
@@ -116,7 +117,7 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     order = np.random.default_rng(0).permutation(len(pairs))
     shuffled = collect(make_scorer(backbone).score([pairs[i] for i in order]))
     assert_same({(int(order[i]), name): scores for (i, name), scores in shuffled.items()}, whole, rel=2e-5)
-    single = make_scorer(backbone, distances={"wsd": distances.wsd}, representations=["features"],
+    single = make_scorer(backbone, distances={"wsd": distances.WSD()}, representations=["features"],
                          perturbations={"rotate": Rotate()})
     ((key, scores),) = collect(single.score([pairs[7]])).items()
     assert key == (0, "rotate")
@@ -292,7 +293,7 @@ class _Random(torch.nn.Module):
 
 
 def noisy(pairs, todo=None, seed=0, **changes):
-    scorer = make_scorer(_Random(), distances={"l2": distances.l2}, representations=["features"],
+    scorer = make_scorer(_Random(), distances={"l2": distances.L2()}, representations=["features"],
                          **{"noise_seed": seed, **changes})
     return collect(scorer.score(pairs, todo) if todo else scorer.score(pairs))
 

@@ -5,13 +5,13 @@ import torch
 from test_backbones import relative_l2
 from test_configs import composed
 
-from zsiqa.runner import build_distance, find_weights, instantiate
+from zsiqa.composition import find_weights, instantiate
 from zsiqa.types import ZsiqaError
 
 
 @pytest.fixture(scope="module")
 def scores():
-    return [build_distance(node.fn) for node in composed("distance=all").distances.values()]
+    return [instantiate(node.fn) for node in composed("distance=all").distances.values()]
 
 
 def maps(*channels, size=56):

@@ -67,16 +67,3 @@ def find_weights(cfg: DictConfig, *, download: bool = True) -> Path | None:
         return local_file(str(cfg.backbone.checkpoint))
     found: Path = instantiate(cfg.backbone.weights, download=download)
     return found
-
-
-def build_distance(node: DictConfig) -> Any:
-    """A distance, tried out on nothing: a wrong option shows here, not in the middle of a run."""
-    import torch
-
-    distance = instantiate(node)
-    probe = (torch.zeros(1, 1, 8, 8),)
-    try:
-        distance(probe, probe)
-    except (ValueError, TypeError) as error:
-        raise ZsiqaError(f"{node.get('_target_')}: {error}") from error
-    return distance

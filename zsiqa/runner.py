@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
-from zsiqa.composition import build_distance, explain, find_weights, instantiate
+from zsiqa.composition import explain, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.settings import check_settings, plain
@@ -132,7 +132,7 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
     torch.manual_seed(cfg.seed)
     scorer = Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(device),
-        distances={name: build_distance(cfg.distances[name].fn) for name in names["distance"]},
+        distances={name: instantiate(cfg.distances[name].fn) for name in names["distance"]},
         representations=names["representation"],
         perturbations={name: instantiate(cfg.perturbations[name]) for name in names["perturbation"]},
         window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, workers=cfg.workers, device=device,

@@ -27,7 +27,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
-from zsiqa.distances import Distance, Features
+from zsiqa.distances import Distance, Features, compare
 from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.types import ImagePair, PairError, ZsiqaError
 
@@ -193,8 +193,8 @@ class Scorer:
             dis = tuple(torch.cat([stack[place] for _, place in distorted]) for stack in stacks)
             ref = tuple(torch.cat([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
-            columns += [distance(ref, dis) for distance in self.distances.values()]
-        scores = torch.stack(columns, dim=1).double().cpu().numpy()  # B, K
+            columns.append(compare(list(self.distances.values()), ref, dis))
+        scores = torch.cat(columns, dim=1).double().cpu().numpy()  # B, K
         first = 0
         for segment, _ in distorted:
             if segment.image.tile_scores is None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zsiqa.data_cli import add_parser as add_data_parser
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
+    add_data_parser(commands)
     return parser
 
 

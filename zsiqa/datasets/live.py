@@ -6,10 +6,7 @@ and fastfading; orgs marks undistorted copies of a reference. The paper's labels
 
 from __future__ import annotations
 
-import io
 import re
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
@@ -18,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from zsiqa.datasets.matlab import read_variables
 from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, read_labels
 from zsiqa.published import published
 from zsiqa.types import DatasetError, Manifest
@@ -25,9 +23,6 @@ from zsiqa.types import DatasetError, Manifest
 LABELS, REFERENCES = "dmos_realigned.mat", "refnames_all.mat"
 ALIASES = {"gblur": ("gblur", "blur")}  # as some toolboxes rename it
 NAME = re.compile(r"(jp2k|jpeg|wn|gblur|blur|fastfading)/img([0-9]{1,3})\.bmp", re.IGNORECASE | re.ASCII)
-# What scipy lets out on damaged files.
-MAT_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, NotImplementedError,
-              RuntimeError, OverflowError, MemoryError, SystemError, struct.error, zlib.error)
 
 
 def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
@@ -71,15 +66,11 @@ def _read_release(facts: Mapping[str, Any], tree: Tree, path: Path) -> Labels:
 
 
 def parse_mat(data: bytes, file: str) -> Mapping[str, Any]:
-    """The variables of a .mat file. May raise DatasetError."""
-    from scipy.io import loadmat
-
+    """The variables of a .mat file, each in one dimension. May raise DatasetError."""
     try:
-        found: Mapping[str, Any] = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # a stream will do
-    except MAT_ERRORS as error:
-        raise DatasetError(f"[live] {file} is not a readable MATLAB file ({type(error).__name__}: {error}). Fix: "
-                           f"download it again") from error
-    return found
+        return read_variables(data)
+    except ValueError as error:
+        raise DatasetError(f"[live] {file} is not a readable MATLAB file ({error}). Fix: download it again") from error
 
 
 def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: Mapping[str, bytes],
@@ -98,7 +89,7 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
     total = sum(facts["images"].values())
     dmos, orgs = _vector(realigned, "dmos_new", LABELS, total), _vector(realigned, "orgs", LABELS, total)
     std = _vector(realigned, "dmos_std", LABELS, total)
-    refs = [_text(cell) for cell in _array(names, "refnames_all", REFERENCES, total)]
+    refs = [_text(cell) for cell in _entries(names, "refnames_all", REFERENCES, total)]
     places = [f"{folder}/img{index}.bmp" for folder, count in facts["images"].items() for index in range(1, count + 1)]
     if wrong := [place for place, ref in zip(places, refs, strict=True) if not re.fullmatch(r"[\w-]+\.bmp", ref, re.A)]:
         raise DatasetError(f"[live] refnames_all has no file name for {wrong[0]}. Fix: use the file inside "
@@ -123,30 +114,32 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
             if org == 0]
 
 
-def _array(variables: Mapping[str, Any], name: str, file: str, size: int) -> np.ndarray:
-    """All entries of a variable, whichever way round it lies."""
+def _entries(variables: Mapping[str, Any], name: str, file: str, size: int) -> Any:
+    """A variable with this number of entries."""
     if name not in variables:
-        there = ", ".join(name for name in variables if not name.startswith("__"))
-        raise DatasetError(f"[live] {file} has no {name}, only {there or 'nothing'}. Fix: use the release's own file")
-    values = np.asarray(variables[name]).ravel()
-    if len(values) != size:
-        hint = "Filtered copies circulate, in another order. " if len(values) < size else ""
-        raise DatasetError(f"[live] {name} has {len(values)} entries, expected {size}. {hint}Fix: use the release's "
-                           f"own file ({REFERENCES} is inside databaserelease2.zip, {LABELS} a download of its own)")
+        raise DatasetError(f"[live] {file} has no {name}, only {', '.join(variables) or 'nothing'}. Fix: use the "
+                           f"release's own file")
+    values = variables[name]
+    if not isinstance(values, list | np.ndarray) or len(values) != size:
+        count = len(values) if isinstance(values, list | np.ndarray) else "no"
+        hint = "Filtered copies circulate, in another order. " if isinstance(count, int) and count < size else ""
+        raise DatasetError(f"[live] {name} has {count} entries, expected {size}. {hint}Fix: use the release's own file "
+                           f"({REFERENCES} is inside databaserelease2.zip, {LABELS} a download of its own)")
     return values
 
 
 def _vector(variables: Mapping[str, Any], name: str, file: str, size: int) -> np.ndarray:
-    values = _array(variables, name, file, size)
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+    values = _entries(variables, name, file, size)
+    if isinstance(values, list) or not np.isfinite(values).all():
         raise DatasetError(f"[live] {name} in {file} does not hold finite numbers. Fix: use the release's own file")
-    return values.astype(np.float64)
+    return values.astype(np.float64)  # type: ignore[no-any-return]
 
 
 def _text(cell: Any) -> str:
-    """The text in a MATLAB cell; "" if there is something else."""
-    inner = np.asarray(cell).ravel()
-    return str(inner[0]) if inner.dtype.kind == "U" and len(inner) == 1 else ""
+    """The text in a MATLAB cell, which a cell may be around; "" if there is something else."""
+    while isinstance(cell, list) and len(cell) == 1:
+        cell = cell[0]
+    return cell if isinstance(cell, str) else ""
 
 
 def _sources(infos: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:

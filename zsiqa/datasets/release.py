@@ -301,8 +301,8 @@ def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
     rows = []
     for where, line in lines(data, file, dataset):
         try:
-            (row,) = csv.reader([line], strict=True)
-        except (csv.Error, ValueError) as error:  # ValueError: an empty line has no row
+            row = next(csv.reader([line], strict=True))
+        except csv.Error as error:
             raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: restore the "
                                f"label file") from error
         rows.append((where, [field.strip() for field in row]))

@@ -75,7 +75,7 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from zsiqa.inspection import decode, describe_headers, image_files, judge_headers, missing, read_headers
+    from zsiqa.inspection import count, decode, describe_headers, image_files, judge_headers, missing, read_headers
 
     facts, root = _facts(options.name), options.root or _root(options.name)
     found = _read(options.name, root)
@@ -94,15 +94,15 @@ def _check(options: argparse.Namespace) -> int:
     if options.images or options.hash:
         readable = [path for path in there if not headers[path].error]
         errors, same = decode(readable)
-        print(f"  decoded  {len(readable) - len(errors):,}")
-        problems += [f"{path}: {error}. Fix: unpack the archive again" for path, error in errors.items()]
+        print(f"  decoded  {sum(map(len, same.values())):,}")
+        problems += errors
     if options.hash:
         groups = sorted(paths for paths in same.values() if len(paths) > 1)
-        print(f"  equal    {sum(map(len, groups)):,} images have the pixels of another one"
+        print(f"  equal    {count(sum(map(len, groups)))} with the pixels of another one"
               f"{''.join(f', e.g. {paths[0].name} = {paths[1].name}' for paths in groups[:1])}")
     if found.unnamed:
         names = ", ".join(os.fsencode(path.name).decode(errors="replace") for path in sorted(found.unnamed)[:3])
-        print(f"  others   {len(found.unnamed):,} images that no label names are left out, e.g. {names}")
+        print(f"  others   {count(len(found.unnamed))} that no label names, left out, e.g. {names}")
     sys.stdout.flush()
     for warning in found.warnings:
         print(f"{'error' if options.strict else 'warning'}: {warning}", file=sys.stderr)

@@ -50,21 +50,21 @@ def read_headers(paths: Sequence[Path]) -> dict[Path, Header]:
         return dict(zip(paths, pool.map(_header, paths, chunksize=64), strict=True))
 
 
-def decode(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[str, list[Path]]]:
+def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
     """Decode images in full, as scoring does.
 
     Returns:
-        Errors of those that cannot be read; files by the SHA-256 of their pixels and size.
+        Problems: images that cannot be decoded; the others by the SHA-256 of their pixels and size.
     """
-    errors: dict[Path, str] = {}
+    errors: list[str] = []
     same: dict[str, list[Path]] = defaultdict(list)
     with ThreadPoolExecutor(THREADS) as pool:
         for path, (error, digest) in zip(paths, pool.map(_decode, paths), strict=True):
             if error:
-                errors[path] = error
+                errors.append(f"{_short(path)} ({error})")
             else:
                 same[digest].append(path)
-    return errors, same
+    return _problems({"not to be decoded": errors} if errors else {}), same
 
 
 def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
@@ -75,14 +75,14 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
         members = [pair for pair in manifest.pairs if first <= ref_id(pair, facts) <= last]
         gone = [pair for pair in lacking if first <= ref_id(pair, facts) <= last]
         if gone and len(gone) == len(members):
-            problems.append(f"{part} ({first}-{last}) is missing: {len(gone):,} images. Fix: unpack it here, too")
+            problems.append(f"{part} ({first}-{last}) is missing: {count(len(gone))}. Fix: unpack it here, too")
             lacking = [pair for pair in lacking if pair not in set(gone)]
     for kind, paths in (("distorted", [pair.dis_path for pair in lacking]),
                         ("reference", [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
                                        if not path.is_file()])):
         if paths:
-            problems.append(f"{len(paths):,} {kind} images that {manifest.label_files[0].name} names are missing, e.g. "
-                            f"{_examples(path.name for path in paths)}. Fix: unpack the archive again; names are "
+            problems.append(f"{count(len(paths), f'{kind} image')} named in {manifest.label_files[0].name} missing, "
+                            f"e.g. {_examples(path.name for path in paths)}. Fix: unpack the archive again; names are "
                             f"matched ignoring case")
     return problems
 
@@ -97,9 +97,9 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
     found: dict[str, list[str]] = defaultdict(list)
     for path, header in headers.items():
         if header.error:
-            found["not a readable image"].append(f"{_short(path)} ({header.error}; {path.stat().st_size} bytes)")
+            found["not readable"].append(f"{_short(path)} ({header.error}; {path.stat().st_size} bytes)")
         elif header.mode not in EIGHT_BIT_MODES:
-            found["more than 8 bits a channel, expected RGB of 8"].append(f"{_short(path)} (mode {header.mode})")
+            found["with more than 8 bits a channel, expected 8-bit RGB"].append(f"{_short(path)} (mode {header.mode})")
         elif min(header.width, header.height) < LEAST:
             found[f"smaller than the window of {LEAST} pixels"].append(f"{_short(path)} ({header.size})")
     seen: set[Path] = set()
@@ -108,19 +108,33 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
         expected = released.get(ref_id(pair, facts), released.get(None))
         if not ref.error and pair.ref_path not in seen and expected and ref.size != expected:
             example = f"{_short(pair.ref_path)} ({ref.size}, expected {expected})"
-            found["another size than in the release"].append(example)
+            found["of another size than in the release"].append(example)
         seen.add(pair.ref_path)
         if not (ref.error or dis.error) and dis.size != ref.size:
             example = f"{_short(pair.dis_path)} ({dis.size}, the reference {ref.size})"
-            found["another size than the reference"].append(example)
-    return [f"{len(paths):,} images: {problem}, e.g. {_examples(paths)}. Fix: unpack the archive again"
-            for problem, paths in found.items()]
+            found["of another size than the reference"].append(example)
+    return _problems(found)
 
 
 def describe_headers(headers: Mapping[Path, Header]) -> str:
     """How many images have which size."""
     sizes = Counter(header.size for header in headers.values() if not header.error)
     return ", ".join(f"{size} ({count:,})" for size, count in sizes.most_common())
+
+
+def count(number: int, what: str = "image") -> str:
+    """A number of things.
+
+    Example:
+        >>> count(1), count(2000)
+        ('1 image', '2,000 images')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _problems(found: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{count(len(images))} {problem}, e.g. {_examples(images)}. Fix: unpack the archive again"
+            for problem, images in found.items()]
 
 
 def _header(path: Path) -> Header:

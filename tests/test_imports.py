@@ -34,8 +34,10 @@ ALLOWED = {
     "datasets.pairs": {"types"},
     "datasets.demo": {"types", "datasets"},
     "datasets.release": {"types"},
+    "datasets.matlab": set(),
+    "datasets.live": {"types", "published", "datasets.release", "datasets.matlab"},
     **{f"datasets.{name}": {"types", "published", "datasets.release"}
-       for name in ("live", "tid2013", "pipal", "kadid10k", "csiq")},
+       for name in ("tid2013", "pipal", "kadid10k", "csiq")},
     "selection": {"types"},
     "backbones.liao": {"backbones.state_dicts"},
     "backbones.vit_state_dicts": {"backbones.state_dicts"},

@@ -75,6 +75,7 @@ def _list(_options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from zsiqa.datasets.release import names_of
     from zsiqa.inspection import count, decode, describe_headers, image_files, judge_headers, missing, read_headers
 
     facts, root = _facts(options.name), options.root or _root(options.name)
@@ -82,7 +83,7 @@ def _check(options: argparse.Namespace) -> int:
     types = {pair.type for pair in found.pairs}
     print(f"{facts['label']} in {root}")
     print(f"  labels   {len(found.pairs):,} pairs, {facts['references']} references, {len(types)} distortion types; "
-          f"{found.label_files[0].name}, {found.layout}")
+          f"{names_of(found.label_files)}, {found.layout}")
     print(f"  digest   {'differs from' if found.warnings else 'equals'} that of the release"
           f"{' (names only)' if facts['name'] == 'csiq' else ''}")
     files = image_files(found.pairs)
@@ -150,14 +151,14 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    base = str(root.expanduser())
+    base = root.expanduser()
     for row, pair in enumerate(manifest.pairs):
         header = headers[pair.dis_path]
         writer.writerow([
             row, facts["name"], pair.pair_id, ref_id(pair, facts), pair.ref, pair.dis, repr(pair.mos),
             repr(pair.native_mos), "" if math.isnan(pair.mos_std) else repr(pair.mos_std), facts["higher_is_better"],
             pair.type, facts["types"].get(pair.type, ""), pair.level, "|".join(pair.subsets),
-            *(os.path.relpath(path, base).replace(os.sep, "/") for path in (pair.ref_path, pair.dis_path)),
+            *(path.relative_to(base).as_posix() for path in (pair.ref_path, pair.dis_path)),
             *(("", "") if header.error else (header.width, header.height))])
     return text.getvalue()
 

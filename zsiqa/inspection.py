@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from zsiqa.datasets.release import ref_id
+from zsiqa.datasets.release import names_of, ref_id
 from zsiqa.loading import DECODER_ERRORS, EIGHT_BIT_MODES, open_rgb
 from zsiqa.types import ImagePair, Manifest
 
@@ -81,7 +81,7 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
                         ("reference", [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
                                        if not path.is_file()])):
         if paths:
-            problems.append(f"{count(len(paths), f'{kind} image')} named in {manifest.label_files[0].name} missing, "
+            problems.append(f"{count(len(paths), f'{kind} image')} named in {names_of(manifest.label_files)} missing, "
                             f"e.g. {_examples(path.name for path in paths)}. Fix: unpack the archive again; names are "
                             f"matched ignoring case")
     return problems

@@ -12,6 +12,8 @@ import numpy as np
 
 from zsiqa.types import DatasetError, ImagePair
 
+MOST = 40  # names to list in an error
+
 
 def select(pairs: Sequence[ImagePair], *, types: Iterable[object] | None = None,
            references: Iterable[object] | None = None, limit: int | None = None) -> np.ndarray:
@@ -51,6 +53,8 @@ def _named(setting: str, wanted: Iterable[object], names: Sequence[Sequence[str]
     keys = {str(name).casefold() for name in wanted}
     folded = {name: name.casefold() for name in dict.fromkeys(name for some in names for name in some)}
     if unknown := sorted(keys - set(folded.values())):
-        first = sorted({name for some in names for name in (some[0], *some[2:])} - {""})
-        raise DatasetError(f"dataset.{setting}: unknown {', '.join(unknown)}; there are {', '.join(first) or 'none'}")
+        there = sorted({name for some in names for name in (some[0], *some[2:])} - {""})
+        more = f" and {len(there) - MOST} more" if len(there) > MOST else ""
+        raise DatasetError(f"dataset.{setting}: unknown {', '.join(unknown)}; there are "
+                           f"{', '.join(there[:MOST]) or 'none'}{more}")
     return np.array([any(folded[name] in keys for name in some) for some in names], dtype=bool)

@@ -192,7 +192,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
     low, high = facts["scores"]
     found: list[tuple[tuple[Any, ...], ImagePair]] = []
     used: set[Path] = set()
-    source = labels.files[0].name + (f" ... {labels.files[-1].name}" if len(labels.files) > 1 else "")
+    source = names_of(labels.files)
     for label in labels.rows:
         name = name_of(label) if not _leads_out(label.dis) and not _leads_out(label.ref) else None
         if name is None:
@@ -239,6 +239,11 @@ def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> str:
     lines = (pair.pair_id if facts["name"] == "csiq" else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
              for pair in pairs)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def names_of(files: Sequence[Path]) -> str:
+    """Label files, for messages."""
+    return files[0].name if len(files) == 1 else f"{files[0].name} ... {files[-1].name}"
 
 
 def ref_id(pair: ImagePair, facts: Mapping[str, Any]) -> str:

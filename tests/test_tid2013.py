@@ -1,11 +1,12 @@
 import os
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trees import TID_LABELS, tid2013
 
-from zsiqa.datasets.tid2013 import parse_labels, read
+from zsiqa.datasets.tid2013 import parse_column, parse_labels, read
 from zsiqa.published import published
 from zsiqa.types import DatasetError
 
@@ -134,3 +135,10 @@ def test_any_bytes_are_labels_or_one_error(data):
     except DatasetError:
         return
     assert len(labels) == len(data.split()) / 2, "two words a line, and no line is dropped"
+
+
+@given(st.one_of(st.binary(max_size=100), st.lists(st.floats(width=32)).map(lambda v: "\n".join(map(str, v)).encode())))
+def test_any_column_is_numbers_or_one_error(data):
+    count = data.rstrip().count(b"\n") + 1 if data.strip() else 0
+    with suppress(DatasetError):
+        assert len(parse_column(data, "mos_std.txt", count)) == count

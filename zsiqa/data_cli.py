@@ -85,7 +85,7 @@ def _check(options: argparse.Namespace) -> int:
     print(f"  labels   {len(found.pairs):,} pairs, {facts['references']} references, {len(types)} distortion types; "
           f"{names_of(found.label_files)}, {found.layout}")
     print(f"  digest   {'differs from' if found.warnings else 'equals'} that of the release"
-          f"{' (names only)' if facts['name'] == 'csiq' else ''}")
+          f"{' (names only)' if 'names_sha256' in facts else ''}")
     files = image_files(found.pairs)
     there = [path for path in files if path.is_file()]
     headers = read_headers(there)
@@ -167,10 +167,11 @@ def provenance(manifest: Manifest, root: Path, facts: Mapping[str, Any]) -> dict
     """Where a manifest is from."""
     from zsiqa.datasets.release import labels_sha256
 
+    digest, released = labels_sha256(manifest.pairs, facts)
     return {"schema": SCHEMA, "dataset": facts["name"], "pairs": len(manifest.pairs), "root": str(root.absolute()),
             "layout": manifest.layout, "higher_is_better": facts["higher_is_better"],
             "label_files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in manifest.label_files},
-            "labels_sha256": labels_sha256(manifest.pairs, facts), "released_sha256": facts["sha256"],
+            "labels_sha256": digest, "released_sha256": released,
             "notes": list(manifest.warnings), "zsiqa": __version__}
 
 

@@ -223,22 +223,21 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
         raise tree.error(f"{count} references in {source}, expected {facts['references']}",
                          "restore the label file")
     warnings = []
-    if (digest := labels_sha256(pairs, facts)) != facts["sha256"]:
+    digest, expected = labels_sha256(pairs, facts)
+    if digest != expected:
         warnings.append(f"[{facts['name']}] the labels in {source} are not those of the release that the paper used: "
-                        f"SHA-256 {digest[:12]}..., expected {facts['sha256'][:12]}... Fix: use the release's own "
-                        f"label file, see datasets/README.md")
+                        f"SHA-256 {digest[:12]}..., expected {expected[:12]}... Fix: use the release's own label file, "
+                        f"see datasets/README.md")
     unnamed = tuple(path for path in map(tree.root.joinpath, tree.images()) if path not in used)
     return Manifest(pairs, labels.layout, tuple(labels.files), tuple(warnings), unnamed)
 
 
-def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the lines `pair_id,ref_id,mos`, mos to 6 decimals; of `pair_id` alone for CSIQ.
-
-    No copy of CSIQ's labels that could be had agrees with another to the last digit; the other sets' do.
-    """
-    lines = (pair.pair_id if facts["name"] == "csiq" else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
-             for pair in pairs)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple[str, str]:
+    """SHA-256 of the lines `pair_id,ref_id,mos`, or of `pair_id` alone (configs/published.yaml); and the release's."""
+    released = facts.get("names_sha256")
+    text = "\n".join(pair.pair_id if released else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
+                     for pair in pairs)
+    return hashlib.sha256(text.encode()).hexdigest(), released or facts["sha256"]
 
 
 def names_of(files: Sequence[Path]) -> str:

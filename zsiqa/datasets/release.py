@@ -319,8 +319,9 @@ def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label file") from error
-    found = [line.removesuffix("\r") for line in text.rstrip().split("\n")]
-    return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)] if text.strip() else []
+    text = text.rstrip(" \t\r\n")
+    found = [line.removesuffix("\r") for line in text.split("\n")] if text else []
+    return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)]
 
 
 def number(text: str, where: str, dataset: str) -> float:

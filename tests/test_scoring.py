@@ -280,3 +280,40 @@ def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
         for name, distance in DISTANCES.items():
             # Another batch size takes other kernels; the mildest pairs lose most to rounding.
             assert scores["features", name] == pytest.approx(distance(ref, dis).item(), rel=2e-3, abs=1e-7)
+
+
+class _Random(torch.nn.Module):
+    """Features of its own that depend on the generator, as those of a model in training mode do; one tile a call."""
+
+    def forward(self, tiles):
+        assert len(tiles) == 1
+        kept = (torch.rand(1, 2, 1, 1) > 0.5).float()
+        return {"features": (tiles.mean((2, 3)).view(1, 1, 1, 3).repeat(1, 2, 1, 1) * kept + torch.rand(1, 2, 1, 3),)}
+
+
+def noisy(pairs, todo=None, seed=0, **changes):
+    scorer = make_scorer(_Random(), distances={"l2": distances.l2}, representations=["features"],
+                         **{"noise_seed": seed, **changes})
+    return collect(scorer.score(pairs, todo) if todo else scorer.score(pairs))
+
+
+def test_noise_is_each_tiles_own(pairs):
+    """Not the batch's, the run's or the company's: so a run can be resumed, cut and repeated. Another seed is other."""
+    expected = noisy(pairs)
+    assert noisy(pairs, batch_tiles=3, workers=1) == expected
+    part = noisy(pairs, lambda index, name: index % 3 == 1 and name == "rotate")
+    assert part
+    assert part.items() <= expected.items()
+    alone = noisy(pairs, perturbations={"dilate": Dilate()})
+    assert alone.items() <= expected.items()
+    other = noisy(pairs, seed=1)
+    assert all(other[key] != expected[key] for key in expected)
+
+
+def test_a_reference_is_encoded_anew_for_each_pair(tmp_path):
+    """As in the official loop: then pairs of the same two images score differently, and never 0."""
+    make_image(70, 64, seed=0).save(tmp_path / "same.png")
+    twins = [image_pair(tmp_path / "same.png", tmp_path / "same.png") for _ in range(4)]
+    found = {scores["features", "l2"] for scores in noisy(twins).values()}
+    assert len(found) == 4 * len(PERTURBATIONS)
+    assert min(found) > 0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa.data_cli import add_parser as add_data_parser
+from zsiqa import data_command, weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="zsiqa", description="Tables, audit and statistics of stored scores.")
+    parser = argparse.ArgumentParser(prog="zsiqa", description="Tables, audit and statistics of stored scores; "
+                                                                 "weights of backbones.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     scores = argparse.ArgumentParser(add_help=False)
     scores.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
@@ -100,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
-    add_data_parser(commands)
+    weights_command.add_parser(commands)
+    data_command.add_parser(commands)
     return parser
 
 

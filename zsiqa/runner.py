@@ -1,7 +1,7 @@
 """What `python run.py ...` does: compose the configuration, score what the store lacks, say what came out.
 
-The only module that imports Hydra. torch and the models are imported once it is clear that there is something to
-compute, so help, `--cfg job`, early errors and finished runs answer at once.
+torch and the models are imported once it is clear that there is something to compute, so help, `--cfg job`, early
+errors and finished runs answer at once.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ from typing import Any
 import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
+from zsiqa.composition import build_distance, explain, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.selection import select
 from zsiqa.settings import check_settings, plain
 from zsiqa.store import digest
-from zsiqa.targets import Target, TargetKey, read_target, score_files
+from zsiqa.targets import Target, TargetKey, read_target, score_files, scores_folder
 from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
-from zsiqa.weights import local_file
 
 SECONDS_BETWEEN_FLUSHES = 0.5
-OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 
 
 def main() -> None:
@@ -47,14 +46,8 @@ def main() -> None:
         _job()
     except JobFailedError:
         sys.exit(1)  # its job has printed why
-    except OverrideParseException as error:
-        sys.exit(f"error: {error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'")
-    except MissingConfigException as error:
-        group = CONFIGS / Path(error.missing_cfg_file or "").parent
-        names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
-        sys.exit(f"error: no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}")
     except (HydraException, OmegaConfBaseException, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -121,16 +114,6 @@ def read_dataset(cfg: DictConfig) -> Dataset:
     return Dataset(str(node.name), node.label, found.pairs, node.higher_is_better, notes)
 
 
-def find_weights(cfg: DictConfig) -> Path | None:
-    """The file with the backbone's weights; None for random weights. May raise WeightsError."""
-    if not cfg.backbone.pretrained:
-        return None
-    if cfg.backbone.checkpoint is not None:
-        return local_file(str(cfg.backbone.checkpoint))
-    found: Path = instantiate(cfg.backbone.weights)
-    return found
-
-
 def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targets: Mapping[TargetKey, Target],
                   info: dict[str, Any], selected: np.ndarray) -> dict[str, dict[str, str]]:
     """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
@@ -166,7 +149,7 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
         representations=names["representation"],
         perturbations={name: instantiate(cfg.perturbations[name]) for name in names["perturbation"]},
         window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, workers=cfg.workers, device=device,
-        precision=cfg.precision)
+        precision=cfg.precision, noise_seed=cfg.seed if cfg.official_train_mode else None)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
@@ -218,19 +201,6 @@ def check_images(dataset: Dataset, selected: np.ndarray) -> None:
                         f"pairs out")
 
 
-def build_distance(node: DictConfig) -> Any:
-    """A distance, tried out on nothing: a wrong option shows here, not in the middle of a run."""
-    import torch
-
-    distance = instantiate(node)
-    probe = (torch.zeros(1, 1, 8, 8),)
-    try:
-        distance(probe, probe)
-    except (ValueError, TypeError) as error:
-        raise ZsiqaError(f"{node.get('_target_')}: {error}") from error
-    return distance
-
-
 def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     """What a sidecar says beside its identity and its sessions."""
     return {
@@ -244,7 +214,13 @@ def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
 def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     """What must stand beside every number of this run."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
-    return [*dataset.notes, *([] if cfg.backbone.pretrained else [random_weights])]
+    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it; paths are "
+                  f"dropped at random (seed {cfg.seed}): another seed, other scores")
+    half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
+            f"the overflow of an old PyTorch")
+    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
+             train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
+    return [note for note, applies in notes.items() if note and applies]
 
 
 def labels(cfg: DictConfig, key: TargetKey) -> dict[str, str]:
@@ -259,9 +235,8 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
     width = max(len(target.file.path.parent.name) for target in targets.values())
-    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {root}"
+    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
     lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {cfg.backbone.label}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
@@ -272,17 +247,3 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
     return "\n".join([*lines, *caveats(cfg, dataset)])
-
-
-def instantiate(node: DictConfig, **extra: Any) -> Any:
-    """`hydra.utils.instantiate`, without Hydra's wrapping around errors that are meant for the user."""
-    try:
-        return hydra.utils.instantiate(node, **extra)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ZsiqaError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
-            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
-        raise
-
-

@@ -55,8 +55,9 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
         "backbone": settings["backbone"]["model"],
         "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
         **{name: settings[name] for name in ("window", "stride", "precision")},
+        **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
     }
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
+    root = scores_folder(cfg)
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return {
         TargetKey(representation, distance, perturbation): ScoreFile(
@@ -64,6 +65,12 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
             {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
              "perturbation": settings["perturbations"][perturbation]})
         for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
+
+
+def scores_folder(cfg: DictConfig) -> Path:
+    """The folder of this data set's scores. What must not be confused with the paper's protocol lies elsewhere."""
+    variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
+    return Path(str(cfg.results_dir)) / f"{cfg.protocol.folder}{variant}" / str(cfg.dataset.name)
 
 
 def read_target(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, overwrite: bool) -> Target:

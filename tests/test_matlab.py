@@ -49,6 +49,16 @@ def test_other_byte_order():
     assert read_variables(data)["x"].tolist() == [1.0, -2.5] == loadmat(io.BytesIO(data))["x"].ravel().tolist()
 
 
+def test_an_empty_cell():
+    """Written by hand, as MATLAB may: a 1 x 1 cell array called x, whose entry has no content at all."""
+    body = (struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<HHc3x", 1, 1, b"x")
+            + struct.pack("<II", 14, 0))
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    data = head + struct.pack("<II", 14, len(body)) + body
+    assert read_variables(data) == {"x": [None]}
+    assert loadmat(io.BytesIO(data))["x"][0, 0].size == 0
+
+
 def test_structures_are_there_but_not_read():
     assert read_variables(written({"s": {"a": 1.0}, "x": 2.0})) == {"s": None, "x": np.array([2.0])}
 

@@ -74,6 +74,8 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 def _array(body: bytes, order: str, depth: int) -> tuple[str, Any]:
     """Name and value of an array."""
+    if not body:  # an empty cell
+        return "", None
     (_, flags), (_, shape), (_, name), *parts = _elements(body, order)
     kind = struct.unpack(f"{order}II", flags)[0] & 0xFF
     count = int(np.prod(np.frombuffer(shape, f"{order}i4").astype(object)))

@@ -15,6 +15,7 @@ from test_open_clip import CLIPS
 from zsiqa import CONFIGS
 from zsiqa.composition import find_weights, instantiate
 from zsiqa.official import conventions
+from zsiqa.published import published
 from zsiqa.settings import check_settings, flat
 from zsiqa.types import ZsiqaError
 
@@ -143,12 +144,19 @@ def test_every_cell_of_a_table_names_configurations(file):
             assert distance in names("distance")
 
 
-def test_the_authors_sets_have_the_directions_of_ours():
-    for name in set(names("dataset")) & set(conventions()["datasets"]):
+def test_every_published_set_has_a_configuration_of_the_same_label_and_direction():
+    for name, facts in published().items():
         ours = composed(f"dataset={name}").dataset
-        theirs = conventions()["datasets"][name]
-        assert (ours.label, ours.higher_is_better, ours.read.num_pairs) == (
-            theirs["label"], theirs["higher_is_better"], theirs["pairs"])
+        assert (ours.label, ours.higher_is_better, ours.images_known_by) == (
+            facts["label"], facts["higher_is_better"], "names")
+        assert ours.read._target_ == f"zsiqa.datasets.{name}.read", "as `zsiqa data` assumes"
+    assert set(published()) > set(conventions()["datasets"])
+
+
+def test_a_data_set_is_whole_until_a_part_is_chosen():
+    for name in names("dataset"):
+        node = composed(f"dataset={name}", *GIVEN.get(name, [])).dataset
+        assert (node.limit, node.types, node.references, node.strict) == (None, None, None, False)
 
 
 def test_configs_are_where_the_readme_says():

@@ -228,6 +228,73 @@ def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
     assert (sidecar["complete"], sidecar["failed"], len(sidecar["sessions"])) == (True, {}, 3)
 
 
+def scores_of(results, name="original"):
+    (file,) = results.rglob(f"{name}.csv")
+    return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
+
+
+def test_a_part_first_and_the_rest_later(tmp_path):
+    """Batches of 3 tiles, so that the parts' borders lie within batches."""
+    write_pairs(tmp_path, [(300, 240), (230, 260), (230, 230)], levels=4)
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "distance=[wsd,l2]",
+                 "perturbation=[original,translate]", "batch_tiles=3"]
+    run(*arguments, "results_dir=whole", cwd=tmp_path)
+    output = run(*arguments, "dataset.limit=5", cwd=tmp_path)
+    assert "5 of 12 pairs, EfficientNet-Lite0: scored" in output
+    assert all(line.split()[2] == "5" for line in metric_lines(output))
+    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
+    assert (sidecar["complete"], sidecar["notes"], sidecar["dataset"]["pairs"]) == (False, ["5 of 12 pairs scored"], 12)
+    output = run(*arguments, "dataset.references=[ref1]", "dataset.limit=3", cwd=tmp_path)
+    assert "3 of 12 pairs" in output
+    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
+    assert sidecar["notes"] == ["6 of 12 pairs scored"], "of three, two were there"
+    output = run(*arguments, "dataset.limit=4", cwd=tmp_path)
+    assert "4 of 12 pairs, EfficientNet-Lite0: all scores were there already" in output
+    run(*arguments, cwd=tmp_path)
+    assert score_files(tmp_path / "results/scores") == score_files(tmp_path / "whole/scores"), "to the last bit"
+    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
+    assert (sidecar["complete"], sidecar["notes"], len(sidecar["sessions"])) == (True, [], 3)
+    before = score_files(tmp_path / "results")
+    assert "2 of 12 pairs" in run(*arguments, "dataset.limit=2", cwd=tmp_path)
+    assert score_files(tmp_path / "results") == before, "the whole stays whole"
+
+
+def test_images_beyond_the_part_need_not_be_there(tmp_path):
+    write_pairs(tmp_path, [(300, 240), (230, 260)], levels=3)
+    for path in (*tmp_path.glob("*0_?.png"), tmp_path / "ref0.png"):
+        path.unlink()
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv"]
+    assert "3 of 6 pairs" in run(*arguments, "dataset.references=[ref1.png]", cwd=tmp_path)
+    assert sum(map(bool, scores_of(tmp_path / "results").values())) == 3
+    assert "3 of 6 pairs of pairs lack an image" in run(*arguments, cwd=tmp_path, status=1)
+    output = run(*arguments, "dataset.types=[blur]", cwd=tmp_path, status=1)
+    assert output == "error: dataset.types: unknown blur; there are none\n"
+
+
+def test_a_part_of_a_published_set_whose_labels_are_others(tmp_path):
+    """CSIQ by name and number, with two of its images; the references' names are not those of the release."""
+    types = {"AWGN": 5, "BLUR": 5, "fnoise": 5, "JPEG": 5, "jpeg2000": 5, "contrast": 4}
+    names = [f"ref{ref:02}.{kind}.{level}.png" for ref in range(30) for kind, count in types.items()
+             for level in range(1, count + 1)][:-4]
+    names = sorted(names, key=str.lower)
+    (tmp_path / "csiq").mkdir()
+    (tmp_path / "csiq/csiq_label.txt").write_text("".join(f"{name} {index / 900:.6f}\n"
+                                                          for index, name in enumerate(names)))
+    reference = make_image(240, 230, 0)
+    reference.save(tmp_path / "csiq/REF00.png")
+    for level in (1, 2):
+        add_noise(reference, 5.0 * level, level).save(tmp_path / f"csiq/ref00.awgn.{level}.png")
+    arguments = ["dataset=csiq", "dataset.root=csiq", "dataset.limit=2"]
+    output = run(*arguments, "dataset.strict=true", cwd=tmp_path, status=1)
+    assert output.startswith("error: [csiq] the labels in csiq_label.txt are not those of the release that the paper")
+    output = run(*arguments, cwd=tmp_path)
+    assert "\nwarning: [csiq] the labels in csiq_label.txt are not those of the release" in output
+    assert "CSIQ, 2 of 866 pairs" in output
+    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
+    assert [note[:17] for note in sidecar["notes"]] == ["[csiq] the labels", "2 of 866 pairs sc"]
+    assert [name for name, score in scores_of(tmp_path / "results").items() if score] == names[:2]
+
+
 def test_missing_files_stop_at_once_or_are_skipped(tmp_path):
     write_pairs(tmp_path, [(230, 230)], levels=3)
     (tmp_path / "dis0_2.png").unlink()
@@ -262,6 +329,12 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["backbone.pretrained=false", "backbone.checkpoint=x.pth"], "exclude each other"),
     (["dataset.higher_is_better=yess"], "dataset.higher_is_better must be true or false, found 'yess'"),
     (["distance=[]"], "distance must name at least one"),
+    (["dataset.limit=0"], "dataset.limit must be a whole number of at least 1, found 0"),
+    (["dataset.limit=ten"], "dataset.limit must be a whole number of at least 1, found 'ten'"),
+    (["dataset.types=jpeg"], "dataset.types must be a list such as dataset.types=[a,b], found 'jpeg'"),
+    (["dataset.references=[]"], "dataset.references must be a list"),
+    (["dataset.references=[ref7]"], "dataset.references: unknown ref7; there are ref0.png, ref1.png"),
+    (["dataset.strict=maybe"], "dataset.strict must be true or false, found 'maybe'"),
     (["backbone.checkpoint=5"], "no file 5"),
     (["distances.wsd.fn.softmax_over=rows"], "softmax_over must be samples or columns, found 'rows'"),
     (["protocol=newspaper"], "protocol can be: paper, textbook"),
@@ -345,7 +418,7 @@ def test_a_model_of_open_clip_by_its_name(folder, tmp_path):
 
 def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_path):
     output = run("backbone=dinov1", "distance=wsd", "dataset=pipal", "dataset.root=nowhere", cwd=tmp_path, status=1)
-    assert "no Train_Label/*.txt in nowhere" in output
+    assert "folder not found: nowhere" in output
     output = run("backbone=dinov1", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", cwd=tmp_path, status=1)
     assert "model.safetensors of timm/vit_base_patch16_224.dino is not in the Hugging Face cache" in output
     assert "hf download timm/vit_base_patch16_224.dino model.safetensors" in output

@@ -21,8 +21,8 @@ from zsiqa.comparison import holm, steiger, wilcoxon_over_references, williams, 
 from zsiqa.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.folder import ScoreFolder, load_whole
 from zsiqa.mapping import fit_logistic
-from zsiqa.official import conventions
 from zsiqa.progress import track
+from zsiqa.published import published
 from zsiqa.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
@@ -306,7 +306,7 @@ def _refitted(scored: Scored, row: int, start: np.ndarray, drawn: np.ndarray, se
 
 def _types(scored: Scored, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
     """The coefficient within each distortion type and published subset of types, and what these are."""
-    facts = conventions()["datasets"].get(dataset, {"types": {}, "subsets": {}})
+    facts = published().get(dataset, {"types": {}, "subsets": {}})
     names = sorted(set(scored.types))
     if names in ([], [""]):
         return pd.DataFrame(index=pd.Index(scored.metrics, name="metric")), {}

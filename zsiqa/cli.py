@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa import weights_command
+from zsiqa import data_command, weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
     weights_command.add_parser(commands)
+    data_command.add_parser(commands)
     return parser
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from zsiqa.official import OfficialFolder, conventions
+from zsiqa.official import OfficialFolder
+from zsiqa.published import published
 from zsiqa.scores import Pairs, ScoreKey, Scores, read_table
 from zsiqa.store import COLUMNS, read_sidecar
 from zsiqa.types import StoreError
@@ -92,9 +93,9 @@ class StoredFolder:
         labels = table["mos"].to_numpy()
         if not np.isfinite(labels).all():
             raise StoreError(f"{path}: a label is missing; remove the file and score again")
-        published = conventions()["datasets"].get(key.dataset, {})  # of which a part must not pass for the whole
+        whole = published().get(key.dataset, {})  # of which a part must not pass for the whole
         return Scores(key, path, Pairs(ids, refs, types, labels, higher_is_better), table["score"].to_numpy(),
-                      higher_is_better=False, expected=published.get("pairs", pairs),
+                      higher_is_better=False, expected=whole.get("pairs", pairs),
                       identity=sidecar["identity"], notes=notes)
 
 

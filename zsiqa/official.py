@@ -18,6 +18,8 @@ import pandas as pd
 import yaml
 
 from zsiqa import CONFIGS
+from zsiqa.published import FILE as PUBLISHED
+from zsiqa.published import published
 from zsiqa.scores import Pairs, ScoreKey, Scores, read_table
 from zsiqa.types import StoreError
 
@@ -26,9 +28,9 @@ COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}
 
 @functools.cache
 def conventions() -> Mapping[str, Any]:
-    """`configs/official.yaml`."""
-    read: Mapping[str, Any] = yaml.safe_load((CONFIGS / "official.yaml").read_text(encoding="utf-8"))
-    return read
+    """`configs/official.yaml`, with the published facts of its data sets."""
+    read: dict[str, Any] = yaml.safe_load((CONFIGS / "official.yaml").read_text(encoding="utf-8"))
+    return read | {"datasets": {name: {**published()[name], **facts} for name, facts in read["datasets"].items()}}
 
 
 def file_name(key: ScoreKey) -> str | None:
@@ -102,7 +104,7 @@ class OfficialFolder:
 
     def content(self, path: Path) -> bytes:
         """What decides the result of `load`."""
-        return path.read_bytes() + (CONFIGS / "official.yaml").read_bytes()
+        return path.read_bytes() + (CONFIGS / "official.yaml").read_bytes() + PUBLISHED.read_bytes()
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Read a file; one with fewer rows than its data set is read as far as it goes.

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from zsiqa import CONFIGS
 from zsiqa.composition import explain, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
+from zsiqa.selection import select
 from zsiqa.settings import check_settings, plain
 from zsiqa.store import digest
 from zsiqa.targets import Target, TargetKey, read_target, score_files, scores_folder
-from zsiqa.types import Dataset, ImagePair, PairError, ZsiqaError
+from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
 
 SECONDS_BETWEEN_FLUSHES = 0.5
 
@@ -77,36 +79,47 @@ def run(cfg: DictConfig) -> None:
     check_settings(cfg)
     dataset = read_dataset(cfg)
     weights = find_weights(cfg)
+    selected = select(dataset.pairs, **{name: cfg.dataset[name] for name in ("types", "references", "limit")})
     info = describe(cfg, dataset)
     targets = {key: read_target(file, dataset, info, overwrite=cfg.overwrite)
                for key, file in score_files(cfg, dataset, weights).items()}
     unfinished = {key: target for key, target in targets.items() if not target.complete}
     failures: dict[str, dict[str, str]] = {}
-    if any(np.isnan(target.scores).any() for target in unfinished.values()):
-        failures = score_missing(cfg, dataset, weights, unfinished, info)
+    scored = any(np.isnan(target.scores[selected]).any() for target in unfinished.values())
+    if scored:
+        failures = score_missing(cfg, dataset, weights, unfinished, info, selected)
     for key, target in unfinished.items():
+        there = int(np.isfinite(target.scores).sum())
+        part = [] if there == len(dataset.pairs) else [f"{there:,} of {len(dataset.pairs):,} pairs scored"]
         target.file.finish(dataset.pairs, target.scores.tolist(),
-                         {**info, "labels": labels(cfg, key), "failed": failures.get(key.perturbation, {})})
-    print(summary(cfg, dataset, targets, fresh=bool(unfinished)))
+                         {**info, "notes": info["notes"] + part, "labels": labels(cfg, key),
+                          "failed": failures.get(key.perturbation, {})})
+    print(summary(cfg, dataset, targets, selected, fresh=scored))
     if failures:
         first = {pair_id: error for errors in reversed(failures.values()) for pair_id, error in errors.items()}
         listed = "".join(f"\n  {error}" for error in first.values())
-        raise ZsiqaError(f"{len(first)} of {len(dataset.pairs)} pairs lack a score under at least one perturbation; "
+        raise ZsiqaError(f"{len(first)} of {selected.sum()} pairs lack a score under at least one perturbation; "
                          f"mend them and run the same command again:{listed}")
 
 
 def read_dataset(cfg: DictConfig) -> Dataset:
     """The data set of the configuration, with its labels. May raise DatasetError."""
     node = cfg.dataset
-    pairs: list[ImagePair] = instantiate(node.read)
-    return Dataset(str(node.name), node.label, tuple(pairs), node.higher_is_better, node.note)
+    found: Manifest = instantiate(node.read)
+    for warning in found.warnings:
+        if node.strict:
+            raise DatasetError(warning)
+        print(f"warning: {warning}", file=sys.stderr)
+    notes = tuple(note for note in (node.note, *found.warnings) if note)
+    return Dataset(str(node.name), node.label, found.pairs, node.higher_is_better, notes)
 
 
 def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targets: Mapping[TargetKey, Target],
-                  info: dict[str, Any]) -> dict[str, dict[str, str]]:
+                  info: dict[str, Any], selected: np.ndarray) -> dict[str, dict[str, str]]:
     """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
 
     Args:
+        selected: (pairs,) bool, which pairs to score; the others' images need not be there.
         targets: the unfinished ones. All their perturbations take part, those without a missing score too: a resumed
             run must form the same batches.
 
@@ -117,15 +130,15 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
         PairError: the first failure (with on_error=stop).
     """
     if cfg.on_error == "stop":
-        check_images(dataset)
+        check_images(dataset, selected)
     import torch
 
     from zsiqa.scoring import Failed, Scorer
 
     names = {part: list(dict.fromkeys(getattr(key, part) for key in targets))
              for part in ("representation", "distance", "perturbation")}
-    wanted = {name: np.any([np.isnan(target.scores) for key, target in targets.items() if key.perturbation == name],
-                           axis=0) for name in names["perturbation"]}
+    wanted = {name: selected & np.any([np.isnan(target.scores) for key, target in targets.items()
+                                       if key.perturbation == name], axis=0) for name in names["perturbation"]}
     device, described = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
@@ -172,17 +185,18 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
     return failures
 
 
-def check_images(dataset: Dataset) -> None:
-    """Check, before anything is computed, that all images are there.
+def check_images(dataset: Dataset, selected: np.ndarray) -> None:
+    """Check, before anything is computed, that all images of the selected pairs are there.
 
     Raises:
         PairError: naming the first few pairs whose images are not.
     """
     exists = functools.cache(Path.is_file)
-    missing = [(pair, path) for pair in dataset.pairs for path in (pair.ref_path, pair.dis_path) if not exists(path)]
+    missing = [(pair, path) for pair in compress(dataset.pairs, selected) for path in (pair.ref_path, pair.dis_path)
+               if not exists(path)]
     if missing:
         examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
-        raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {len(dataset.pairs)} pairs of {dataset.name} "
+        raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {selected.sum()} pairs of {dataset.name} "
                         f"lack an image, e.g.{examples}\nPut the images there, or give on_error=skip to leave such "
                         f"pairs out")
 
@@ -204,7 +218,7 @@ def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
                   f"dropped at random (seed {cfg.seed}): another seed, other scores")
     half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
             f"the overflow of an old PyTorch")
-    notes = {dataset.note: True, random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
+    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
              train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
     return [note for note, applies in notes.items() if note and applies]
 
@@ -215,18 +229,20 @@ def labels(cfg: DictConfig, key: TargetKey) -> dict[str, str]:
             "distance": cfg.distances[key.distance].label}
 
 
-def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], *, fresh: bool) -> str:
-    """What was scored, where it lies, and how it correlates with the labels."""
+def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], selected: np.ndarray, *,
+            fresh: bool) -> str:
+    """What was scored, where it lies, and how the scores of the selected pairs correlate with the labels."""
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
     width = max(len(target.file.path.parent.name) for target in targets.values())
     files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
-    lines = [f"{dataset.label}, {len(dataset.pairs)} pairs, {cfg.backbone.label}: "
+    part = "" if selected.all() else f"{selected.sum():,} of "
+    lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {cfg.backbone.label}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
     for key, target in targets.items():
-        there = np.isfinite(target.scores)
+        there = selected & np.isfinite(target.scores)
         result = correlate(target.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better)
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")

@@ -24,14 +24,21 @@ def check_settings(cfg: DictConfig) -> None:
     for name, choices in CHOICES.items():
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
-    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "official_train_mode"):
+    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
+                 "official_train_mode"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
-    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("workers", 1), ("seed", 0)):
-        if name == "window" and cfg.window is None:  # whole images
+    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("workers", 1), ("seed", 0),
+                        ("dataset.limit", 1)):
+        value = OmegaConf.select(cfg, name)
+        if name in ("window", "dataset.limit") and value is None:  # whole images, all pairs
             continue
-        if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < least:
-            raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {cfg[name]!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
+    for name in ("dataset.types", "dataset.references"):
+        value = OmegaConf.select(cfg, name)
+        if not (value is None or (OmegaConf.is_list(value) and len(value))):
+            raise ZsiqaError(f"{name} must be a list such as {name}=[a,b], found {value!r}")
     if cfg.window is not None and cfg.stride > cfg.window:
         raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would not be seen")
     for name in ("results_dir", "data_dir", "dataset.name", "backbone.name", "protocol.folder"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,9 @@ class ImagePair:
         mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction.
         ref_path, dis_path: where the images lie. Pairs with equal `ref_path` share their reference.
         type, level: distortion type and level, where the data set names them.
+        subsets: published groups of types that the pair belongs to.
+        native_mos: the label as the release has it, before any conversion; NaN for data of one's own.
+        mos_std: standard deviation of the opinions behind it; NaN where it is not known.
     """
 
     pair_id: str
@@ -46,6 +50,28 @@ class ImagePair:
     dis_path: Path
     type: str = ""
     level: str = ""
+    subsets: tuple[str, ...] = ()
+    native_mos: float = math.nan
+    mos_std: float = math.nan
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a reader finds in a folder.
+
+    Attributes:
+        pairs: in the data set's canonical order. An image that is not there has the path where it should be.
+        layout: which of the known layouts of labels it is, in words.
+        label_files: what the labels were read from.
+        warnings: why the labels may not be those of the release.
+        unnamed: images below the folder that no label names.
+    """
+
+    pairs: tuple[ImagePair, ...]
+    layout: str = ""
+    label_files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unnamed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,11 +80,11 @@ class Dataset:
 
     Attributes:
         higher_is_better: True if a larger label means a better image (MOS), False for DMOS-like labels.
-        note: a caveat to print with every result of this data set ("" for none).
+        notes: caveats to print with every result of this data set.
     """
 
     name: str
     label: str
     pairs: tuple[ImagePair, ...]
     higher_is_better: bool
-    note: str = ""
+    notes: tuple[str, ...] = ()

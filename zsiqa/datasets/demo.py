@@ -13,6 +13,7 @@ import io
 import shutil
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from zsiqa.datasets import pairs
-from zsiqa.types import DatasetError, ImagePair
+from zsiqa.types import DatasetError, Manifest
 
 RECIPE = "1"  # part of the folder's name: a changed recipe never reuses old images
 WIDTH, HEIGHT = 512, 384
@@ -37,7 +38,7 @@ PIP_NAMES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 Distortion = Callable[[Image.Image, float], Image.Image]
 
 
-def read(root: str | Path) -> list[ImagePair]:
+def read(root: str | Path) -> Manifest:
     """The demo's pairs; builds the images under `root` if they are not there yet.
 
     Returns:
@@ -53,9 +54,9 @@ def read(root: str | Path) -> list[ImagePair]:
         except OSError as error:
             raise DatasetError(f"demo: cannot build the images in {folder} ({error}); "
                                f"give a writable folder with dataset.root=DIR") from error
-    return [ImagePair(pair_id=f"demo/{Path(pair.dis).stem}", ref=Path(pair.ref).name, dis=Path(pair.dis).name,
-                      mos=pair.mos, ref_path=pair.ref_path, dis_path=pair.dis_path, type=pair.type, level=pair.level)
-            for pair in pairs.read(folder / "pairs.csv")]
+    return Manifest(tuple(
+        replace(pair, pair_id=f"demo/{Path(pair.dis).stem}", ref=Path(pair.ref).name, dis=Path(pair.dis).name)
+        for pair in pairs.read(folder / "pairs.csv").pairs))
 
 
 def _build(folder: Path) -> None:

@@ -7,10 +7,10 @@ import math
 import unicodedata
 from pathlib import Path
 
-from zsiqa.types import DatasetError, ImagePair
+from zsiqa.types import DatasetError, ImagePair, Manifest
 
 
-def read(csv_path: str | Path) -> list[ImagePair]:
+def read(csv_path: str | Path) -> Manifest:
     """Read a CSV of pairs, in its order.
 
     Args:
@@ -38,21 +38,12 @@ def read(csv_path: str | Path) -> list[ImagePair]:
         raise DatasetError(f"{path}: not a UTF-8 CSV file ({error})") from error
     if not pairs:
         raise DatasetError(f"{path}: no pairs below the header")
-    check_unique(pairs, source=str(path))
-    return pairs
-
-
-def check_unique(pairs: list[ImagePair], *, source: str) -> None:
-    """Check that every pair is there once.
-
-    Raises:
-        DatasetError: naming the first that is not.
-    """
     seen: set[str] = set()
     for pair in pairs:
         if pair.pair_id in seen:
-            raise DatasetError(f"{source}: the pair {pair.pair_id} stands there twice; keep one of them")
+            raise DatasetError(f"{path}: the pair {pair.pair_id} stands there twice; keep one of them")
         seen.add(pair.pair_id)
+    return Manifest(tuple(pairs), label_files=(path,))
 
 
 def _pair(row: dict[str, str], path: Path, line: int) -> ImagePair:

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from zsiqa.datasets.pairs import check_unique
-from zsiqa.types import DatasetError, ImagePair
+from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, lines, number, read_labels
+from zsiqa.published import published
+from zsiqa.types import DatasetError, Manifest
+
+NAME = re.compile(r"(A[0-9]{4})_([0-9]{2})_([0-9]{2})\.bmp", re.IGNORECASE | re.ASCII)
 
 
-def read(root: str | Path, *, num_pairs: int = 23200) -> list[ImagePair]:
-    """Read the unpacked archives, in the order of the pair's name.
+def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
+    """Read the unpacked archives, in the order of the pairs' names.
 
     Args:
-        root: folder with `Train_Label`, `Train_Ref` and the distorted images in any folders below it
-            (`Distortion_1` .. `Distortion_4`, `Train_Dis`, ...): their names are unique.
-        num_pairs: how many label lines there must be.
+        root: folder with the label files `A0001.txt` ... (else `PIPAL.txt` of Waterloo or `meta_info_PIPALDataset.csv`
+            of pyiqa) and the images, in folders of any name, here or below: file names are unique.
+        facts: of another release than `published()["pipal"]`.
 
     Returns:
         Pairs with the Elo score as the label (higher = better).
 
     Raises:
-        DatasetError: if labels are missing or malformed.
+        DatasetError: if labels are missing or wrong.
     """
-    folder = Path(root).expanduser()
-    labels = sorted((folder / "Train_Label").glob("*.txt"))
-    if not labels:
-        raise DatasetError(f"[pipal] no Train_Label/*.txt in {folder}. Fix: see datasets/README.md, then set "
-                           f"dataset.root=DIR or ZSIQA_PIPAL=DIR")
-    images = {name: Path(parent) / name for parent, _, names in os.walk(folder) for name in names
-              if name.endswith(".bmp")}
-    pairs = []
-    for file in labels:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            match = re.fullmatch(r"((A\d{4})_(\d\d)_(\d\d)\.bmp),(\d+(?:\.\d+)?)\s*", line)
-            if not match:
-                raise DatasetError(f'[pipal] {file.name} line {number}: expected "A0001_00_00.bmp,<Elo>", got {line!r}')
-            dis, ref, kind, level, elo = match.groups()
-            ref_path, dis_path = (images.get(name, folder / place / name)
-                                  for name, place in ((f"{ref}.bmp", "Train_Ref"), (dis, "Train_Dis")))
-            pairs.append(ImagePair(pair_id=f"pipal/{Path(dis).stem}", ref=f"{ref}.bmp", dis=dis, mos=float(elo),
-                                   ref_path=ref_path, dis_path=dis_path, type=kind, level=level))
-    if len(pairs) != num_pairs:
-        raise DatasetError(f"[pipal] {len(pairs)} label rows under {folder}, expected {num_pairs}. "
-                           f"Fix: put all of the training part in one folder")
-    check_unique(pairs, source=f"[pipal] {folder}")
-    return sorted(pairs, key=lambda pair: pair.pair_id)
+    facts = facts or published()["pipal"]
+    tree = Tree("pipal", root)
+    paths = [path for name in tree.matching(r"a\d{4}\.txt") if (path := tree.find(name))]
+    count = facts["pairs"] // facts["references"]
+    labels = Labels([label for path in paths for label in parse_labels(path.read_bytes(), path.name, count)], paths)
+    return build_manifest(facts, tree, labels if paths else read_labels(facts, tree, "Train_Label/*.txt", {}), _name)
+
+
+def parse_labels(data: bytes, file: str, count: int) -> list[Label]:
+    """The `count` lines of a label file, such as `A0001_00_00.bmp,1520.0648`. May raise DatasetError."""
+    labels = []
+    for where, line in lines(data, file, "pipal"):
+        dis, comma, elo = line.strip().partition(",")
+        if not comma or not NAME.fullmatch(dis):
+            raise DatasetError(f'[pipal] {where}: expected "A0001_00_00.bmp,<Elo>", got {line!r}. Fix: restore the '
+                               f'file')
+        labels.append(Label(where, dis, number(elo, where, "pipal")))
+    if len(labels) != count:
+        raise DatasetError(f"[pipal] {file}: {len(labels)} lines, expected {count}. Fix: restore the file")
+    return labels
+
+
+def _name(label: Label) -> Name | None:
+    match = NAME.fullmatch(label.dis.rpartition("/")[2])
+    if not match:
+        return None
+    ref, kind, number_ = match.groups()
+    ref = ref.upper()
+    return Name(f"{ref}_{kind}_{number_}", f"Train_Dis/{ref}_{kind}_{number_}.bmp", f"Train_Ref/{ref}.bmp", kind,
+                number_, (ref, kind, number_))

@@ -3,50 +3,91 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from zsiqa.datasets.pairs import check_unique
-from zsiqa.types import DatasetError, ImagePair
+from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
+from zsiqa.published import published
+from zsiqa.types import DatasetError, Manifest
+
+LABELS = "mos_with_names.txt"
+NAME = re.compile(r"i([0-9]{2})_([0-9]{2})_([0-9])\.bmp", re.IGNORECASE | re.ASCII)
 
 
-def read(root: str | Path, *, num_pairs: int = 3000) -> list[ImagePair]:
-    """Read the unpacked archive, in the order of its label file.
+def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
+    """Read the unpacked archive, ordered by reference, type and level.
 
     Args:
-        root: folder with `mos_with_names.txt`, `reference_images` and `distorted_images`.
-        num_pairs: how many label lines there must be.
+        root: folder with `mos_with_names.txt` (else `TID2013.txt` of Waterloo or `meta_info_TID2013Dataset.csv` of
+            pyiqa) and the images, here or below.
+        facts: of another release than `published()["tid2013"]`.
 
     Returns:
         Pairs with label 100 - MOS, as the official code computes it (higher = worse).
 
     Raises:
-        DatasetError: if the label file is missing or a line of it is malformed.
+        DatasetError: if labels are missing or wrong.
     """
-    folder = Path(root).expanduser()
-    labels = folder / "mos_with_names.txt"
-    if not labels.is_file():
-        raise DatasetError(f"[tid2013] no mos_with_names.txt in {folder}. Fix: see datasets/README.md, then set "
-                           f"dataset.root=DIR or ZSIQA_TID2013=DIR")
-    references = _index(folder / "reference_images")
-    distorted = _index(folder / "distorted_images")
-    lines = labels.read_text(encoding="utf-8").splitlines()
-    if len(lines) != num_pairs:
-        raise DatasetError(f"[tid2013] {len(lines)} label rows, expected {num_pairs}. Fix: re-extract the archive")
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        match = re.fullmatch(r"(\d+\.\d+) (([iI]\d\d)_(\d\d)_(\d)\.(?:bmp|BMP))\s*", line)
+    facts = facts or published()["tid2013"]
+    tree = Tree("tid2013", root)
+
+    def parse(data: bytes) -> list[Label]:
+        labels = parse_labels(data)
+        for name, take in (("mos.txt", _check_mos), ("mos_std.txt", _add_std)):
+            if path := tree.find(name):
+                labels = take(labels, parse_column(path.read_bytes(), name, len(labels)))
+        return labels
+
+    labels = read_labels(facts, tree, LABELS, {LABELS: parse})
+    return build_manifest(facts, tree, labels, _name, lambda mos: 100.0 - mos)
+
+
+def parse_labels(data: bytes) -> list[Label]:
+    """The lines of `mos_with_names.txt`, such as `5.51429 I01_01_1.bmp`. May raise DatasetError."""
+    labels: list[Label] = []
+    before: tuple[str, ...] = ()
+    for where, line in lines(data, LABELS, "tid2013"):
+        mos, _, dis = line.strip().partition(" ")
+        match = NAME.fullmatch(dis.strip())
         if not match:
-            raise DatasetError(f'[tid2013] {labels.name} line {number}: expected "<mos> iRR_TT_L.bmp", got {line!r}')
-        mos, dis, ref, kind, level = match.groups()
-        # Archives differ in the case of file names, and so do labels from files.
-        ref_path = references.get(f"{ref}.bmp".casefold(), folder / "reference_images" / f"{ref}.bmp")
-        dis_path = distorted.get(dis.casefold(), folder / "distorted_images" / dis)
-        pairs.append(ImagePair(pair_id=f"tid2013/{Path(dis).stem.lower()}", ref=f"{ref}.bmp".upper(), dis=dis,
-                               mos=100.0 - float(mos), ref_path=ref_path, dis_path=dis_path, type=kind, level=level))
-    check_unique(pairs, source=f"[tid2013] {folder}")
-    return pairs
+            raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: restore the file')
+        if match.groups() <= before:
+            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level), in which mos.txt "
+                               f"and mos_std.txt go on. Fix: restore the file")
+        before = match.groups()
+        labels.append(Label(where, dis.strip(), number(mos, where, "tid2013")))
+    return labels
 
 
-def _index(folder: Path) -> dict[str, Path]:
-    """Files of a folder by their name in lower case."""
-    return {path.name.casefold(): path for path in folder.iterdir()} if folder.is_dir() else {}
+def parse_column(data: bytes, file: str, count: int) -> list[float]:
+    """The `count` numbers of a file without names. May raise DatasetError."""
+    values = [number(line, where, "tid2013") for where, line in lines(data, file, "tid2013")]
+    if len(values) != count:
+        raise DatasetError(f"[tid2013] {file}: {len(values)} lines, {LABELS} has {count}. Fix: restore both files")
+    return values
+
+
+def _check_mos(labels: list[Label], values: list[float]) -> list[Label]:
+    for line, (label, value) in enumerate(zip(labels, values, strict=True), start=1):
+        if label.score != value:
+            raise DatasetError(f"[tid2013] mos.txt line {line} is {value}, {LABELS} says {label.score}. Fix: restore "
+                               f"both files")
+    return labels
+
+
+def _add_std(labels: list[Label], values: list[float]) -> list[Label]:
+    return [replace(label, std=value) for label, value in zip(labels, values, strict=True)]
+
+
+def _name(label: Label) -> Name | None:
+    match = NAME.fullmatch(label.dis.rpartition("/")[2])
+    if not match:
+        return None
+    ref, kind, level = match.groups()
+    # In the release's label file a few names are in another case than the rest, and so they are in the authors' files.
+    initial = "I" if (kind, level) in {("01", "1"), ("11", "1"), ("13", "1")} else "i"
+    suffix = "BMP" if (kind, level) in {("11", "1"), ("13", "1")} else "bmp"
+    return Name(f"i{ref}_{kind}_{level}", f"distorted_images/{initial}{ref}_{kind}_{level}.{suffix}",
+                f"reference_images/I{ref}.BMP", kind, level, match.groups())

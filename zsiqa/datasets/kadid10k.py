@@ -1,0 +1,59 @@
+"""KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references x 25 distortion types x 5 levels = 10,125 pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zsiqa.datasets.release import Label, Name, Tree, build_manifest, fields, number, read_labels
+from zsiqa.published import published
+from zsiqa.types import DatasetError, Manifest
+
+LABELS = "dmos.csv"
+COLUMNS = ["dist_img", "ref_img", "dmos", "var"]  # `var` holds standard deviations
+NAME = re.compile(r"i([0-9]{2})_([0-9]{2})_([0-9]{2})\.png", re.IGNORECASE | re.ASCII)
+
+
+def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
+    """Read the unpacked archive, ordered by reference, type and level.
+
+    Args:
+        root: folder with `dmos.csv` (else `KADID-10k.txt` of Waterloo or `meta_info_KADID10kDataset.csv` of pyiqa) and
+            the images, here or below.
+        facts: of another release than `published()["kadid10k"]`.
+
+    Returns:
+        Pairs with the release's `dmos` as the label, of which 5 is best (higher = better).
+
+    Raises:
+        DatasetError: if labels are missing or wrong.
+    """
+    facts = facts or published()["kadid10k"]
+    tree = Tree("kadid10k", root)
+    return build_manifest(facts, tree, read_labels(facts, tree, LABELS, {LABELS: parse_labels}), _name)
+
+
+def parse_labels(data: bytes) -> list[Label]:
+    """The rows of `dmos.csv`. May raise DatasetError."""
+    (_, header), *rows = fields(data, LABELS, "kadid10k") or [("", [])]
+    if header != COLUMNS:
+        raise DatasetError(f"[kadid10k] {LABELS} columns {', '.join(header) or 'none'}; expected {', '.join(COLUMNS)}. "
+                           f"Fix: restore the file")
+    labels = []
+    for where, row in rows:
+        if len(row) != len(COLUMNS):
+            raise DatasetError(f"[kadid10k] {where}: {len(row)} fields, expected {len(COLUMNS)}. Fix: restore the file")
+        dis, ref, dmos, std = row
+        labels.append(Label(where, dis, number(dmos, where, "kadid10k"), ref, number(std, where, "kadid10k")))
+    return labels
+
+
+def _name(label: Label) -> Name | None:
+    match = NAME.fullmatch(label.dis.rpartition("/")[2])
+    if not match:
+        return None
+    ref, kind, level = match.groups()
+    return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png", kind, level,
+                match.groups())

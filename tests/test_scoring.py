@@ -20,6 +20,9 @@ from zsiqa.weights import package_file
 
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
 DISTANCES = {name: getattr(distances, name) for name in ("skld", "jsd", "wsd", "l2", "cosine")}
+METRICS = {(representation, name): distance for representation in ("features", "embedding")
+           for name, distance in DISTANCES.items()}
+FEATURES = {metric: distance for metric, distance in METRICS.items() if metric[0] == "features"}
 WINDOW, STRIDE = 64, 50
 
 
@@ -37,8 +40,8 @@ def pairs(tmp_path_factory):
 
 
 def make_scorer(backbone, **changes):
-    settings = {"distances": DISTANCES, "representations": ["features", "embedding"], "perturbations": PERTURBATIONS,
-                "window": WINDOW, "stride": STRIDE, "batch_tiles": 8, "workers": 2}
+    settings = {"distances": METRICS, "perturbations": PERTURBATIONS, "window": WINDOW, "stride": STRIDE,
+                "batch_tiles": 8, "workers": 2}
     return Scorer(backbone, **{**settings, **changes})
 
 
@@ -116,8 +119,7 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     order = np.random.default_rng(0).permutation(len(pairs))
     shuffled = collect(make_scorer(backbone).score([pairs[i] for i in order]))
     assert_same({(int(order[i]), name): scores for (i, name), scores in shuffled.items()}, whole, rel=2e-5)
-    single = make_scorer(backbone, distances={"wsd": distances.wsd}, representations=["features"],
-                         perturbations={"rotate": Rotate()})
+    single = make_scorer(backbone, distances={("features", "wsd"): distances.wsd}, perturbations={"rotate": Rotate()})
     ((key, scores),) = collect(single.score([pairs[7]])).items()
     assert key == (0, "rotate")
     assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
@@ -260,15 +262,15 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
 
 
 def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
-    bad = make_scorer(backbone, distances={"bad": lambda ref, _dis: torch.full((len(ref[0]),), math.nan)},
-                      representations=["features"], perturbations={"original": Original()})
+    bad = make_scorer(backbone, perturbations={"original": Original()}, distances={
+        ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan)})
     outcomes = list(bad.score(pairs[:2]))
     assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome in outcomes)
     assert len(outcomes) == 2
 
 
 def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
-    settings = {"window": None, "perturbations": {"original": Original()}, "representations": ["features"]}
+    settings = {"window": None, "perturbations": {"original": Original()}, "distances": FEATURES}
     found = collect(make_scorer(backbone, batch_tiles=4, **settings).score(pairs))
     assert len(found) == len(pairs)
     for (index, _), scores in found.items():

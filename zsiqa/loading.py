@@ -70,7 +70,11 @@ class TiledImage:
 
 @dataclass(frozen=True)
 class Loader:
-    """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead."""
+    """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
+
+    Attributes:
+        least_side: shortest side that can be scored, in pixels, and what asks for it.
+    """
 
     pairs: Sequence[ImagePair]
     perturbations: Mapping[str, Perturbation]
@@ -78,6 +82,7 @@ class Loader:
     stride: int
     workers: int
     ahead: int
+    least_side: tuple[int, str] = (1, "")
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
         """The blocks in which there is something to do; each an iterator over its images, as lists of variants.
@@ -138,6 +143,9 @@ class Loader:
 
     def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
         try:
+            least, asked_by = self.least_side
+            if min(image.size) < least:
+                raise ValueError(f"{asked_by} needs sides of at least {least} pixels")
             return TiledImage(serves, size, extract_tiles(np.asarray(image), window=self.window, stride=self.stride))
         except ValueError as error:
             perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"

@@ -77,7 +77,7 @@ def _job(cfg: DictConfig) -> None:
             idle = [given for given in HydraConfig.get().overrides.task
                     if given.startswith(("distance=", "representation="))]
             if idle:
-                raise ZsiqaError(f"{' '.join(idle)} needs a backbone, and baseline=... alone has none; add backbone=NAME")
+                raise ZsiqaError(f"{' '.join(idle)} needs a backbone; baseline=... alone has none: add backbone=NAME")
         run(cfg)
         return
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...

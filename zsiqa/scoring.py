@@ -180,7 +180,8 @@ class Scorer:
                 continue
             for name, stacks in encoded.items():
                 kept = segment.image.encoded.setdefault(
-                    name, [stack.new_empty((len(segment.image.tiles), *stack.shape[1:])) for stack in stacks])
+                    name, [torch.empty_like(stack[:1].expand(len(segment.image.tiles), *stack.shape[1:]))
+                           for stack in stacks])
                 for whole, stack in zip(kept, stacks, strict=True):
                     whole[segment.start:segment.stop] = stack[place]
         if not distorted:

@@ -52,7 +52,7 @@ def check_settings(cfg: DictConfig) -> None:
         if not cfg.baselines:
             raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what there is")
         if cfg.backbone.checkpoint is not None:
-            raise ZsiqaError("backbone.checkpoint needs a backbone, and baseline=... alone has none; add backbone=NAME")
+            raise ZsiqaError("backbone.checkpoint needs a backbone; baseline=... alone has none: add backbone=NAME")
         return
     if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
         raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "

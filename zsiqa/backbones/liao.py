@@ -63,13 +63,17 @@ class Stages(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Features]:
         """Images (B, 3, H, W), RGB in [0, 1], to `features`; see the class."""
+        return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in self.maps(images))}
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) to themselves and the outputs (B, C, H', W') of the stages, as they lie in memory."""
         maps = [images]
         x = (images - self.mean) / self.std
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in self.ends:
                 maps.append(x)
-        return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in maps)}
+        return maps
 
 
 def vgg19(*, weights: Path | None, normalize: Literal["none", "native"] = "none") -> Stages:

@@ -50,12 +50,12 @@ class DISTS(Baseline):
 
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) to the image and five maps (B, C, H', W')."""
-        return tuple(stack.squeeze(1) for stack in self.trunk(images)["features"])
+        return tuple(self.trunk.maps(images))
 
     def compare(self, reference: Features, distorted: Features) -> Tensor:
         """(B,) distances."""
-        total = self.alpha.sum() + self.beta.sum()
-        alphas, betas = (torch.split((weights / total).flatten(), list(CHANNELS)) for weights in (self.alpha, self.beta))
+        weights = torch.cat([self.alpha, self.beta]).flatten(1) / (self.alpha.sum() + self.beta.sum())  # 2, channels
+        alphas, betas = (torch.split(one, list(CHANNELS)) for one in weights)
         similarity = torch.zeros_like(reference[0][:, 0, 0, 0])
         for x, y, alpha, beta in zip(reference, distorted, alphas, betas, strict=True):
             x_mean, y_mean = x.mean((2, 3)), y.mean((2, 3))  # B, C

@@ -47,7 +47,7 @@ class LPIPS(Baseline):
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) to maps (B, C, H', W')."""
         pixels = 2 * images - 1 if self.normalize else images
-        _, *maps = (stack.squeeze(1) for stack in self.trunk((pixels - self.shift) / self.scale)["features"])
+        _, *maps = self.trunk.maps((pixels - self.shift) / self.scale)
         return tuple(one / (torch.linalg.vector_norm(one, dim=1, keepdim=True) + 1e-10) for one in maps)
 
     def compare(self, reference: Features, distorted: Features) -> Tensor:

@@ -13,8 +13,9 @@ from zsiqa import distances
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.datasets import pairs as pairs_dataset
+from zsiqa.loading import TiledImage
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
-from zsiqa.scoring import Failed, Scorer
+from zsiqa.scoring import Failed, Scorer, Segment, cut_batches
 from zsiqa.types import PairError, ZsiqaError
 from zsiqa.weights import package_file
 
@@ -282,3 +283,14 @@ def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
         for name, distance in DISTANCES.items():
             # Another batch size takes other kernels; the mildest pairs lose most to rounding.
             assert scores["features", name] == pytest.approx(distance(ref, dis).item(), rel=2e-3, abs=1e-7)
+
+
+def test_two_sizes_are_batched_side_by_side_and_a_third_closes_the_older():
+    images = [TiledImage([(number, "original")], tiles=np.zeros((1, size, 1, 3), np.uint8))
+              for number, size in enumerate([7, 5, 7, 5, 7, 5, 9, 7])]
+    batches = list(cut_batches((Segment(image, 0, 1) for image in images), 3))
+    assert [[segment.image.serves[0][0] for segment in batch] for batch in batches] == [
+        [0, 2, 4], [1, 3, 5], [6], [7]]
+    batches = list(cut_batches((Segment(image, 0, 1) for image in images), 4))
+    assert [[segment.image.serves[0][0] for segment in batch] for batch in batches] == [
+        [0, 2, 4], [1, 3, 5], [6], [7]], "7 made room for 9, so the last 7 is alone"

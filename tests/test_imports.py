@@ -103,6 +103,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     ["--help"], ["--cfg", "job"], ["backbone=nonsense"], ["dataset=pairs"], ["dataset=pairs", "dataset.csv=no.csv"],
     ["precision=fp128"], ["dataset=pipal", "dataset.root=nowhere"],
     ["backbone=dinov1", "distance=wsd", "dataset=tid2013", "dataset.root=nowhere"],
+    ["baseline=all", "dataset=pipal", "dataset.root=nowhere"], ["baseline=stlpips_vgg", "distance=wsd"],
 ])
 def test_no_torch_before_there_is_work(arguments, tmp_path):
     done = subprocess.run([sys.executable, "-c", PROBE, str(ROOT / "run.py"), *arguments], cwd=tmp_path,

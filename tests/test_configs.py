@@ -12,11 +12,13 @@ from omegaconf import OmegaConf
 from test_backbones import VITS
 from test_open_clip import CLIPS
 
+from zsiqa import CONFIGS
+from zsiqa.composition import find_baseline_files, find_weights, instantiate
 from zsiqa.official import conventions
-from zsiqa.runner import CONFIGS, find_baseline_files, find_weights, instantiate
 from zsiqa.settings import check_settings, flat
+from zsiqa.types import ZsiqaError
 
-GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "representation"]
+GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation"]
 GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "open_clip": ["backbone.model_name=RN50"],
          "pairs": ["dataset.csv=my.csv"]}
 
@@ -37,19 +39,20 @@ def test_every_option_composes_and_resolves(group, name):
     targets = [value for key, value in flat(plain) if key.endswith("_target_")]
     assert targets
     assert all(target.startswith("zsiqa.") for target in targets)
-    if group in ("backbone", "dataset") and name not in GIVEN:
+    if group in ("backbone", "dataset", "protocol") and name not in GIVEN:
         assert plain[group]["name"] == name
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_options_of_a_group_have_the_same_keys(group):
     keys = {"backbone": "backbone", "baseline": "baselines", "dataset": "dataset", "distance": "distances",
-            "perturbation": "perturbations", "representation": "representations"}[group]
+            "perturbation": "perturbations", "protocol": "protocol", "representation": "representations"}[group]
     found = set()
     for name in names(group):
         node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
         nodes = [node] if keys == group else node.values()
-        found |= {frozenset(set(n) - {"root", "csv", "percent", "degrees"}) for n in nodes}
+        own = {"root", "csv", "percent", "degrees", "keep_reference", "resample"}
+        found |= {frozenset(set(n) - own) for n in nodes}
     assert len(found) == 1
 
 
@@ -203,3 +206,66 @@ def test_a_new_vit_of_timm_by_yaml_alone(tmp_path):
     assert [tuple(stack.shape) for stack in outputs["features"]] == [(1, 12, 197, 192)]
     assert [tuple(stack.shape) for stack in outputs["embedding"]] == [(1, 1, 197, 192)]
     assert backbone.model.norm.eps == 1e-12
+
+
+def test_a_new_vit_of_open_clip_by_yaml_alone(tmp_path):
+    """The same for open_clip, with the representation that only its models have."""
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone/my_clip.yaml").write_text(textwrap.dedent("""
+        defaults: [open_clip]
+        name: my_clip
+        label: My CLIP
+        model_name: ViT-B-32
+        weights: {source: somebody/my-clip}
+        model:
+          layers: transformer.resblocks.*.mlp
+          vision_cfg: {width: 64, layers: 3}
+    """))
+    cfg = composed(f"hydra.searchpath=[{tmp_path.as_uri()}]", "backbone=my_clip", "backbone.pretrained=false")
+    check_settings(cfg)
+    assert cfg.backbone.weights.source == "somebody/my-clip"
+    backbone = instantiate(cfg.backbone.model, weights=find_weights(cfg))
+    with torch.inference_mode():
+        outputs = backbone(torch.rand(1, 3, 224, 224))
+    assert [tuple(stack.shape) for stack in outputs["features"]] == [(1, 3, 50, 64)]
+    assert [tuple(stack.shape) for stack in outputs["embedding"]] == [(1, 1, 1, 512)]
+
+
+@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
+def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(backbone):
+    paper, textbook = (composed(f"backbone={backbone}", "distance=all", "perturbation=translate", *chosen)
+                       for chosen in ([], ["protocol=textbook"]))
+    assert paper == composed(f"backbone={backbone}", "distance=all", "perturbation=translate",
+                             "protocol=paper")
+    vgg = backbone == "vgg19"
+    for cfg, expected in ((paper, ("none", "last", "columns", vgg, "nearest")),
+                          (textbook, ("native", "channel", "samples", True, "up"))):
+        assert cfg.perturbations.translate.keep_reference == (cfg is textbook)
+        assert {fns.windows for fns in (cfg.distances[name].fn for name in ("skld", "jsd", "wsd"))} == {
+            "spatial" if cfg is textbook else "memory"}
+        fns = {name: node.fn for name, node in cfg.distances.items()}
+        assert (cfg.backbone.model.normalize, fns["cosine"].axis, fns["wsd"].softmax_over, fns["jsd"].euclidean_term,
+                fns["jsd"].padding) == expected
+        assert fns["skld"].padding == fns["wsd"].padding == fns["jsd"].padding
+    if backbone in VITS:
+        assert (paper.backbone.model.embedding, textbook.backbone.model.embedding) == ("tokens", "pooled")
+    assert paper.protocol.folder != textbook.protocol.folder
+
+
+TRAIN_MODE = {"clip_convnext", "rclip_convnext", "efficientnet_b7"}  # docs/protocol.md section 8
+HALF = {"clip_rn50", "clip_vitb32"}
+
+
+@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
+@pytest.mark.parametrize(("setting", "imitated"), [("official_train_mode=true", TRAIN_MODE),
+                                                   ("precision=clip_fp16_official", HALF)])
+def test_what_the_authors_did_is_imitated_where_they_did_it(backbone, setting, imitated):
+    ours, theirs = composed(f"backbone={backbone}"), composed(f"backbone={backbone}", "distance=cosine", setting)
+    assert not ours.backbone.model.get("train_mode")
+    assert not ours.backbone.model.get("half")
+    assert theirs.distances.cosine.fn.half == (imitated is HALF)
+    if backbone in imitated:
+        check_settings(theirs)
+    else:
+        with pytest.raises(ZsiqaError, match=f"has nothing to imitate with backbone={backbone}"):
+            check_settings(theirs)

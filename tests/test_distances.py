@@ -14,9 +14,9 @@ VIT16, VIT32, VIT14 = (3, 197, 768), (3, 50, 768), (2, 257, 768)
 
 
 def _reference_padded(layer_stack):
-    """(C, H, W) to multiples of 8: rows at the end, columns at the left; a negative padding crops."""
+    """(C, H, W) to multiples of 8, at least 8: rows at the end, columns at the left; a negative padding crops."""
     _, height, width = layer_stack.shape
-    rows, columns = round(height / 8) * 8, round(width / 8) * 8
+    rows, columns = (max(8, round(side / 8) * 8) for side in (height, width))
     out = np.zeros((layer_stack.shape[0], rows, columns))
     for row in range(min(height, rows)):
         kept = layer_stack[:, row, max(0, width - columns):]
@@ -34,28 +34,22 @@ def _softmax(values, axis):
 
 
 def _weight(k):
-    return 1 / (math.sqrt(math.exp(-1 / (k + 10))) * (k + 10) ** 2)
+    return 1 / (np.sqrt(np.exp(-1 / (k + 10))) * (k + 10) ** 2)
 
 
 def _reference_map_value(name, x, y):
     """x of the distorted, y of the reference, (64, M)."""
-    total = 0.0
-    over_samples, over_columns = (_softmax(x, 0), _softmax(y, 0)), (_softmax(x, 1), _softmax(y, 1))
-    for m in range(x.shape[1]):
-        euclid = ((x[:, m] - y[:, m]) ** 2).sum()
-        if name == "wsd":
-            p, q = (weights[:, m] for weights in over_columns)
-            support = np.arange(64.0)
-            k = float(ot.wasserstein_1d(support, support, p, q, p=1))
+    if name == "wsd":
+        support = np.repeat(np.arange(64.0)[:, None], x.shape[1], axis=1)
+        k = ot.wasserstein_1d(support, support, _softmax(x, 1), _softmax(y, 1), p=1)
+    else:
+        p, q = _softmax(x, 0) + 1e-10, _softmax(y, 0) + 1e-10
+        if name == "skld":
+            k = ((p * np.log(p / q)).sum(0) + (q * np.log(q / p)).sum(0)) / 2
         else:
-            p, q = (weights[:, m] + 1e-10 for weights in over_samples)
-            if name == "skld":
-                k = ((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum()) / 2
-            else:
-                middle = np.log((p + q) / 2 + 1e-17)
-                k = ((p * (np.log(p) - middle)).sum() + (q * (np.log(q) - middle)).sum()) / 2
-        total += k + (euclid * _weight(k) if name != "jsd" else 0.0)
-    return total / x.shape[1]
+            middle = np.log((p + q) / 2 + 1e-17)
+            k = ((p * (np.log(p) - middle)).sum(0) + (q * (np.log(q) - middle)).sum(0)) / 2
+    return (k if name == "jsd" else k + ((x - y) ** 2).sum(0) * _weight(k)).mean()
 
 
 def _reference_distribution(name, dis_maps, ref_maps):
@@ -71,11 +65,9 @@ def _reference_l2(dis_layers, ref_layers):
 def _reference_cosine(dis_layers, ref_layers):
     total = 0.0
     for d, r in zip(dis_layers, ref_layers, strict=True):
-        similarities = []
-        for position in np.ndindex(d.shape[:-1]):
-            a, b = d[position], r[position]
-            similarities.append(1 - a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-16))
-        total += np.mean(similarities)
+        norms = np.linalg.norm(d, axis=-1) * np.linalg.norm(r, axis=-1)
+        counted = norms > 0  # of a ReLU network, many rows are all zero
+        total += (1 - np.einsum("...i,...i", d, r)[counted] / norms[counted]).mean() if counted.any() else 0.0
     return total
 
 
@@ -109,6 +101,13 @@ def numpy_layers(features, tile):
     return [layer for stack in features for layer in stack[tile].double().numpy()]
 
 
+def score(name, dis, ref, tile):
+    """The score of one tile of `Features`."""
+    if name in ("l2", "cosine"):
+        return SCORES[name](numpy_layers(dis, tile), numpy_layers(ref, tile))
+    return _reference_distribution(name, numpy_maps(dis, tile), numpy_maps(ref, tile))
+
+
 @pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
 @pytest.mark.parametrize("shapes", [[VIT16], [VIT32], [VIT14], [(1, 16, 28, 28), (2, 24, 14, 14), (1, 40, 7, 7)]],
                          ids=["197 tokens", "50 tokens", "257 tokens", "CNN maps"])
@@ -116,7 +115,7 @@ def test_distribution_distances(name, shapes):
     ref, dis = make_features(shapes)
     values = getattr(distances, name)(ref, dis)
     for tile in range(2):
-        expected = _reference_distribution(name, numpy_maps(dis, tile), numpy_maps(ref, tile))
+        expected = score(name, dis, ref, tile)
         # float32 against float64: sums of about 1e4 terms with rounding 6e-8 each, under a fourth root.
         assert values[tile].item() == pytest.approx(expected, rel=1e-5)
 
@@ -127,7 +126,7 @@ def test_distribution_distances_of_large_features(name, scale):
     """The softmax saturates (probabilities of 1 and 0): finite, and still the definition."""
     ref, dis = make_features([(1, 48, 64)], scale=scale, noise=1.0)
     values = getattr(distances, name)(ref, dis)
-    expected = _reference_distribution(name, numpy_maps(dis, 0), numpy_maps(ref, 0))
+    expected = score(name, dis, ref, tile=0)
     assert values[0].item() == pytest.approx(expected, rel=2e-5)  # exp() of 100 loses two digits in float32
 
 
@@ -136,7 +135,7 @@ def test_distribution_distances_of_nearly_equal_features(name):
     """Noise 1e-4: the textbook form of JSD would be all rounding error here in float32."""
     ref, dis = make_features([(2, 48, 64)], noise=1e-4)
     values = getattr(distances, name)(ref, dis)
-    expected = _reference_distribution(name, numpy_maps(dis, 0), numpy_maps(ref, 0))
+    expected = score(name, dis, ref, tile=0)
     # The features themselves resolve the noise to 6e-8 / 1e-4 = 6e-4; a fourth root divides that by 4.
     assert values[0].item() == pytest.approx(expected, rel=5e-4)
 
@@ -145,9 +144,9 @@ def test_distribution_distances_of_nearly_equal_features(name):
 def test_l2_and_cosine(shapes):
     ref, dis = make_features(shapes)
     for tile in range(2):
-        layers = numpy_layers(dis, tile), numpy_layers(ref, tile)
-        assert distances.l2(ref, dis)[tile].item() == pytest.approx(_reference_l2(*layers), rel=1e-5)
-        assert distances.cosine(ref, dis)[tile].item() == pytest.approx(_reference_cosine(*layers), rel=1e-5)
+        for name in ("l2", "cosine"):
+            found = getattr(distances, name)(ref, dis)[tile].item()
+            assert found == pytest.approx(score(name, dis, ref, tile), rel=1e-5)
 
 
 def test_cosine_over_channels():
@@ -168,7 +167,8 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
     assert distances.cosine((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
 
 
-@pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"})])
+@pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"}),
+                                              ("jsd", {"padding": "down"}), ("skld", {"windows": "round"})])
 def test_unknown_options_are_refused(name, option):
     ref, dis = make_features([(1, 8, 8)])
     with pytest.raises(ValueError, match="must be .* or .*, found"):
@@ -180,7 +180,7 @@ def test_jsd_with_euclidean_term():
     x, y = (_reference_columns(f[0][0].double().numpy()) for f in (dis, ref))
     p, q = _softmax(x, 0) + 1e-10, _softmax(y, 0) + 1e-10
     k = ((p * np.log(2 * p / (p + q))).sum(0) + (q * np.log(2 * q / (p + q))).sum(0)) / 2
-    value = (k + ((x - y) ** 2).sum(0) * np.vectorize(_weight)(k)).mean()
+    value = (k + ((x - y) ** 2).sum(0) * _weight(k)).mean()
     found = distances.jsd(ref, dis, euclidean_term=True)[0].item()
     assert found == pytest.approx(math.log(1 + value) ** 0.25, rel=1e-5)
 
@@ -194,11 +194,63 @@ def test_wsd_by_hand():
     assert distances.wsd((ref,), (dis,), softmax_over="samples").item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
+@pytest.mark.parametrize("shape", [(2, 50, 64), (1, 4, 28, 20)])
+def test_padding_up_is_padding_by_hand(name, shape):
+    """Zeros below and on the left, put there before: then nothing is left to round."""
+    ref, dis = make_features([shape])
+    rows, columns = (-side % 8 for side in shape[-2:])
+    padded = [(torch.nn.functional.pad(features[0], (columns, 0, 0, rows)),) for features in (ref, dis)]
+    distance = getattr(distances, name)
+    torch.testing.assert_close(distance(ref, dis, padding="up"), distance(*padded), rtol=0, atol=0)
+    assert not torch.allclose(distance(ref, dis, padding="up"), distance(ref, dis), rtol=1e-4)
+
+
+def _half_cosine_by_hand(r, d):
+    """One layer (N, D): every intermediate result a NumPy float16, but for sums, which are rounded once."""
+    values = []
+    for a, b in zip(r.astype(np.float16), d.astype(np.float16), strict=True):
+        dot, aa, bb = (np.float16((x * y).astype(np.float64).sum()) for x, y in ((a, b), (a, a), (b, b)))
+        with np.errstate(all="ignore"):
+            value = np.float16(1) - dot / np.sqrt(aa * bb)
+        values.append(np.float16(0) if np.isinf(value) else value)
+    return np.nanmean(np.array(values, np.float64))
+
+
+def test_half_precision_cosine():
+    """Norms from 5 to 40: some overflow and count as 1; of the others, half precision leaves three digits."""
+    ref, dis = make_features([(3, 50, 768)], noise=0.1)
+    for stack in (*ref, *dis):
+        stack *= torch.linspace(5, 40, 50)[:, None] / 768**0.5
+    expected = sum(_half_cosine_by_hand(r, d) for r, d in zip(*(f[0][0].numpy() for f in (ref, dis)), strict=True))
+    # Each layer's mean is rounded to half precision, 5e-4; sums in float32 may round another way, 5e-4 / 50 a token.
+    assert distances.cosine(ref, dis, half=True)[0].item() == pytest.approx(expected, rel=1e-3)
+    dead = 3 * (torch.linspace(5, 40, 50) ** 2 > 256).sum().item() / 50  # about 2 of 3
+    assert expected == pytest.approx(dead + distances.cosine(ref, dis)[0].item() * (1 - dead / 3), rel=0.02)
+
+
+def test_half_precision_cosine_of_zeros_and_of_nothing_near_overflow():
+    ref, dis = make_features([(2, 8, 8)])
+    ref[0][:, 0, 1] = 0
+    found = distances.cosine(ref, dis, half=True)
+    torch.testing.assert_close(found, distances.cosine(ref, dis), rtol=2e-3, atol=1e-3)  # 2 layers, 5e-4 at 1
+
+
 def test_columns_are_chunks_of_memory():
     stack = torch.arange(2 * 8 * 16, dtype=torch.float32).reshape(1, 2, 8, 16)
     columns = distances.columns_of_64(stack)
     assert columns.shape == (1, 1, 64, 4)
     assert columns[0, 0, :, 1].tolist() == [4.0 * sample + 1 for sample in range(64)]
+
+
+def test_spatial_windows_are_8_by_8():
+    """(channel, row, column) as one number: a column of samples holds one window, in its channel."""
+    stack = torch.arange(2 * 16 * 24, dtype=torch.float64).reshape(1, 2, 16, 24)
+    columns = distances.columns_of_64(stack, windows="spatial")
+    assert columns.shape == (1, 1, 64, 2 * 2 * 3)
+    pixels = stack[0].numpy()
+    windows = [pixels[c, y:y + 8, x:x + 8].ravel().tolist() for c in range(2) for y in (0, 8) for x in (0, 8, 16)]
+    assert columns[0, 0].T.tolist() == windows
 
 
 @pytest.mark.parametrize(("shape", "padded"), [

@@ -1,6 +1,7 @@
 """CLIP in open_clip against OpenAI's own package and against hooks on open_clip, with identical random weights."""
 
 import functools
+import math
 import pickle
 import sys
 import types
@@ -11,6 +12,7 @@ import open_clip
 import packaging.version
 import pytest
 import safetensors.torch
+import test_distances as naive
 import torch
 from test_backbones import relative_l2
 from torch import nn
@@ -89,7 +91,9 @@ def saved(state, file):
 
 @pytest.fixture(scope="module")
 def tiles():
-    return torch.rand((2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
+    """Noise; the second of lower contrast, for the embeddings of random networks to differ by more than rounding."""
+    random = torch.Generator().manual_seed(1)
+    return torch.rand((2, 3, 224, 224), generator=random) * torch.tensor([1.0, 0.2]).view(2, 1, 1, 1)
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -156,13 +160,30 @@ def test_all_distances(case, tiles):
                 assert (other > 10 * same.abs()).all(), (representation, distance)
 
 
+@pytest.mark.parametrize("distance", naive.SCORES)
+def test_scores_against_plain_numpy(case, distance):
+    """docs/protocol.md section 5 in float64 on the very features: what is left is float32's arithmetic."""
+    _, _, outputs, *_ = case
+    for representation, stacks in outputs.items():
+        swapped = tuple(stack.flip(0) for stack in stacks)
+        found = getattr(distances, distance)(stacks, swapped)[0].item()
+        expected = naive.score(distance, swapped, stacks, tile=0)
+        if representation == "embedding" and distance in ("skld", "jsd"):
+            # So nearly equal that rounding shows under the fourth root: of probabilities near 1/64, 1e-9, and of their
+            # logarithms, 5e-7, products over 64 samples. 3e-13 was measured.
+            found, expected = (math.expm1(score**4) for score in (found, expected))
+            assert found == pytest.approx(expected, rel=4e-5, abs=1e-12)
+        else:
+            assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_evaluation_mode_and_what_happens_without(case, tiles):
     """In training mode, as open_clip hands its models out, ConvNeXt gives other features each time."""
     name, backbone, *_ = case
     assert not any(module.training for module in backbone.modules())
     backbone.model.train()
     try:
-        with pytest.raises(RuntimeError, match="training mode"):
+        with pytest.raises(RuntimeError, match=r"changed the backbone's mode; call \.train\(False\)"):
             backbone(tiles)
         if name == "clip_convnext":
             with torch.inference_mode():
@@ -295,6 +316,44 @@ def test_attention_is_plain_inside_and_as_it_was_outside(tiles):
     backbone(tiles)
     assert seen == [False]
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize("name", OPENAI)
+def test_half_precision_is_openais(name, tiles, tmp_path):
+    """OpenAI's own half-precision model on the same weights, one tile at a time, to the bit."""
+    model = openai_clip(*OPENAI[name])
+    file = saved(model.state_dict(), tmp_path / "openai.pth")
+    backbone = OpenClipBackbone(weights=file, half=True, **CLIPS[name]).to(memory_format=torch.contiguous_format)
+    file.unlink()
+    convert_weights(model)
+    visual = model.visual
+    modules = ([visual.avgpool, visual.layer1, visual.layer2, visual.layer3, visual.layer4] if name == "clip_rn50"
+               else visual.transformer.resblocks)
+    features, embedding = hooked(visual, modules, tiles[:1].half())
+    if name == "clip_vitb32":
+        features = [tokens.transpose(0, 1) for tokens in features]
+    outputs = backbone(tiles[:1])
+    found = [layer for stack in outputs["features"] for layer in stack.unbind(1)]
+    for ours, theirs in zip(found, features, strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs.float())
+    assert relative_l2(outputs["embedding"][0].flatten(), nn.functional.normalize(embedding.float())[0]) < CLOSE
+
+
+def test_training_mode_drops_paths_at_random(tiles):
+    """Stochastic depth of ConvNeXt, as open_clip hands it out: the same with the same seed, other with another."""
+    torch.manual_seed(0)
+    backbone = OpenClipBackbone(weights=None, train_mode=True, **CLIPS["clip_convnext"])
+    randomised(backbone.model).train()  # fresh blocks are scaled by 1e-6, so dropping one would hardly show
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        with torch.inference_mode():
+            found.append(backbone(tiles[:1])["features"][-1])
+    assert torch.equal(found[0], found[1])
+    assert relative_l2(found[2], found[0]) > 1e-3
+    with pytest.raises(RuntimeError, match=r"call \.train\(True\)"):
+        backbone.eval()(tiles[:1])
 
 
 def test_layers_of_ones_own(tiles):

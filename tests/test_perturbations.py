@@ -35,6 +35,27 @@ def test_translate_crops_left_and_right(size, offset):
     np.testing.assert_array_equal(np.asarray(Translate().distorted(image)), pixels[:, offset:])
 
 
+def test_translate_as_the_paper_says():
+    """The reference stays; the content moves right, and black comes in."""
+    image = make_image(225, 40, seed=2)
+    translate = Translate(keep_reference=True)
+    assert translate.reference(image) is image
+    moved = np.asarray(translate.distorted(image))
+    np.testing.assert_array_equal(moved[:, 3:], np.asarray(image)[:, :-3])
+    assert (moved[:, :3] == 0).all()
+
+
+def test_rotate_resamples_as_it_is_told():
+    image = make_image(225, 40, seed=2)
+    found = {resample: np.asarray(Rotate(resample=resample).distorted(image), dtype=float)
+             for resample in ("nearest", "bilinear", "bicubic")}
+    np.testing.assert_array_equal(found["nearest"], np.asarray(Rotate().distorted(image)))
+    for smooth in ("bilinear", "bicubic"):
+        assert 0 < np.abs(found[smooth] - found["nearest"]).mean() < 10, "the same turn, by other neighbours"
+    with pytest.raises(ValueError, match="resample must be nearest, bilinear or bicubic, found 'lanczos'"):
+        Rotate(resample="lanczos")
+
+
 @pytest.mark.parametrize(("kind", "percent"), [(Translate, 100), (Translate, -1), (Dilate, 101), (Dilate, -1)])
 def test_impossible_amounts_are_refused(kind, percent):
     with pytest.raises(ValueError, match=f"percent must be at least 0 .* found {percent}"):

@@ -76,7 +76,8 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
-    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1}
+    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
+                                                   "resample": "nearest"}
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
     assert sidecar["config"]["batch_tiles"] == 8
     (session,) = sidecar["sessions"]
@@ -264,13 +265,17 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["distance=[]"], "distance must name at least one"),
     (["backbone.checkpoint=5"], "no file 5"),
     (["distances.wsd.fn.softmax_over=rows"], "softmax_over must be samples or columns, found 'rows'"),
+    (["protocol=newspaper"], "protocol can be: paper, textbook"),
+    (["protocol.folder=../up"], "protocol.folder must be a plain name, found '../up'"),
+    (["official_train_mode=true"], "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),
+    (["precision=clip_fp16_official"], "nothing to imitate with backbone=efficientnet_lite0"),
     (["backbone.model.normalize=imagenet"], "normalize must be one of none, native, found 'imagenet'"),
     (["perturbation=translate", "perturbations.translate.percent=200"], "percent must be at least 0 and less than 100"),
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"], "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
     (["baseline=ssim"], "no baseline/ssim in the configuration; baseline can be: all, dists, fsimc, lpips_alex,"),
     (["baseline=psnr", "distance=all"], "distance=all needs a backbone; baseline=... alone has none"),
-    (["baseline=psnr", "backbone.checkpoint=x.pth"], "backbone.checkpoint needs a backbone"),
+    (["baseline=psnr", "backbone.checkpoint=x.pth"], "need a backbone; baseline=... alone has none"),
     (["baseline=psnr", "baselines.psnr.checkpoint=x.pth"], "baselines.psnr.checkpoint: psnr has no weights"),
     (["baseline=psnr", "batch_images=0"], "batch_images must be a whole number of at least 1"),
     (["backbone=none"], "nothing to score: give backbone=NAME or baseline=NAME"),
@@ -295,6 +300,42 @@ def test_random_weights_say_so_everywhere(folder, tmp_path):
     (sidecar,) = tmp_path.rglob("*.json")
     assert sidecar.parent.name == "test_resnet.r160_in1k_RANDOM_WEIGHTS-features-wsd"
     assert "RANDOM WEIGHTS" in sidecar.read_text()
+
+
+@pytest.mark.usefixtures("finished")
+def test_scores_of_different_protocols_lie_apart(folder):
+    """The paper's scores stay as they are, and the textbook's say what they are."""
+    before = score_files(folder / "results")
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "distance=all"]
+    output = run(*arguments, "protocol=textbook", cwd=folder)
+    assert "protocol=textbook: " in output
+    after = score_files(folder / "results")
+    assert before.items() <= after.items()
+    (name,) = {Path(file).parts[0] for file in after.keys() - before.keys()}
+    assert name == "scores_textbook"
+    sidecars = [json.loads(file.read_text()) for file in (folder / "results" / name).rglob("*.json")]
+    assert len(sidecars) == 5
+    assert all("protocol=textbook: " in " ".join(sidecar["notes"]) for sidecar in sidecars)
+    changed = [file for file, content in before.items()
+               if after.get(file.replace("scores/", "scores_textbook/"), content) != content]
+    assert len(changed) == 5, "normalisation alone changes every score"
+    mixed = run(*arguments, "protocol.cosine_axis=channel", "protocol.folder=scores_channel", cwd=folder)
+    assert "5 files in results/scores_channel/pairs" in mixed
+
+
+def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
+    """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""
+    arguments = ["backbone=clip_convnext", "backbone.pretrained=false", "official_train_mode=true", "dataset=pairs",
+                 f"dataset.csv={folder / 'pairs.csv'}", "distance=l2", "+backbone.model.vision_cfg.timm_drop_path=0.5",
+                 "+backbone.model.vision_cfg.timm_model_name=convnext_atto", "backbone.model.layers=null"]
+    output = run(*arguments, "perturbation=[original,dilate]", cwd=tmp_path)
+    assert "official_train_mode=true: CLIP-ConvNext in training mode" in output
+    first = score_files(tmp_path / "results")
+    assert {Path(file).parts[0] for file in first} == {"scores_train_mode"}
+    part = run(*arguments, "perturbation=dilate", "results_dir=again", "batch_tiles=3", cwd=tmp_path)
+    assert "scored" in part
+    assert score_files(tmp_path / "again").items() <= first.items()
+    assert "differs in" in run(*arguments, "perturbation=dilate", "seed=1", cwd=tmp_path, status=1)
 
 
 def test_a_model_of_open_clip_by_its_name(folder, tmp_path):

@@ -294,3 +294,40 @@ def test_two_sizes_are_batched_side_by_side_and_a_third_closes_the_older():
     batches = list(cut_batches((Segment(image, 0, 1) for image in images), 4))
     assert [[segment.image.serves[0][0] for segment in batch] for batch in batches] == [
         [0, 2, 4], [1, 3, 5], [6], [7]], "7 made room for 9, so the last 7 is alone"
+
+
+class _Random(torch.nn.Module):
+    """Features of its own that depend on the generator, as those of a model in training mode do; one tile a call."""
+
+    def forward(self, tiles):
+        assert len(tiles) == 1
+        kept = (torch.rand(1, 2, 1, 1) > 0.5).float()
+        return {"features": (tiles.mean((2, 3)).view(1, 1, 1, 3).repeat(1, 2, 1, 1) * kept + torch.rand(1, 2, 1, 3),)}
+
+
+def noisy(pairs, todo=None, seed=0, **changes):
+    scorer = make_scorer(_Random(), distances={("features", "l2"): distances.l2},
+                         **{"noise_seed": seed, **changes})
+    return collect(scorer.score(pairs, todo) if todo else scorer.score(pairs))
+
+
+def test_noise_is_each_tiles_own(pairs):
+    """Not the batch's, the run's or the company's: so a run can be resumed, cut and repeated. Another seed is other."""
+    expected = noisy(pairs)
+    assert noisy(pairs, batch_tiles=3, workers=1) == expected
+    part = noisy(pairs, lambda index, name: index % 3 == 1 and name == "rotate")
+    assert part
+    assert part.items() <= expected.items()
+    alone = noisy(pairs, perturbations={"dilate": Dilate()})
+    assert alone.items() <= expected.items()
+    other = noisy(pairs, seed=1)
+    assert all(other[key] != expected[key] for key in expected)
+
+
+def test_a_reference_is_encoded_anew_for_each_pair(tmp_path):
+    """As in the official loop: then pairs of the same two images score differently, and never 0."""
+    make_image(70, 64, seed=0).save(tmp_path / "same.png")
+    twins = [image_pair(tmp_path / "same.png", tmp_path / "same.png") for _ in range(4)]
+    found = {scores["features", "l2"] for scores in noisy(twins).values()}
+    assert len(found) == 4 * len(PERTURBATIONS)
+    assert min(found) > 0

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from zsiqa.types import WeightsError
-from zsiqa.weights import hub_file, local_file, package_file, sha256
+from zsiqa.weights import hub_file, local_file, package_file, published_digest, sha256, url_file
 
 
 def test_local_file(tmp_path):
@@ -29,7 +29,6 @@ def hub_cache(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 
@@ -57,6 +56,54 @@ def test_hub_file_by_its_older_name(hub_cache):
 def test_hub_file_of_nobody():
     with pytest.raises(WeightsError, match=r"backbone\.weights\.source=OWNER/NAME"):
         hub_file(None)
+
+
+def test_offline_and_not_asked_to_download_are_told_apart(hub_cache, monkeypatch):
+    for find in (lambda **how: hub_file("timm/some_model.tag", **how),
+                 lambda **how: url_file("https://nowhere.invalid/net-0123abcd.pth", **how)):
+        monkeypatch.setenv("TORCH_HOME", str(hub_cache))
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(WeightsError, match="and HF_HUB_OFFLINE forbids downloads"):
+            find()
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        with pytest.raises(WeightsError, match="and nothing was downloaded"):
+            find(download=False)
+        with pytest.raises(WeightsError, match="and downloading it from https://.* failed"):
+            find()
+
+
+def test_url_file_from_torch_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "net-0123abcd.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert url_file("https://nowhere.invalid/net-0123abcd.pth") == file
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_url_file_downloads_whole_or_not_at_all(tmp_path, monkeypatch, whole):
+    """From a file: address, whose name promises the SHA-256 of b"weights"."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    source = tmp_path / f"net-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
+    source.write_bytes(b"weights" if whole else b"weig")
+    if whole:
+        assert url_file(source.as_uri()).read_bytes() == b"weights"
+    else:
+        with pytest.raises(WeightsError, match=r"the download has SHA-256 .*, expected .*\.\.\.; try again"):
+            url_file(source.as_uri())
+    assert [file.name for file in (tmp_path / "home").rglob("*") if file.is_file()] == [source.name] * whole
+
+
+def test_published_digests(tmp_path):
+    """The hub's cache links to files named by their content; a digest in PyTorch's names; neither."""
+    blob = tmp_path / "blobs" / ("ab" * 32)
+    blob.parent.mkdir()
+    blob.write_bytes(b"")
+    (tmp_path / "model.safetensors").symlink_to(blob)
+    assert published_digest(tmp_path / "model.safetensors") == "ab" * 32
+    assert published_digest(tmp_path / "vgg19-dcbb9e9d.pth") == "dcbb9e9d"
+    assert published_digest(tmp_path / "vit-base.pth") == ""
 
 
 @pytest.mark.parametrize("source", ["timm/some_model.tag", "not a repository/name"])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zsiqa import weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="zsiqa", description="Tables, audit and statistics of stored scores.")
+    parser = argparse.ArgumentParser(prog="zsiqa", description="Tables, audit and statistics of stored scores; "
+                                                                 "weights of backbones.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     scores = argparse.ArgumentParser(add_help=False)
     scores.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
+    weights_command.add_parser(commands)
     return parser
 
 

@@ -14,6 +14,7 @@ official arithmetic it is the same quantity, rounded less.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -24,6 +25,8 @@ from torch.nn import functional as F
 Features = tuple[Tensor, ...]
 Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
+Padding = Literal["nearest", "up"]
+Windows = Literal["memory", "spatial"]
 
 COLUMNS_AT_ONCE = 2**16  # whose sorted quantiles are held in memory
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
@@ -35,7 +38,7 @@ def l2(ref: Features, dis: Features) -> Tensor:
     return torch.stack(layers).sum(0)
 
 
-def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "last") -> Tensor:
+def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "last", half: bool = False) -> Tensor:
     """Sum over layers of the mean over positions of (1 - cosine similarity). Returns (B,).
 
     1 - cos is computed as half the squared distance of the unit vectors: equal features give exactly 0.
@@ -47,22 +50,46 @@ def cosine(ref: Features, dis: Features, *, axis: Literal["last", "channel"] = "
         axis: the vectors that are compared. `last`, the official code: a token's D features, and for the
             maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
             position, as a reader of the paper would expect; tokens as before.
+        half: imitate the official scores of OpenAI's CLIP, which an old PyTorch computed in half precision:
+            `half_precision_cosine`.
     """
     if axis not in ("last", "channel"):
         raise ValueError(f"axis must be last or channel, found {axis!r}")
     layers = []
     for r, d in zip(ref, dis, strict=True):
         dim = 2 if axis == "channel" and r.ndim == 5 else -1
+        if half:
+            layers.append(half_precision_cosine(r, d, dim).sum(1))
+            continue
         r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
         tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
-        half = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
+        halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
         is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
         counted = (~is_zero).flatten(2).sum(-1)  # B, L
-        layers.append((half.masked_fill(is_zero, 0.0).flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
+        layers.append((halves.masked_fill(is_zero, 0.0).flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
     return torch.stack(layers).sum(0)
 
 
-def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10) -> Tensor:
+def half_precision_cosine(ref: Tensor, dis: Tensor, dim: int) -> Tensor:
+    """Mean over positions of 1 - cosine similarity, (B, L), in float16 as PyTorch up to 1.11 computed it.
+
+    It divided <r, d> by the root of |r|^2 |d|^2. Where |r| |d| exceeds 16^2, that product passes float16's largest
+    value, 65504; the similarity is then 0 and the distance 1. Sums are taken in float32 and rounded once, as on CUDA.
+    NaN (vectors of zeros) is left out of the mean and infinities count as 0: the official rule for RN50. The published
+    cosines of clip_vitb32 and clip_rn50 show this overflow (docs/protocol.md section 5).
+    """
+    r, d = ref.half(), dis.half()
+
+    def dot(x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum(dim, dtype=torch.float32).half()
+
+    distances = 1 - dot(r, d) / (dot(r, r) * dot(d, d)).sqrt()
+    distances = distances.masked_fill(distances.isinf(), 0.0).flatten(2)
+    return distances.float().nanmean(-1).half().float()
+
+
+def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10,
+         padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
     """Symmetric Kullback-Leibler divergence with a weighted Euclidean term. Returns (B,).
 
     p = softmax of a column + epsilon, q likewise; k = sum (p - q)(log p - log q) / 2, which is
@@ -71,17 +98,18 @@ def skld(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples",
     Args:
         epsilon: 1e-10 in the paper's code; none in Liao et al.'s for VGG19, where a softmax that underflows makes the
             result NaN or infinite, which is passed on.
+        padding, windows: of `columns_of_64`.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
         p, q = (softmax(z, softmax_over) + epsilon for z in (x, y))
         return ((p - q) * (p.log() - q.log())).sum(-2) / 2
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=True)
+    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding, windows=windows)
 
 
 def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", epsilon: float = 1e-10,
-        euclidean_term: bool = False) -> Tensor:
+        euclidean_term: bool = False, padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
     """Jensen-Shannon divergence. Returns (B,).
 
     p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
@@ -91,6 +119,7 @@ def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", 
     Args:
         epsilon: as in `skld`.
         euclidean_term: the paper says that there is one; the code that made its tables has one for VGG19 only.
+        padding, windows: of `columns_of_64`.
     """
 
     def divergence(x: Tensor, y: Tensor) -> Tensor:
@@ -100,11 +129,12 @@ def jsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "samples", 
         t = ((p - q) / s).clamp(-1 + 2**-24, 1 - 2**-24)
         return (s * (2 * t * t.atanh() + (-t.square()).log1p())).sum(-2) / 4
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term)
+    return distribution_distance(ref, dis, divergence, euclidean_term=euclidean_term, padding=padding, windows=windows)
 
 
 def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", order: Literal[1, 2] = 1,
-        weights: Literal["softmax", "energy"] = "softmax") -> Tensor:
+        weights: Literal["softmax", "energy"] = "softmax", padding: Padding = "nearest",
+        windows: Windows = "memory") -> Tensor:
     """Wasserstein distance with a weighted Euclidean term. Returns (B,).
 
     p = softmax over the *columns*, q likewise (so a column's weights do not sum to 1), on the support
@@ -115,6 +145,7 @@ def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", 
         softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
         order: 1; 2 for VGG19 in Liao et al.'s code: the integral of the squared difference, no root taken.
         weights: `softmax`; `energy` for VGG19 there: the squared features over the sum of all features of the map.
+        padding, windows: of `columns_of_64`.
 
     Raises:
         ValueError: if an option is unknown.
@@ -133,11 +164,11 @@ def wsd(ref: Features, dis: Features, *, softmax_over: SoftmaxOver = "columns", 
             return squared_transport(p, q)
         return (p - q).cumsum(-2)[..., :-1, :].abs().sum(-2)
 
-    return distribution_distance(ref, dis, divergence, euclidean_term=True)
+    return distribution_distance(ref, dis, divergence, euclidean_term=True, padding=padding, windows=windows)
 
 
 def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Tensor, Tensor], Tensor], *,
-                          euclidean_term: bool) -> Tensor:
+                          euclidean_term: bool, padding: Padding, windows: Windows) -> Tensor:
     """The frame that SKLD, JSD and WSD share. Returns (B,).
 
     Every map is cut into columns of 64 samples (`columns_of_64`); with k the divergence of a column and E
@@ -151,7 +182,7 @@ def distribution_distance(ref: Features, dis: Features, divergence: Callable[[Te
     """
     values = []
     for r, d in zip(ref, dis, strict=True):
-        x, y = columns_of_64(d), columns_of_64(r)  # B, maps, 64, M
+        x, y = (columns_of_64(stack, padding, windows) for stack in (d, r))  # B, maps, 64, M
         k = divergence(x, y)  # B, maps, M
         if euclidean_term:
             k = k + (x - y).square().sum(-2) / ((-0.5 / (k + 10)).exp() * (k + 10).square())
@@ -176,19 +207,34 @@ def squared_transport(p: Tensor, q: Tensor) -> Tensor:
     return torch.cat(costs, dim=-1)
 
 
-def columns_of_64(stack: Tensor, *, window: int = 8) -> Tensor:
-    """View each map of a stack, (..., C, H, W) with its last three axes, as 64 chunks: (B, maps, 64, M).
+def columns_of_64(stack: Tensor, padding: Padding = "nearest", windows: Windows = "memory") -> Tensor:
+    """View each map of a stack, (..., C, H, W) with its last three axes, as columns of 64 samples: (B, maps, 64, M).
 
-    H and W go to the nearest multiple of `window` (Python's rounding, half to even): zeros are appended
-    below and put in on the left; to go *down*, the last rows and the first columns are cropped. So 197
-    tokens become 200, but 50 become 48 and 257 become 256: tokens are lost, as in the official code. A side
-    that would vanish (under 5, where the official code would crop everything) is padded to one window
-    instead. The contiguous memory of the map is then cut into 64 equal chunks: a memory view, not a spatial
-    8 x 8 window.
+    H and W go to a multiple of 8: zeros are appended below and put in on the left; to go *down*, the last rows and the
+    first columns are cropped.
+
+    Args:
+        padding: `nearest`, the official code: to the nearest multiple (Python's rounding, half to even). 197 tokens
+            become 200, but 50 become 48 and 257 become 256: tokens are lost. A side that would vanish (under 5, where
+            the official code would crop everything) is padded to 8 instead. `up`: to the next multiple; nothing is
+            lost.
+        windows: `memory`, the official code: the map's contiguous memory is cut into 64 equal chunks, of which each
+            gives one sample to a column. `spatial`: a column is a window of 8 x 8, as the paper implies.
+
+    Raises:
+        ValueError: if an option is unknown.
     """
-    rows, columns = (max(window, round(side / window) * window) for side in stack.shape[-2:])
+    if padding not in ("nearest", "up"):
+        raise ValueError(f"padding must be nearest or up, found {padding!r}")
+    if windows not in ("memory", "spatial"):
+        raise ValueError(f"windows must be memory or spatial, found {windows!r}")
+    to_whole = math.ceil if padding == "up" else round
+    rows, columns = (max(8, to_whole(side / 8) * 8) for side in stack.shape[-2:])
     padded = F.pad(stack, (columns - stack.shape[-1], 0, 0, rows - stack.shape[-2]))
     maps = padded.reshape(stack.shape[0], -1, *padded.shape[-3:])  # B, maps, C, H', W'
+    if windows == "spatial":
+        tiled = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
+        maps = tiled.permute(0, 1, 4, 6, 2, 3, 5)
     return maps.reshape(*maps.shape[:2], SAMPLES, -1)
 
 

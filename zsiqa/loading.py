@@ -72,8 +72,8 @@ class TiledImage:
 class Loader:
     """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
 
-    Attributes:
-        least_side: shortest side that can be scored, in pixels, and what asks for it.
+    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the shortest side
+    that can be scored, in pixels, and what asks for it.
     """
 
     pairs: Sequence[ImagePair]
@@ -82,6 +82,7 @@ class Loader:
     stride: int
     workers: int
     ahead: int
+    share_references: bool = True
     least_side: tuple[int, str] = (1, "")
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
@@ -89,7 +90,7 @@ class Loader:
 
         Each block must be exhausted before the next is asked for.
         """
-        blocks = [block for block in plan_blocks(self.pairs)
+        blocks = [block for block in plan_blocks(self.pairs, share_references=self.share_references)
                   if any(todo(index, name) for group in block for index in group for name in self.perturbations)]
         jobs = ((number, job) for number, block in enumerate(blocks) for group in block
                 for job in (partial(self.reference, group), *(partial(self.distorted, index) for index in group)))
@@ -152,17 +153,19 @@ class Loader:
             return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: {error}")
 
 
-def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS) -> list[Block]:
+def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS, share_references: bool = True) -> list[Block]:
     """Group pairs by reference, and pack groups, in order of appearance, into blocks of at least `least` pairs.
+
+    Without `share_references`, each pair is a group of its own.
 
     Example:
         >>> one, two = (ImagePair(r, r, r, 0.0, Path(r), Path(r)) for r in "ab")
         >>> plan_blocks([one, two, one], least=3)
         [[[0, 2], [1]]]
     """
-    groups: dict[Path, list[int]] = {}
+    groups: dict[Path | int, list[int]] = {}
     for index, pair in enumerate(pairs):
-        groups.setdefault(pair.ref_path, []).append(index)
+        groups.setdefault(pair.ref_path if share_references else index, []).append(index)
     blocks: list[Block] = []
     for group in groups.values():
         if not blocks or sum(map(len, blocks[-1])) >= least:

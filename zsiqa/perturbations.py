@@ -32,10 +32,12 @@ class Original:
 class Translate(Original):
     """Shift the content left by o = ceil(percent/100 * W) pixels, by cropping *both* images.
 
-    The reference keeps columns [0, W - o), the distorted image columns [o, W).
+    The reference keeps columns [0, W - o), the distorted image columns [o, W). With `keep_reference`, what the paper
+    says instead: the reference is as it is, the distorted image moves right by o, with black columns on its left.
     """
 
     percent: float = 1.0
+    keep_reference: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.percent < 100:
@@ -46,11 +48,14 @@ class Translate(Original):
 
     def reference(self, image: Image.Image) -> Image.Image:
         """Without its last columns."""
-        return image.crop((0, 0, image.width - self._offset(image), image.height))
+        return image if self.keep_reference else image.crop((0, 0, image.width - self._offset(image), image.height))
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """Without its first columns."""
-        return image.crop((self._offset(image), 0, image.width, image.height))
+        """Without its first columns, or moved right."""
+        offset = self._offset(image)
+        if self.keep_reference:
+            return image.crop((-offset, 0, image.width - offset, image.height))  # outside an image, Pillow sees black
+        return image.crop((offset, 0, image.width, image.height))
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,21 @@ class Dilate(Original):
 
 @dataclass(frozen=True)
 class Rotate(Original):
-    """Turn the distorted image clockwise about its centre: nearest neighbour, black corners, size kept."""
+    """Turn the distorted image clockwise about its centre: black corners, size kept.
+
+    Args:
+        resample: `nearest`, the official code; `bilinear` or `bicubic`.
+    """
 
     degrees: float = 1.0
+    resample: str = "nearest"
 
     def __post_init__(self) -> None:
+        if self.resample not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"resample must be nearest, bilinear or bicubic, found {self.resample!r}")
         if not -180 <= self.degrees <= 180:
             raise ValueError(f"degrees must be between -180 and 180, found {self.degrees}")
 
     def distorted(self, image: Image.Image) -> Image.Image:
         """Turned clockwise."""
-        return image.rotate(-self.degrees)
+        return image.rotate(-self.degrees, Image.Resampling[self.resample.upper()])

@@ -1,9 +1,8 @@
 """What `python run.py ...` does: compose the configuration, score what the store lacks, say what came out.
 
-A run makes a pass over the images for its backbone, and one for its baselines; either may be missing.
-
-The only module that imports Hydra. torch and the models are imported once it is clear that there is something to
-compute, so help, `--cfg job`, early errors and finished runs answer at once.
+A run makes a pass over the images for its backbone, and one for its baselines; either may be missing. torch and the
+models are imported once it is clear that there is something to compute, so help, `--cfg job`, early errors and finished
+runs answer at once.
 """
 
 from __future__ import annotations
@@ -22,28 +21,26 @@ from typing import TYPE_CHECKING, Any
 import hydra
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
+from zsiqa.composition import build_distance, explain, find_baseline_files, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.settings import check_settings, plain
 from zsiqa.store import ScoreFile, digest
-from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files
+from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files, scores_folder
 from zsiqa.types import Dataset, ImagePair, PairError, ZsiqaError
-from zsiqa.weights import local_file
 
 if TYPE_CHECKING:
     from zsiqa.scoring import Scorer
 
+SECONDS_BETWEEN_FLUSHES = 0.5
 Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
 Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
-
-SECONDS_BETWEEN_FLUSHES = 0.5
-OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 
 
 def main() -> None:
@@ -53,14 +50,8 @@ def main() -> None:
         _job()
     except JobFailedError:
         sys.exit(1)  # its job has printed why
-    except OverrideParseException as error:
-        sys.exit(f"error: {error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'")
-    except MissingConfigException as error:
-        group = CONFIGS / Path(error.missing_cfg_file or "").parent
-        names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
-        sys.exit(f"error: no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}")
     except (HydraException, OmegaConfBaseException, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -104,8 +95,8 @@ def run(cfg: DictConfig) -> None:
         files = find_baseline_files(cfg)
         passes.append((functools.partial(baseline_scorer, cfg, files), baseline_files(cfg, dataset, files)))
     about = describe(cfg, dataset)
-    targets = [{key: read_target(file, dataset, about, overwrite=cfg.overwrite) for key, file in score_files.items()}
-               for _, score_files in passes]
+    targets = [{key: read_target(file, dataset, about, overwrite=cfg.overwrite) for key, file in mine.items()}
+               for _, mine in passes]
     fresh = not all(target.complete for part in targets for target in part.values())
     failures: dict[str, str] = {}
     for (build, _), part in zip(passes, targets, strict=True):
@@ -125,31 +116,6 @@ def read_dataset(cfg: DictConfig) -> Dataset:
     return Dataset(str(node.name), node.label, tuple(pairs), node.higher_is_better, node.note)
 
 
-def find_weights(cfg: DictConfig) -> Path | None:
-    """The file with the backbone's weights; None for random weights. May raise WeightsError."""
-    if not cfg.backbone.pretrained:
-        return None
-    if cfg.backbone.checkpoint is not None:
-        return local_file(str(cfg.backbone.checkpoint))
-    found: Path = instantiate(cfg.backbone.weights)
-    return found
-
-
-def find_baseline_files(cfg: DictConfig) -> dict[str, dict[str, Path]]:
-    """By baseline and argument of its model, the files with its weights. May raise WeightsError."""
-    found: dict[str, dict[str, Path]] = {}
-    for name, node in cfg.baselines.items():
-        setting = f"baselines.{name}.checkpoint"
-        found[name] = {}
-        if node.checkpoint is not None:
-            found[name]["weights"] = local_file(str(node.checkpoint), setting=setting)
-        elif node.weights is not None:
-            found[name]["weights"] = instantiate(node.weights, setting=setting)
-        if node.calibration is not None:
-            found[name]["calibration"] = instantiate(node.calibration)
-    return found
-
-
 def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metric], **shared: Any) -> Scorer:
     """The engine of the backbone's pass; `shared` is what all passes have in common."""
     from zsiqa.scoring import Scorer
@@ -158,7 +124,8 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
     return Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
-        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, precision=cfg.precision, **shared)
+        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, precision=cfg.precision,
+        noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 
 def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[Metric],
@@ -269,19 +236,6 @@ def check_images(dataset: Dataset) -> None:
                         f"pairs out")
 
 
-def build_distance(node: DictConfig) -> Any:
-    """A distance, tried out on nothing: a wrong option shows here, not in the middle of a run."""
-    import torch
-
-    distance = instantiate(node)
-    probe = (torch.zeros(1, 1, 8, 8),)
-    try:
-        distance(probe, probe)
-    except (ValueError, TypeError) as error:
-        raise ZsiqaError(f"{node.get('_target_')}: {error}") from error
-    return distance
-
-
 def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     """What a sidecar says beside its identity and its sessions."""
     return {
@@ -296,7 +250,7 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
     if key.metric[0] in cfg.baselines:
         node = cfg.baselines[key.metric[0]]
         return {"labels": {"baseline": node.label}, "score": {"higher_is_better": node.higher_is_better},
-                "notes": [dataset.note] if dataset.note else []}
+                "notes": [note for note in (dataset.note, cfg.protocol.note) if note]}
     representation, distance = key.metric
     return {"labels": {"backbone": cfg.backbone.label, "representation": cfg.representations[representation].label,
                        "distance": cfg.distances[distance].label},
@@ -306,7 +260,13 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
 def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     """What must stand beside every number of this run, and of its backbone."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
-    return [note for note in (dataset.note, "" if cfg.backbone.pretrained else random_weights) if note]
+    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it; paths are "
+                  f"dropped at random (seed {cfg.seed}): another seed, other scores")
+    half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
+            f"the overflow of an old PyTorch")
+    notes = {dataset.note: True, random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
+             train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
+    return [note for note, applies in notes.items() if note and applies]
 
 
 def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], *, fresh: bool) -> str:
@@ -314,9 +274,8 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
     width = max(len(target.file.path.parent.name) for target in targets.values())
-    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {root}"
+    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
     scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
               *(node.label for node in cfg.baselines.values())]
     lines = [f"{dataset.label}, {len(dataset.pairs)} pairs, {', '.join(scored)}: "
@@ -330,17 +289,3 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
     return "\n".join([*lines, *caveats(cfg, dataset)])
-
-
-def instantiate(node: DictConfig, **extra: Any) -> Any:
-    """`hydra.utils.instantiate`, without Hydra's wrapping around errors that are meant for the user."""
-    try:
-        return hydra.utils.instantiate(node, **extra)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ZsiqaError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
-            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
-        raise
-
-

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from zsiqa.types import ImagePair, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "clip_fp16_official"]
 Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
 OPEN_SIZES = 2  # translated images of a group have another size than the rest
 
@@ -86,7 +87,10 @@ class Scorer:
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
-        precision: of the backbone's arithmetic; distances are always computed in float32.
+        precision: of the backbone's arithmetic; distances are always computed in float32. `clip_fp16_official`: the
+            backbone sees to it.
+        noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and each
+            reference anew for every pair, as the official loop does. None for any other backbone.
 
     Raises:
         ZsiqaError: if the device lacks the precision.
@@ -95,7 +99,7 @@ class Scorer:
     def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2, device: str = "cpu",
-                 precision: Precision = "fp32") -> None:
+                 precision: Precision = "fp32", noise_seed: int | None = None) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone
@@ -104,7 +108,7 @@ class Scorer:
         self.perturbations = dict(perturbations)
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.noise_seed = device, precision, noise_seed
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
@@ -114,7 +118,8 @@ class Scorer:
         Memory does not grow with the number of pairs.
         """
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
-                        ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side)
+                        ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
+                        share_references=self.noise_seed is None)
         for images in loader.blocks(todo):
             failures: list[Failed] = []
             for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
@@ -170,7 +175,7 @@ class Scorer:
     @torch.inference_mode()
     def _encode_and_compare(self, batch: Sequence[Segment]) -> None:
         """Keep a batch's reference features with their images; fill in the scores of its distorted tiles."""
-        encoded = self._encode(np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch]))
+        encoded = self._encode(batch)
         stops = np.cumsum([len(segment) for segment in batch])
         places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
         distorted = []
@@ -210,15 +215,28 @@ class Scorer:
         # batch as it was, their scores are not used, and any features of the right shape will do.
         return stack[place] if kept is None else kept[number][segment.start:segment.stop]
 
-    def _encode(self, tiles: np.ndarray) -> dict[str, Features]:
-        """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
+    def _encode(self, batch: Sequence[Segment]) -> dict[str, Features]:
+        """The features of a batch's tiles, in one pass, or one by one for a backbone in training mode."""
+        if self.noise_seed is not None:
+            ones = []
+            for segment in batch:
+                for number in range(segment.start, segment.stop):
+                    torch.manual_seed(noise_seed(self.noise_seed, segment.image, number))
+                    ones.append(self._forward(segment.image.tiles[number:number + 1].copy()))
+            return {name: tuple(torch.cat(stacks) for stacks in zip(*(one[name] for one in ones), strict=True))
+                    for name in self.representations}
+        tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
         count = len(tiles)
         if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
             tiles = np.repeat(tiles, 2, axis=0)
+        return {name: tuple(stack[:count] for stack in stacks) for name, stacks in self._forward(tiles).items()}
+
+    def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
+        """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
         images = torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         with _arithmetic(self.precision, self.device):
             encoded = self.backbone(images)
-        return {name: tuple(stack[:count] for stack in encoded[name]) for name in self.representations}
+        return {name: encoded[name] for name in self.representations}
 
     def _finished(self, batch: Sequence[Segment], pairs: Sequence[ImagePair], todo: Todo) -> Iterator[Scored | Failed]:
         """The outcome of each wanted image whose last tile is in this batch."""
@@ -259,6 +277,13 @@ def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment
         if batch:
             batches[size] = batch
     yield from batches.values()
+
+
+def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
+    """The seed of one tile's randomness: its place in the data set (and perturbation, if distorted) decides alone."""
+    index, perturbation = image.serves[0]
+    own = zlib.crc32(perturbation.encode()) if image.reference else 0
+    return int(np.random.SeedSequence((seed, index, own, tile)).generate_state(1)[0])
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from zsiqa.types import ZsiqaError
 
-CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16"), "device": ("auto", "cpu", "cuda"),
+CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"), "device": ("auto", "cpu", "cuda"),
            "on_error": ("stop", "skip"), "dataset.images_known_by": ("names", "paths")}
 
 
@@ -24,7 +24,7 @@ def check_settings(cfg: DictConfig) -> None:
     for name, choices in CHOICES.items():
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
-    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better"):
+    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "official_train_mode"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
@@ -35,10 +35,10 @@ def check_settings(cfg: DictConfig) -> None:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {cfg[name]!r}")
     if cfg.window is not None and cfg.stride > cfg.window:
         raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would not be seen")
-    for name in ("results_dir", "data_dir", "dataset.name", "backbone.name"):
+    for name in ("results_dir", "data_dir", "dataset.name", "backbone.name", "protocol.folder"):
         if not str(OmegaConf.select(cfg, name) or ""):
             raise ZsiqaError(f"{name} must not be empty")
-    for name in ("dataset.name", "backbone.name"):  # they become folders
+    for name in ("dataset.name", "backbone.name", "protocol.folder"):  # they become folders
         value = str(OmegaConf.select(cfg, name))
         if "/" in value or "\\" in value or value.startswith("."):
             raise ZsiqaError(f"{name} must be a plain name, found {value!r}; give {name}=NAME")
@@ -51,14 +51,21 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.backbone.model is None:
         if not cfg.baselines:
             raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what there is")
-        if cfg.backbone.checkpoint is not None:
-            raise ZsiqaError("backbone.checkpoint needs a backbone; baseline=... alone has none: add backbone=NAME")
+        if cfg.backbone.checkpoint is not None or cfg.official_train_mode or cfg.precision == "clip_fp16_official":
+            raise ZsiqaError("backbone.checkpoint, official_train_mode and precision=clip_fp16_official need a "
+                             "backbone; baseline=... alone has none: add backbone=NAME")
         return
     if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
         raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "
                          f"representation={','.join(cfg.backbone.representations)}")
     if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
         raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one out")
+    if cfg.official_train_mode and not cfg.backbone.model.get("train_mode"):
+        raise ZsiqaError(f"official_train_mode=true has nothing to imitate with backbone={cfg.backbone.name}: the "
+                         f"authors ran it in evaluation mode; leave it out")
+    if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
+        raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
+                         f"authors did not run it in half precision; choose fp32")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -163,7 +163,8 @@ class ScoreFile:
         if differences := _differences(found, self.identity):
             listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
             raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
-                             f"Give another results_dir=DIR to keep both, or overwrite=true to replace it")
+                             f"Give another protocol.folder=NAME or results_dir=DIR to keep both, or overwrite=true to "
+                             f"replace it")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

@@ -53,8 +53,9 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
         "backbone": settings["backbone"]["model"],
         "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
         **{name: settings[name] for name in ("window", "stride", "precision")},
+        **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
     }
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
+    root = scores_folder(cfg)
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return {
         TargetKey((representation, distance), perturbation): ScoreFile(
@@ -69,7 +70,6 @@ def baseline_files(cfg: DictConfig, dataset: Dataset,
     """The score files of the baselines, likewise; `weights` are the files of each, by what they are."""
     settings = plain(cfg)
     known_by = identify(cfg, dataset)
-    root = Path(str(cfg.results_dir)) / "scores" / dataset.name
     found: dict[TargetKey, ScoreFile] = {}
     for name, node in settings["baselines"].items():
         identity = {"dataset": known_by, "baseline": node["model"],
@@ -77,7 +77,7 @@ def baseline_files(cfg: DictConfig, dataset: Dataset,
                     **({"library": {node["library"]: metadata.version(node["library"])}} if node["library"] else {})}
         for perturbation in cfg.perturbations:
             found[TargetKey((name,), perturbation)] = ScoreFile(
-                root / name / f"{perturbation}.csv",
+                scores_folder(cfg) / name / f"{perturbation}.csv",
                 {**identity, "perturbation": settings["perturbations"][perturbation]})
     return found
 
@@ -91,6 +91,12 @@ def identify(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
               *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
              for pair in dataset.pairs]
     return {"name": dataset.name, known_by: digest(pairs)}
+
+
+def scores_folder(cfg: DictConfig) -> Path:
+    """The folder of this data set's scores. What must not be confused with the paper's protocol lies elsewhere."""
+    variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
+    return Path(str(cfg.results_dir)) / f"{cfg.protocol.folder}{variant}" / str(cfg.dataset.name)
 
 
 def read_target(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, overwrite: bool) -> Target:

@@ -26,20 +26,23 @@ class FrozenBackbone(nn.Module, ABC):
       for tokens (prefix tokens included), (B, L, C, H, W) for maps.
     - `embedding`: one stack (B, 1, N, D) of l2-normalised vectors.
 
-    All are float32 and contiguous, whatever precision the model ran in. The model is in evaluation mode.
+    All are float32 and contiguous, whatever precision the model ran in.
 
     Args:
         model: with its weights.
         layers: which of its modules' outputs are the features.
         channels_last: whether maps have their channels last, for layers that do not say their number of channels.
         mean_and_std: of the three colours, what the model's input is normalised with; None for none.
+        train_mode: leave the model in training mode, in which some drop paths at random: as the authors ran three of
+            theirs. Otherwise, it is in evaluation mode.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, model: nn.Module, *, layers: Layers, channels_last: bool = False,
-                 mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None) -> None:
+                 mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None, train_mode: bool = False,
+                 ) -> None:
         super().__init__()
         self.model: Any = model
         mean, std = mean_and_std or ((0, 0, 0), (1, 1, 1))
@@ -50,7 +53,8 @@ class FrozenBackbone(nn.Module, ABC):
         for name in self._layers:
             self.model.get_submodule(name).register_forward_hook(lambda _module, _input, out: self._outputs.append(out))
         # The engine's tiles are channels last in memory; a model in the same layout need not convert them.
-        self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.to(memory_format=torch.channels_last).train(train_mode).requires_grad_(False)
+        self._train_mode = train_mode
 
     @abstractmethod
     def _run(self, pixels: Tensor) -> Any:
@@ -65,10 +69,10 @@ class FrozenBackbone(nn.Module, ABC):
 
         Raises:
             ZsiqaError: if the model cannot take tiles of that size, or a layer gives no tokens and no maps.
-            RuntimeError: if the model was put into training mode: dropped paths would make scores random.
+            RuntimeError: if the model was put into training mode later: dropped paths would make scores random.
         """
-        if any(module.training for module in self.modules()):
-            raise RuntimeError("the backbone is in training mode; call .eval()")
+        if any(module.training for module in self.modules()) != self._train_mode:
+            raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
         try:
             result = self._run((tiles - self.mean) / self.std)
             outputs = self._checked_outputs()

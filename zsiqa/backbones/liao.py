@@ -29,7 +29,7 @@ class Stages(nn.Module):
     """A frozen sequence of layers of which some outputs are the features, after the image itself.
 
     Calling it with images (B, 3, H, W), RGB in [0, 1], returns `features`: one stack (B, 1, C, H', W') a map, float32
-    and contiguous. There is no embedding. The model is in evaluation mode.
+    and contiguous. There is no embedding.
 
     Args:
         layers: under torchvision's name `features`, as far as they are needed.
@@ -37,6 +37,8 @@ class Stages(nn.Module):
         weights: torchvision's state dict, whose entries for later layers are left out; None for random weights.
         normalize: `none`, the official code; `native`: ImageNet's mean and standard deviation, for the layers, not for
             the image as the first map.
+        train_mode: leave the model in training mode (statistics of the batch, stochastic depth), as the authors ran
+            EfficientNet-B7. Otherwise, it is in evaluation mode.
 
     Raises:
         ValueError: if an option is unknown.
@@ -47,26 +49,33 @@ class Stages(nn.Module):
     std: Tensor
 
     def __init__(self, layers: nn.Sequential, ends: Sequence[int], *, weights: Path | None,
-                 normalize: Literal["none", "native"] = "none") -> None:
+                 normalize: Literal["none", "native"] = "none", train_mode: bool = False) -> None:
         super().__init__()
         if normalize not in ("none", "native"):
             raise ValueError(f"normalize must be one of none, native, found {normalize!r}")
         self.features = layers
         self.ends = frozenset(ends)
+        self._train_mode = train_mode
         if weights is not None:
             load_strictly(self, _first_layers(read_state_dict(weights), len(layers)), source=str(weights))
         native = normalize == "native"
         for name, value, nothing in (("mean", IMAGENET_MEAN, 0.0), ("std", IMAGENET_STD, 1.0)):
             used = torch.tensor(value if native else (nothing,) * 3)
             self.register_buffer(name, used.view(3, 1, 1), persistent=False)
-        self.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.to(memory_format=torch.channels_last).train(train_mode).requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Features]:
-        """Images (B, 3, H, W), RGB in [0, 1], to `features`; see the class."""
+        """Images (B, 3, H, W), RGB in [0, 1], to `features`; see the class.
+
+        Raises:
+            RuntimeError: if the mode was changed later.
+        """
         return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in self.maps(images))}
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) to themselves and the outputs (B, C, H', W') of the stages, as they lie in memory."""
+        if any(module.training for module in self.modules()) != self._train_mode:
+            raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
         maps = [images]
         x = (images - self.mean) / self.std
         for number, layer in enumerate(self.features):
@@ -87,10 +96,11 @@ def vgg19(*, weights: Path | None, normalize: Literal["none", "native"] = "none"
     return Stages(layers, VGG19_ENDS, weights=weights, normalize=normalize)
 
 
-def efficientnet_b7_stages(*, weights: Path | None, normalize: Literal["none", "native"] = "none") -> Stages:
+def efficientnet_b7_stages(*, weights: Path | None, normalize: Literal["none", "native"] = "none",
+                           train_mode: bool = False) -> Stages:
     """EfficientNet-B7: the image and seven maps of 32 to 640 channels. See `Stages`."""
     layers = efficientnet_b7(weights=None).features[:EFFICIENTNET_B7_ENDS[-1] + 1]
-    return Stages(layers, EFFICIENTNET_B7_ENDS, weights=weights, normalize=normalize)
+    return Stages(layers, EFFICIENTNET_B7_ENDS, weights=weights, normalize=normalize, train_mode=train_mode)
 
 
 class L2Pooling(nn.Module):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import open_clip
 import torch
+from open_clip.model import convert_weights_to_lp
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
@@ -49,6 +50,8 @@ class OpenClipBackbone(FrozenBackbone):
         normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
             the weights were trained with.
         vision_cfg: replaces entries of the architecture's `vision_cfg`.
+        half: compute as OpenAI's package does on a GPU: weights and activations in float16, but for the norms.
+        train_mode: of `FrozenBackbone`.
 
     Raises:
         ValueError: if the model or an option is unknown, or no module is found for `layers`.
@@ -56,14 +59,19 @@ class OpenClipBackbone(FrozenBackbone):
     """
 
     def __init__(self, *, model_name: str, weights: Path | None, layers: str | None = None,
-                 normalize: Literal["none", "native"] = "none", vision_cfg: dict[str, Any] | None = None) -> None:
+                 normalize: Literal["none", "native"] = "none", vision_cfg: dict[str, Any] | None = None,
+                 half: bool = False, train_mode: bool = False) -> None:
         check_choice("normalize", normalize, ("none", "native"))
-        visual = _build(model_name, vision_cfg or {})
+        visual = _build(model_name, vision_cfg or {}, torch.float16 if half else None)
         if weights is not None:
             load_strictly(visual, visual_tower(read_state_dict(weights)), source=str(weights))
+        if half:
+            convert_weights_to_lp(visual)
         super().__init__(visual, layers=matching_layers(visual, layers) if layers else _default_layers(visual),
                          channels_last=has_channels_last(getattr(visual, "trunk", visual)),
-                         mean_and_std=_native_mean_and_std(model_name) if normalize == "native" else None)
+                         mean_and_std=_native_mean_and_std(model_name) if normalize == "native" else None,
+                         train_mode=train_mode)
+        self._dtype = torch.float16 if half else torch.float32
 
     def _run(self, pixels: Tensor) -> Any:
         size = (pixels.shape[2], pixels.shape[3])
@@ -72,14 +80,14 @@ class OpenClipBackbone(FrozenBackbone):
             raise ZsiqaError(f"the backbone cannot take tiles of {size[0]} x {size[1]} pixels, only of "
                              f"{' x '.join(map(str, _pair(self.model.image_size)))}; set window")
         with _plain_attention():
-            return self.model(pixels)
+            return self.model(pixels.to(self._dtype))
 
     def _vectors(self, result: Any) -> Tensor:
         embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa gives its tokens as well
         return embedding.unsqueeze(1)
 
 
-def _build(model_name: str, vision_cfg: dict[str, Any]) -> nn.Module:
+def _build(model_name: str, vision_cfg: dict[str, Any], cast_dtype: torch.dtype | None) -> nn.Module:
     """The image encoder with random weights. Raises ValueError if open_clip has none of that name."""
     if model_name not in (names := open_clip.list_models()):
         close = get_close_matches(model_name, names, cutoff=0.4)
@@ -87,6 +95,7 @@ def _build(model_name: str, vision_cfg: dict[str, Any]) -> nn.Module:
     config = open_clip.get_model_config(model_name)
     visual: nn.Module = open_clip.CLIP(
         embed_dim=config["embed_dim"], quick_gelu=config.get("quick_gelu", False), text_cfg=_NO_TEXT,
+        cast_dtype=cast_dtype,
         vision_cfg={**config["vision_cfg"], "timm_model_pretrained": False, **vision_cfg}).visual
     return visual
 

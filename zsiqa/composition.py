@@ -1,0 +1,97 @@
+"""Configurations: composed from `configs`, and built into what they name. Beside the runner, all that knows Hydra."""
+
+from __future__ import annotations
+
+import operator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from zsiqa import CONFIGS
+from zsiqa.types import ZsiqaError
+from zsiqa.weights import local_file
+
+OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
+OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The configuration that `python run.py *overrides` would run.
+
+    Raises:
+        ZsiqaError: if a name or a value is unknown to the configuration.
+    """
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra.compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ZsiqaError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """One message for what Hydra refuses, with what there is to choose from."""
+    if isinstance(error, OverrideParseException):
+        return f"{error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'"
+    if isinstance(error, MissingConfigException):
+        group = CONFIGS / Path(error.missing_cfg_file or "").parent
+        names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
+        return f"no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}"
+    return str(error)
+
+
+def instantiate(node: DictConfig, **extra: Any) -> Any:
+    """`hydra.utils.instantiate`, without Hydra's wrapping around errors that are meant for the user."""
+    try:
+        return hydra.utils.instantiate(node, **extra)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ZsiqaError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
+            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
+        raise
+
+
+def find_weights(cfg: DictConfig, *, download: bool = True) -> Path | None:
+    """The file with the backbone's weights; None for random weights.
+
+    Raises:
+        WeightsError: if it is not on this machine, and cannot be (or, without `download`, shall not be) downloaded.
+    """
+    if not cfg.backbone.pretrained:
+        return None
+    if cfg.backbone.checkpoint is not None:
+        return local_file(str(cfg.backbone.checkpoint))
+    found: Path = instantiate(cfg.backbone.weights, download=download)
+    return found
+
+
+def find_baseline_files(cfg: DictConfig) -> dict[str, dict[str, Path]]:
+    """By baseline and argument of its model, the files with its weights. May raise WeightsError."""
+    found: dict[str, dict[str, Path]] = {}
+    for name, node in cfg.baselines.items():
+        setting = f"baselines.{name}.checkpoint"
+        found[name] = {}
+        if node.checkpoint is not None:
+            found[name]["weights"] = local_file(str(node.checkpoint), setting=setting)
+        elif node.weights is not None:
+            found[name]["weights"] = instantiate(node.weights, setting=setting)
+        if node.calibration is not None:
+            found[name]["calibration"] = instantiate(node.calibration)
+    return found
+
+
+def build_distance(node: DictConfig) -> Any:
+    """A distance, tried out on nothing: a wrong option shows here, not in the middle of a run."""
+    import torch
+
+    distance = instantiate(node)
+    probe = (torch.zeros(1, 1, 8, 8),)
+    try:
+        distance(probe, probe)
+    except (ValueError, TypeError) as error:
+        raise ZsiqaError(f"{node.get('_target_')}: {error}") from error
+    return distance

@@ -20,7 +20,9 @@ setup: .venv/ready ## make .venv with everything that zsiqa needs (about 6 GB, m
 	@touch $@
 
 demo: setup ## score real photographs with the embedded default, and print the table
-	$(BIN)/python run.py dataset=demo distance=all representation=all perturbation=all
+	$(BIN)/python run.py dataset=demo backbone=efficientnet_lite0 distance=all representation=all perturbation=all \
+		'baseline=[psnr,ms_ssim,fsimc]'
+	$(BIN)/python run.py dataset=demo 'baseline=[stlpips_alex,stlpips_vgg]' # the slow ones: original images alone
 	@echo
 	$(BIN)/zsiqa tables --table demo
 

@@ -116,7 +116,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, higher_is_better: bool = True, notes=(),
-                 identity=None) -> Path:
+                 identity=None, about=None) -> Path:
     """A finished file of our own store; labels 0, 10, 20, ..., a reference for every two pairs."""
     labels = [10.0 * index for index in range(len(scores))] if labels is None else labels
     ids = ids or [f"dis{index}" for index in range(len(scores))]
@@ -125,7 +125,7 @@ def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, hi
     identity = identity or {"window": 224, "perturbation": {"amount": 1}}
     file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)
     info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better},
-            "notes": list(notes)}
+            "notes": list(notes), **(about or {})}
     file.claim(info)
     file.finish(pairs, scores, info)
     return file.path

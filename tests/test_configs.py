@@ -13,13 +13,13 @@ from test_backbones import VITS
 from test_open_clip import CLIPS
 
 from zsiqa import CONFIGS
-from zsiqa.composition import find_weights, instantiate
+from zsiqa.composition import find_baseline_files, find_weights, instantiate
 from zsiqa.official import conventions
 from zsiqa.published import published
 from zsiqa.settings import check_settings, flat
 from zsiqa.types import ZsiqaError
 
-GROUPS = ["backbone", "dataset", "distance", "perturbation", "protocol", "representation"]
+GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation"]
 GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "open_clip": ["backbone.model_name=RN50"],
          "pairs": ["dataset.csv=my.csv"]}
 
@@ -46,9 +46,8 @@ def test_every_option_composes_and_resolves(group, name):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_options_of_a_group_have_the_same_keys(group):
-    keys = {"backbone": "backbone", "dataset": "dataset", "distance": "distances", "perturbation": "perturbations",
-            "protocol": "protocol",
-            "representation": "representations"}[group]
+    keys = {"backbone": "backbone", "baseline": "baselines", "dataset": "dataset", "distance": "distances",
+            "perturbation": "perturbations", "protocol": "protocol", "representation": "representations"}[group]
     found = set()
     for name in names(group):
         node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
@@ -62,6 +61,8 @@ def test_options_of_a_group_have_the_same_keys(group):
     ("distance", "distances", {"l2", "cosine", "skld", "jsd", "wsd"}),
     ("perturbation", "perturbations", {"original", "translate", "dilate", "rotate"}),
     ("representation", "representations", {"features", "embedding"}),
+    ("baseline", "baselines", {"psnr", "ms_ssim", "fsimc", "dists", "lpips_alex", "lpips_vgg", "stlpips_alex",
+                               "stlpips_vgg"}),
 ])
 def test_one_a_list_or_all(group, key, all_of_them):
     one, other = sorted(all_of_them)[:2]
@@ -75,6 +76,34 @@ def test_the_papers_command_means_original_images_and_features():
     assert (list(cfg.perturbations), list(cfg.representations)) == (["original"], ["features"])
     assert (cfg.window, cfg.stride, cfg.precision) == (224, 200, "fp32")
     assert cfg.dataset.higher_is_better is True
+
+
+@pytest.mark.parametrize(("choice", "backbone"), [
+    ([], "efficientnet_lite0"), (["baseline=psnr"], "none"), (["baseline=[ms_ssim,psnr]"], "none"),
+    (["baseline=all"], "none"), (["baseline=all", "backbone=dinov1"], "dinov1"),
+    (["backbone=dinov1", "baseline=[psnr,ms_ssim]"], "dinov1"), (["backbone=none", "baseline=psnr"], "none"),
+])
+def test_baselines_come_without_a_backbone_unless_one_is_named(choice, backbone):
+    cfg = composed(*choice)
+    assert cfg.backbone.name == backbone
+    assert bool(cfg.baselines) == any(part.startswith("baseline=") for part in choice)
+    check_settings(cfg)
+
+
+def test_baselines_are_those_of_the_tables_and_of_the_authors():
+    cfg = composed("baseline=all")
+    spec = yaml.safe_load((CONFIGS / "table/table3.yaml").read_text())
+    rows = {row["metric"]: row["name"] for group in spec["groups"] for row in group["rows"] if "-" not in row["metric"]}
+    assert {name: node.label for name, node in cfg.baselines.items()} == rows
+    assert cfg.baselines.keys() <= conventions()["metrics"].keys()
+    assert [name for name, node in cfg.baselines.items() if node.higher_is_better] == conventions()["higher_is_better"]
+
+
+@pytest.mark.parametrize("name", ["psnr", "ms_ssim", "fsimc", "stlpips_alex", "stlpips_vgg"])
+def test_baselines_that_need_no_download_build(name):
+    cfg = composed(f"baseline={name}")
+    baseline = instantiate(cfg.baselines[name].model, **find_baseline_files(cfg)[name])
+    assert baseline(*torch.rand(2, 1, 3, 170, 170)).shape == (1,)
 
 
 @pytest.mark.parametrize("name", VITS)
@@ -138,7 +167,7 @@ def test_every_cell_of_a_table_names_configurations(file):
     for row in rows:
         assert len(row.get("printed", range(columns))) == columns
         if row["metric"] not in official["metrics"]:
-            backbone, representation, distance = row["metric"].split("-")
+            backbone, representation, distance = row["metric"].split("-")  # baselines are all among the authors'
             assert backbone in names("backbone")
             assert representation in names("representation")
             assert distance in names("distance")
@@ -210,7 +239,7 @@ def test_a_new_vit_of_open_clip_by_yaml_alone(tmp_path):
     assert [tuple(stack.shape) for stack in outputs["embedding"]] == [(1, 1, 1, 512)]
 
 
-@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in GIVEN])
+@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(backbone):
     paper, textbook = (composed(f"backbone={backbone}", "distance=all", "perturbation=translate", *chosen)
                        for chosen in ([], ["protocol=textbook"]))
@@ -235,7 +264,7 @@ TRAIN_MODE = {"clip_convnext", "rclip_convnext", "efficientnet_b7"}  # docs/prot
 HALF = {"clip_rn50", "clip_vitb32"}
 
 
-@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in GIVEN])
+@pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 @pytest.mark.parametrize(("setting", "imitated"), [("official_train_mode=true", TRAIN_MODE),
                                                    ("precision=clip_fp16_official", HALF)])
 def test_what_the_authors_did_is_imitated_where_they_did_it(backbone, setting, imitated):

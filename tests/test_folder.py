@@ -66,6 +66,11 @@ def test_our_scores_are_distances_and_labels_have_the_direction_of_their_data_se
     assert scores.opinion.tolist() == ([0.0, 10.0] if upwards else [0.0, -10.0])
 
 
+def test_a_sidecar_may_say_that_scores_grow_with_quality(tmp_path):
+    path = write_stored(tmp_path, KEY, [30.0, 20.0], about={"score": {"higher_is_better": True}})
+    assert StoredFolder(tmp_path).load(KEY, path).quality.tolist() == [30.0, 20.0]
+
+
 def test_a_part_of_a_published_data_set_is_not_the_whole(tmp_path):
     key = ScoreKey("tid2013", "net-features-l2", "original")
     path = write_stored(tmp_path, key, [0.5, 0.25])

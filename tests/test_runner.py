@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+import torchvision
 from conftest import add_noise, make_image, write_pairs
 
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
@@ -27,9 +28,9 @@ def command(*arguments):
     return [sys.executable, str(ROOT / "run.py"), *map(str, arguments), "device=cpu"]
 
 
-def run(*arguments, cwd, status=0):
+def run(*arguments, cwd, status=0, **environment):
     done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub")})
+                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"), **environment})
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
@@ -345,6 +346,13 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["perturbation=translate", "perturbations.translate.percent=200"], "percent must be at least 0 and less than 100"),
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"], "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
+    (["baseline=ssim"], "no baseline/ssim in the configuration; baseline can be: all, dists, fsimc, lpips_alex,"),
+    (["baseline=psnr", "distance=all"], "distance=all needs a backbone; baseline=... alone has none"),
+    (["baseline=psnr", "backbone.checkpoint=x.pth"], "need a backbone; baseline=... alone has none"),
+    (["baseline=psnr", "baselines.psnr.checkpoint=x.pth"], "baselines.psnr.checkpoint: psnr has no weights"),
+    (["baseline=psnr", "batch_images=0"], "batch_images must be a whole number of at least 1"),
+    (["backbone=none"], "nothing to score: give backbone=NAME or baseline=NAME"),
+    (["baseline=dists", "baselines.dists.checkpoint=x.pth"], "baselines.dists.checkpoint: no file x.pth"),
 ])
 def test_wrong_settings_are_one_clear_error(folder, tmp_path, arguments, message):
     if arguments == ["device=cuda"] and torch.cuda.is_available():
@@ -460,3 +468,71 @@ def test_an_unwritable_results_folder(folder, tmp_path):
 def test_a_backbone_without_an_embedding_says_so(tmp_path):
     said = run("backbone=vgg19", "representation=embedding", cwd=tmp_path, status=1)
     assert said == "error: vgg19 has no embedding; choose representation=features\n"
+
+
+def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
+    arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "dataset.higher_is_better=false"]
+    output = run("baseline=[psnr,ms_ssim]", "perturbation=[original,translate]", *arguments, cwd=tmp_path)
+    assert "PSNR, MS-SSIM: scored; 4 files" in output
+    summary = [line.split() for line in output.splitlines() if line.startswith(("psnr", "ms_ssim"))]
+    assert [line[:3] for line in summary] == [[metric, perturbation, "12"] for metric in ("psnr", "ms_ssim")
+                                              for perturbation in ("original", "translate")]
+    assert all(float(line[4]) > 0.9 for line in summary if line[1] == "original"), "PSNR grows with quality"
+    alone = score_files(tmp_path / "results")
+    assert sorted(alone) == [f"scores/pairs/{metric}/{perturbation}.csv" for metric in ("ms_ssim", "psnr")
+                             for perturbation in ("original", "translate")]
+    sidecar = json.loads((tmp_path / "results/scores/pairs/psnr/original.json").read_text())
+    assert sidecar["score"] == {"higher_is_better": True}
+    assert sidecar["labels"] == {"baseline": "PSNR"}
+    assert sidecar["identity"]["library"] == {"piq": "0.8.0"}
+    output = run("baseline=[psnr,ms_ssim,stlpips_alex]", "backbone=timm", "backbone.model_name=test_resnet.r160_in1k",
+                 "backbone.pretrained=false", *arguments, cwd=tmp_path)
+    assert "test_resnet.r160_in1k, PSNR, MS-SSIM, ST-LPIPS(AlexNet): scored; 4 files" in output
+    both = score_files(tmp_path / "results")
+    assert len(both) == 4 + 2
+    assert alone.items() <= both.items()
+    sidecar = json.loads((tmp_path / "results/scores/pairs/stlpips_alex/original.json").read_text())
+    assert len(sidecar["identity"]["weights"]["sha256"]) == 64
+    assert sidecar["notes"] == [], "the backbone's random weights are none of its business"
+    tables = subprocess.run([sys.executable, "-m", "zsiqa.cli", "stats", "--dataset", "pairs", "--metric", "psnr",
+                             "--replicates", "100"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "psnr" in tables.stdout, tables.stderr
+
+
+def test_a_baseline_goes_on_where_it_stopped(tmp_path):
+    """A part of the scores taken away, as if the run had been killed; the rest comes out byte for byte."""
+    write_pairs(tmp_path, [(180, 170), (164, 200)], levels=5)
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=[ms_ssim,fsimc]", "perturbation=all"]
+    run(*arguments, cwd=tmp_path)
+    whole = score_files(tmp_path / "results")
+    for number, file in enumerate(sorted((tmp_path / "results").rglob("*.csv"))):
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:1 + number]))
+    run(*arguments, cwd=tmp_path)
+    assert score_files(tmp_path / "results") == whole
+
+
+def test_a_baseline_without_its_weights_and_with_images_too_small(tmp_path):
+    write_pairs(tmp_path, [(180, 170), (150, 200)], levels=2)
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv"]
+    output = run("baseline=all", *arguments, cwd=tmp_path, status=1, TORCH_HOME=str(tmp_path / "torch"))
+    assert "vgg16-397923af.pth is not in" in output
+    assert "to use a local file: baselines.dists.checkpoint=/path/to/vgg16-397923af.pth" in output
+    assert not (tmp_path / "results").exists()
+    output = run("baseline=[psnr,ms_ssim]", "on_error=skip", *arguments, cwd=tmp_path, status=1)
+    assert "150 x 200 pixels: ms_ssim needs sides of at least 161 pixels" in output
+    assert "2 of 4 pairs lack a score" in output
+    run("baseline=psnr", *arguments, cwd=tmp_path)  # which needs no such size
+    assert len(list(csv.DictReader((tmp_path / "results/scores/pairs/psnr/original.csv").open()))) == 4
+
+
+def test_lpips_with_a_local_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    torch.save(torchvision.models.alexnet().state_dict(), tmp_path / "alexnet.pth")
+    write_pairs(tmp_path, [(80, 70)], levels=3)
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "baseline=lpips_alex",
+                 "baselines.lpips_alex.checkpoint=alexnet.pth", cwd=tmp_path)
+    assert "lpips_alex  original" in output
+    sidecar = json.loads((tmp_path / "results/scores/pairs/lpips_alex/original.json").read_text())
+    assert sidecar["identity"]["baseline"]["normalize"] is False
+    assert {"weights", "calibration"} <= sidecar["identity"].keys()

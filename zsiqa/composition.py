@@ -67,3 +67,18 @@ def find_weights(cfg: DictConfig, *, download: bool = True) -> Path | None:
         return local_file(str(cfg.backbone.checkpoint))
     found: Path = instantiate(cfg.backbone.weights, download=download)
     return found
+
+
+def find_baseline_files(cfg: DictConfig) -> dict[str, dict[str, Path]]:
+    """By baseline and argument of its model, the files with its weights. May raise WeightsError."""
+    found: dict[str, dict[str, Path]] = {}
+    for name, node in cfg.baselines.items():
+        setting = f"baselines.{name}.checkpoint"
+        found[name] = {}
+        if node.checkpoint is not None:
+            found[name]["weights"] = local_file(str(node.checkpoint), setting=setting)
+        elif node.weights is not None:
+            found[name]["weights"] = instantiate(node.weights, setting=setting)
+        if node.calibration is not None:
+            found[name]["calibration"] = instantiate(node.calibration)
+    return found

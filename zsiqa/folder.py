@@ -86,7 +86,8 @@ class StoredFolder:
         try:
             about = sidecar["dataset"]
             pairs, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])
-        except (KeyError, TypeError) as error:
+            similarity = bool(sidecar.get("score", {}).get("higher_is_better", False))
+        except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path.with_suffix('.json')} does not say what evaluation needs ({error}); remove it and "
                              f"its scores, and score again") from error
         ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
@@ -95,7 +96,7 @@ class StoredFolder:
             raise StoreError(f"{path}: a label is missing; remove the file and score again")
         whole = published().get(key.dataset, {})  # of which a part must not pass for the whole
         return Scores(key, path, Pairs(ids, refs, types, labels, higher_is_better), table["score"].to_numpy(),
-                      higher_is_better=False, expected=whole.get("pairs", pairs),
+                      higher_is_better=similarity, expected=whole.get("pairs", pairs),
                       identity=sidecar["identity"], notes=notes)
 
 

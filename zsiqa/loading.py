@@ -72,7 +72,8 @@ class TiledImage:
 class Loader:
     """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
 
-    Without `share_references`, a reference is delivered anew for each of its pairs.
+    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the shortest side
+    that can be scored, in pixels, and what asks for it.
     """
 
     pairs: Sequence[ImagePair]
@@ -82,6 +83,7 @@ class Loader:
     workers: int
     ahead: int
     share_references: bool = True
+    least_side: tuple[int, str] = (1, "")
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
         """The blocks in which there is something to do; each an iterator over its images, as lists of variants.
@@ -142,6 +144,9 @@ class Loader:
 
     def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
         try:
+            least, asked_by = self.least_side
+            if min(image.size) < least:
+                raise ValueError(f"{asked_by} needs sides of at least {least} pixels")
             return TiledImage(serves, size, extract_tiles(np.asarray(image), window=self.window, stride=self.stride))
         except ValueError as error:
             perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"

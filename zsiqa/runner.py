@@ -1,7 +1,8 @@
 """What `python run.py ...` does: compose the configuration, score what the store lacks, say what came out.
 
-torch and the models are imported once it is clear that there is something to compute, so help, `--cfg job`, early
-errors and finished runs answer at once.
+A run makes a pass over the images for its backbone, and one for its baselines; either may be missing. torch and the
+models are imported once it is clear that there is something to compute, so help, `--cfg job`, early errors and finished
+runs answer at once.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import numpy as np
@@ -27,16 +28,21 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
-from zsiqa.composition import explain, find_weights, instantiate
+from zsiqa.composition import explain, find_baseline_files, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.progress import track
 from zsiqa.selection import select
 from zsiqa.settings import check_settings, plain
-from zsiqa.store import digest
-from zsiqa.targets import Target, TargetKey, read_target, score_files, scores_folder
+from zsiqa.store import ScoreFile, digest
+from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files, scores_folder
 from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
 
+if TYPE_CHECKING:
+    from zsiqa.scoring import Scorer
+
 SECONDS_BETWEEN_FLUSHES = 0.5
+Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
+Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
 
 
 def main() -> None:
@@ -60,6 +66,11 @@ class JobFailedError(Exception):
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
 def _job(cfg: DictConfig) -> None:
     try:
+        if cfg.backbone.model is None:
+            idle = [given for given in HydraConfig.get().overrides.task
+                    if given.startswith(("distance=", "representation="))]
+            if idle:
+                raise ZsiqaError(f"{' '.join(idle)} needs a backbone; baseline=... alone has none: add backbone=NAME")
         run(cfg)
         return
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
@@ -71,34 +82,34 @@ def _job(cfg: DictConfig) -> None:
 
 
 def run(cfg: DictConfig) -> None:
-    """Score one backbone on one data set, under all distances, representations and perturbations asked for.
+    """Score one backbone and any baselines on one data set, under everything asked for.
 
     Raises:
         ZsiqaError: for anything that the user can mend; what was scored until then is kept.
     """
     check_settings(cfg)
     dataset = read_dataset(cfg)
-    weights = find_weights(cfg)
     selected = select(dataset.pairs, **{name: cfg.dataset[name] for name in ("types", "references", "limit")})
-    info = describe(cfg, dataset)
-    targets = {key: read_target(file, dataset, info, overwrite=cfg.overwrite)
-               for key, file in score_files(cfg, dataset, weights).items()}
-    unfinished = {key: target for key, target in targets.items() if not target.complete}
-    failures: dict[str, dict[str, str]] = {}
-    scored = any(np.isnan(target.scores[selected]).any() for target in unfinished.values())
-    if scored:
-        failures = score_missing(cfg, dataset, weights, unfinished, info, selected)
-    for key, target in unfinished.items():
-        there = int(np.isfinite(target.scores).sum())
-        part = [] if there == len(dataset.pairs) else [f"{there:,} of {len(dataset.pairs):,} pairs scored"]
-        target.file.finish(dataset.pairs, target.scores.tolist(),
-                         {**info, "notes": info["notes"] + part, "labels": labels(cfg, key),
-                          "failed": failures.get(key.perturbation, {})})
-    print(summary(cfg, dataset, targets, selected, fresh=scored))
+    passes: list[tuple[Build, dict[TargetKey, ScoreFile]]] = []
+    if cfg.backbone.model is not None:
+        weights = find_weights(cfg)
+        passes.append((functools.partial(backbone_scorer, cfg, weights), score_files(cfg, dataset, weights)))
+    if cfg.baselines:
+        files = find_baseline_files(cfg)
+        passes.append((functools.partial(baseline_scorer, cfg, files), baseline_files(cfg, dataset, files)))
+    about = describe(cfg, dataset)
+    targets = [{key: read_target(file, dataset, about, overwrite=cfg.overwrite) for key, file in mine.items()}
+               for _, mine in passes]
+    fresh = any(np.isnan(target.scores[selected]).any() for part in targets for target in part.values())
+    failures: dict[str, str] = {}
+    for (build, _), part in zip(passes, targets, strict=True):
+        for errors in fill(cfg, dataset, build, part, selected).values():
+            failures = {**errors, **failures}
+    print(summary(cfg, dataset, {key: target for part in targets for key, target in part.items()}, selected,
+                  fresh=fresh))
     if failures:
-        first = {pair_id: error for errors in reversed(failures.values()) for pair_id, error in errors.items()}
-        listed = "".join(f"\n  {error}" for error in first.values())
-        raise ZsiqaError(f"{len(first)} of {selected.sum()} pairs lack a score under at least one perturbation; "
+        listed = "".join(f"\n  {error}" for error in failures.values())
+        raise ZsiqaError(f"{len(failures)} of {selected.sum()} pairs lack a score under at least one perturbation; "
                          f"mend them and run the same command again:{listed}")
 
 
@@ -114,14 +125,57 @@ def read_dataset(cfg: DictConfig) -> Dataset:
     return Dataset(str(node.name), node.label, found.pairs, node.higher_is_better, notes)
 
 
-def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targets: Mapping[TargetKey, Target],
+def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metric], **shared: Any) -> Scorer:
+    """The engine of the backbone's pass; `shared` is what all passes have in common."""
+    from zsiqa.scoring import Scorer
+
+    distances = {name: instantiate(cfg.distances[name].fn) for name in dict.fromkeys(name for _, name in metrics)}
+    return Scorer(
+        instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
+        distances={(representation, name): distances[name] for representation, name in metrics},
+        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, precision=cfg.precision,
+        noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
+
+
+def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[Metric],
+                    **shared: Any) -> Scorer:
+    """The engine of the baselines' pass, likewise."""
+    from zsiqa.baselines.baseline import Baselines
+    from zsiqa.scoring import Scorer
+
+    baselines = {name: instantiate(cfg.baselines[name].model, **files[name]) for name, in metrics}
+    demanding = max(baselines, key=lambda name: baselines[name].least_side)
+    return Scorer(
+        Baselines(baselines).to(shared["device"]),
+        distances={(name,): baseline.compare for name, baseline in baselines.items()},
+        window=None, least_side=(baselines[demanding].least_side, demanding), batch_tiles=cfg.batch_images, **shared)
+
+
+def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target], selected: np.ndarray,
+         ) -> dict[str, dict[str, str]]:
+    """Complete the score files of a pass, as far as selected. Returns and raises what `score_missing` does."""
+    unfinished = {key: target for key, target in targets.items() if not target.complete}
+    info = describe(cfg, dataset)
+    failures: dict[str, dict[str, str]] = {}
+    if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
+        failures = score_missing(cfg, dataset, build, unfinished, info, selected)
+    for key, target in unfinished.items():
+        there = int(np.isfinite(target.scores).sum())
+        part = [] if there == len(dataset.pairs) else [f"{there:,} of {len(dataset.pairs):,} pairs scored"]
+        about = describe_metric(cfg, dataset, key)
+        target.file.finish(dataset.pairs, target.scores.tolist(), {
+            **info, **about, "notes": about["notes"] + part, "failed": failures.get(key.perturbation, {})})
+    return failures
+
+
+def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target],
                   info: dict[str, Any], selected: np.ndarray) -> dict[str, dict[str, str]]:
     """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
 
     Args:
+        targets: the unfinished ones of a pass. All their perturbations take part, those without a missing score too: a
+            resumed run must form the same batches.
         selected: (pairs,) bool, which pairs to score; the others' images need not be there.
-        targets: the unfinished ones. All their perturbations take part, those without a missing score too: a resumed
-            run must form the same batches.
 
     Returns:
         With on_error=skip, the errors of the pairs that failed, by perturbation and pair_id.
@@ -133,30 +187,25 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
         check_images(dataset, selected)
     import torch
 
-    from zsiqa.scoring import Failed, Scorer
+    from zsiqa.scoring import Failed
 
-    names = {part: list(dict.fromkeys(getattr(key, part) for key in targets))
-             for part in ("representation", "distance", "perturbation")}
+    metrics = list(dict.fromkeys(key.metric for key in targets))
+    perturbations = list(dict.fromkeys(key.perturbation for key in targets))
     wanted = {name: selected & np.any([np.isnan(target.scores) for key, target in targets.items()
-                                       if key.perturbation == name], axis=0) for name in names["perturbation"]}
+                                       if key.perturbation == name], axis=0) for name in perturbations}
     device, described = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
     torch.manual_seed(cfg.seed)
-    scorer = Scorer(
-        instantiate(cfg.backbone.model, weights=weights).to(device),
-        distances={name: instantiate(cfg.distances[name].fn) for name in names["distance"]},
-        representations=names["representation"],
-        perturbations={name: instantiate(cfg.perturbations[name]) for name in names["perturbation"]},
-        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, workers=cfg.workers, device=device,
-        precision=cfg.precision, noise_seed=cfg.seed if cfg.official_train_mode else None)
+    scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
+                   workers=cfg.workers, device=device)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
     for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
         if target.stale:
             target.file.clear()
-        target.file.claim({**info, "labels": labels(cfg, key)})
+        target.file.claim({**info, **describe_metric(cfg, dataset, key)})
     outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
     failures: dict[str, dict[str, str]] = {}
     started = flushed = time.monotonic()
@@ -172,8 +221,8 @@ def score_missing(cfg: DictConfig, dataset: Dataset, weights: Path | None, targe
                                     f"command again, or give on_error=skip to leave such pairs out")
                 failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
                 continue
-            for (representation, distance), score in outcome.scores.items():
-                lacking = targets.get(TargetKey(representation, distance, outcome.perturbation))
+            for metric, score in outcome.scores.items():
+                lacking = targets.get(TargetKey(metric, outcome.perturbation))
                 if lacking is not None and np.isnan(lacking.scores[outcome.index]):
                     lacking.scores[outcome.index] = score
                     lacking.file.append(pair_id, score)
@@ -206,13 +255,24 @@ def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": {"name": dataset.name, "label": dataset.label, "higher_is_better": dataset.higher_is_better,
                     "pairs": len(dataset.pairs), "labels_sha256": digest([pair.mos for pair in dataset.pairs])},
-        "notes": caveats(cfg, dataset),
         "config": plain(cfg),
     }
 
 
+def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[str, Any]:
+    """What it says of the metric: how tables call it, its direction, and what must stand beside every number."""
+    if key.metric[0] in cfg.baselines:
+        node = cfg.baselines[key.metric[0]]
+        return {"labels": {"baseline": node.label}, "score": {"higher_is_better": node.higher_is_better},
+                "notes": [note for note in (*dataset.notes, cfg.protocol.note) if note]}
+    representation, distance = key.metric
+    return {"labels": {"backbone": cfg.backbone.label, "representation": cfg.representations[representation].label,
+                       "distance": cfg.distances[distance].label},
+            "score": {"higher_is_better": False}, "notes": caveats(cfg, dataset)}
+
+
 def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
-    """What must stand beside every number of this run."""
+    """What must stand beside every number of this run, and of its backbone."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
     train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it; paths are "
                   f"dropped at random (seed {cfg.seed}): another seed, other scores")
@@ -221,12 +281,6 @@ def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
              train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
     return [note for note, applies in notes.items() if note and applies]
-
-
-def labels(cfg: DictConfig, key: TargetKey) -> dict[str, str]:
-    """How tables call this metric."""
-    return {"backbone": cfg.backbone.label, "representation": cfg.representations[key.representation].label,
-            "distance": cfg.distances[key.distance].label}
 
 
 def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], selected: np.ndarray, *,
@@ -238,12 +292,16 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     width = max(len(target.file.path.parent.name) for target in targets.values())
     files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
-    lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {cfg.backbone.label}: "
+    scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
+              *(node.label for node in cfg.baselines.values())]
+    lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {', '.join(scored)}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
     for key, target in targets.items():
         there = selected & np.isfinite(target.scores)
-        result = correlate(target.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better)
+        direction = describe_metric(cfg, dataset, key)["score"]["higher_is_better"]
+        result = correlate(target.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better,
+                           score_higher_is_better=direction)
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
     return "\n".join([*lines, *caveats(cfg, dataset)])

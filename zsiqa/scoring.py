@@ -4,7 +4,7 @@ How the work flows, and why scores come out the same whatever happens on the way
 
 1. `zsiqa.loading` delivers the images of a block in a fixed order, as tiles.
 2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where whole
-   images take the place of tiles, the last one before another size. A resumed run
+   images of several sizes take the place of tiles, the last one of a size. A resumed run
    cuts the same batches and skips those in which nothing is left to do. So every tile meets the same companions,
    in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a GPU runs out of
    memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
@@ -34,11 +34,12 @@ from zsiqa.types import ImagePair, PairError, ZsiqaError
 log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "clip_fp16_official"]
-Metric = tuple[str, str]  # representation, distance
+Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
+OPEN_SIZES = 2  # translated images of a group have another size than the rest
 
 
 class Backbone(Protocol):
-    """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation."""
+    """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation, or a baseline."""
 
     def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]:
         """Encode the tiles."""
@@ -79,9 +80,10 @@ class Scorer:
 
     Args:
         backbone: already on `device`.
-        distances, perturbations: by name.
-        representations: names that the backbone's output has.
+        distances: by metric, whose first part names what the backbone's output has.
+        perturbations: by name.
         window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
+        least_side: shortest side of a whole image that can be scored, in pixels, and what asks for it.
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
@@ -94,20 +96,19 @@ class Scorer:
         ZsiqaError: if the device lacks the precision.
     """
 
-    def __init__(self, backbone: Backbone, *, distances: Mapping[str, Distance], representations: Sequence[str],
+    def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
-                 batch_tiles: int = 8, workers: int = 2, device: str = "cpu", precision: Precision = "fp32",
-                 noise_seed: int | None = None) -> None:
+                 least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2, device: str = "cpu",
+                 precision: Precision = "fp32", noise_seed: int | None = None) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone
         self.distances = dict(distances)
-        self.representations = list(representations)
+        self.representations = list(dict.fromkeys(representation for representation, *_ in distances))
         self.perturbations = dict(perturbations)
-        self.window, self.stride = window, stride
+        self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed = device, precision, noise_seed
-        self.metrics: list[Metric] = [(r, d) for r in self.representations for d in self.distances]
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
@@ -117,7 +118,8 @@ class Scorer:
         Memory does not grow with the number of pairs.
         """
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
-                        ahead=2 * self.workers + self.batch_tiles // 4, share_references=self.noise_seed is None)
+                        ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
+                        share_references=self.noise_seed is None)
         for images in loader.blocks(todo):
             failures: list[Failed] = []
             for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
@@ -183,22 +185,25 @@ class Scorer:
                 continue
             for name, stacks in encoded.items():
                 kept = segment.image.encoded.setdefault(
-                    name, [stack.new_empty((len(segment.image.tiles), *stack.shape[1:])) for stack in stacks])
+                    name, [torch.empty_like(stack[:1].expand(len(segment.image.tiles), *stack.shape[1:]))
+                           for stack in stacks])
                 for whole, stack in zip(kept, stacks, strict=True):
                     whole[segment.start:segment.stop] = stack[place]
         if not distorted:
             return
-        columns = []
+        columns: dict[Metric, torch.Tensor] = {}
         for name, stacks in encoded.items():
             dis = tuple(torch.cat([stack[place] for _, place in distorted]) for stack in stacks)
             ref = tuple(torch.cat([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
-            columns.append(compare(list(self.distances.values()), ref, dis))
-        scores = torch.cat(columns, dim=1).double().cpu().numpy()  # B, K
+            mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
+            with _arithmetic("fp32", self.device):
+                columns.update(zip(mine, compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
+        scores = torch.stack([columns[metric] for metric in self.distances], dim=1).cpu().numpy()  # B, K
         first = 0
         for segment, _ in distorted:
             if segment.image.tile_scores is None:
-                segment.image.tile_scores = np.full((len(segment.image.tiles), len(self.metrics)), np.nan)
+                segment.image.tile_scores = np.full((len(segment.image.tiles), len(self.distances)), np.nan)
             segment.image.tile_scores[segment.start:segment.stop] = scores[first:first + len(segment)]
             first += len(segment)
 
@@ -240,7 +245,7 @@ class Scorer:
             index, perturbation = image.serves[0]
             if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
                 continue
-            scores = dict(zip(self.metrics, image.tile_scores.mean(0).tolist(), strict=True))
+            scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
             wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items() if not math.isfinite(score)]
             if wrong:
                 yield Failed(index, perturbation, PairError(
@@ -251,24 +256,27 @@ class Scorer:
 
 
 def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
-    """The same tiles in the same order, in batches of `most` tiles; the last one before another size is shorter."""
-    batch: list[Segment] = []
-    room = most
+    """The same tiles, those of a size in the same order, in batches of one size and `most` tiles.
+
+    Two sizes are collected at a time. A batch is shorter where a third one comes, and at the end.
+    """
+    batches: dict[tuple[int, ...], list[Segment]] = {}
     for segment in segments:
-        if batch and batch[0].image.tiles.shape[1:] != segment.image.tiles.shape[1:]:
-            yield batch
-            batch, room = [], most
+        size = segment.image.tiles.shape[1:]
+        batch = batches.pop(size, [])  # and put back as the latest
+        if not batch and len(batches) == OPEN_SIZES:
+            yield batches.pop(next(iter(batches)))
         start = segment.start
         while start < segment.stop:
-            stop = min(start + room, segment.stop)
+            stop = min(start + most - sum(map(len, batch)), segment.stop)
             batch.append(Segment(segment.image, start, stop))
-            room -= stop - start
             start = stop
-            if room == 0:
+            if sum(map(len, batch)) == most:
                 yield batch
-                batch, room = [], most
-    if batch:
-        yield batch
+                batch = []
+        if batch:
+            batches[size] = batch
+    yield from batches.values()
 
 
 def noise_seed(seed: int, image: TiledImage, tile: int) -> int:

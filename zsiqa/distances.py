@@ -34,6 +34,7 @@ Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
+FEW_COLUMNS = 512  # as of embeddings: in float32, the rounding of WSD's normalisers would show; float64 costs little
 ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}  # of a part: half a megabyte a tensor; on a GPU, enough to fill it
 
 
@@ -322,6 +323,8 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
     for stacks in zip(dis, ref, strict=True):
         x, y = (columns_of_64(stack, *distances[0].layout) for stack in stacks)
         num_maps, num_columns = x.shape[0] * x.shape[1], x.shape[-1]
+        if num_columns <= FEW_COLUMNS:
+            x, y = x.double(), y.double()
         columns_at_once, maps_at_once = min(most, num_columns), max(1, most // num_columns)
         sums = x.new_zeros(len(distances), num_maps)
         for first in range(0, num_maps, maps_at_once):
@@ -335,7 +338,7 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
                     if distance.euclidean_term:
                         k = k + columns.euclid / ((-0.5 / (k + 10)).exp() * (k + 10).square())
                     total[maps] += k.sum(-1)
-        values.append((sums / num_columns).view(len(distances), *x.shape[:2]))
+        values.append((sums / num_columns).float().view(len(distances), *x.shape[:2]))
     return list(torch.cat(values, dim=-1).mean(-1).log1p().pow(0.25))
 
 

@@ -298,6 +298,7 @@ def test_parts_and_company_do_not_matter(shapes, elements, monkeypatch):
     ref = tuple(stack.abs() for stack in ref)
     expected = torch.stack([distance(ref, dis) for distance in SEVERAL], dim=1)
     monkeypatch.setitem(distances.ELEMENTS_AT_ONCE, "cpu", elements)
+    monkeypatch.setitem(distances.TILES_AT_ONCE, "cpu", 16 * elements)
     found = distances.compare(SEVERAL, ref, dis)
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)  # sums in another order, under a fourth root
 

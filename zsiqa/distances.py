@@ -34,14 +34,16 @@ Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
-FEW_COLUMNS = 512  # as of embeddings: in float32, the rounding of WSD's normalisers would show; float64 costs little
-ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}  # of a part: half a megabyte a tensor; on a GPU, enough to fill it
+FEW_COLUMNS = 256  # as of embeddings: in float32, the rounding of WSD's normalisers would show; float64 costs little
+# Elements of the tiles, and of the part of their columns, that are worked on at once. On a CPU, some tensors of the one
+# fit into the cache of all cores, of the other into that of each; a GPU is to be filled.
+TILES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
+ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}
 
 
 def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
     """Several distances of the same features, (B, len(distances)); each as if it had been called alone."""
-    most = _elements_at_once(ref)
-    tiles = max(1, most // sum(stack[0].numel() for stack in ref))
+    tiles = max(1, TILES_AT_ONCE[ref[0].device.type] // sum(stack[0].numel() for stack in ref))
     groups = (zip(*(torch.split(stack, tiles) for stack in features), strict=True) for features in (ref, dis))
     return torch.cat([_compare_some(distances, r, d) for r, d in zip(*groups, strict=True)])
 
@@ -53,10 +55,6 @@ def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -
         alike = [one for one in columns if one.layout == layout]
         found.update(zip(alike, _column_distances(alike, ref, dis), strict=True))
     return torch.stack([found[one] for one in distances], dim=1)
-
-
-def _elements_at_once(features: Features) -> int:
-    return ELEMENTS_AT_ONCE.get(features[0].device.type, ELEMENTS_AT_ONCE["cpu"])
 
 
 @dataclass(frozen=True)
@@ -318,7 +316,7 @@ class Columns:
 
 def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Features) -> list[Tensor]:
     """The values (B,) of distances of one layout."""
-    most = _elements_at_once(ref) // SAMPLES
+    most = ELEMENTS_AT_ONCE[ref[0].device.type] // SAMPLES
     values = []  # of every stack, (distances, B, maps)
     for stacks in zip(dis, ref, strict=True):
         x, y = (columns_of_64(stack, *distances[0].layout) for stack in stacks)

@@ -159,9 +159,10 @@ def test_squared_transport_is_pots_for_unequal_masses():
 
 
 def test_a_softmax_that_underflows_is_not_hidden():
-    channels = 2 * distances.FEW_COLUMNS  # so many that it is computed in float32
-    ref, dis = torch.zeros(1, 1, channels, 8, 8), torch.zeros(1, 1, channels, 8, 8)
-    ref[..., 0, :], dis[..., 0, 1] = 200.0, 200.0
+    columns = 2 * distances.FEW_COLUMNS  # so many that it is computed in float32
+    ref, dis = torch.zeros(64, columns), torch.zeros(64, columns)
+    ref[0], dis[1] = 200.0, 200.0
+    ref, dis = (samples.view(1, 1, columns, 8, 8) for samples in (ref, dis))
     assert not torch.isfinite(distances.SKLD(epsilon=0.0)((ref,), (dis,))).all()
     assert torch.isfinite(distances.SKLD()((ref,), (dis,))).all()
 

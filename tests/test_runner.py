@@ -79,7 +79,7 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
                                                    "resample": "nearest"}
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
-    assert sidecar["config"]["batch_tiles"] == 8
+    assert sidecar["config"]["backbone"]["name"] == "efficientnet_lite0"
     (session,) = sidecar["sessions"]
     assert {"device", "seconds", "started", "git_commit", "versions"} <= session.keys()
     assert f"40 files in {Path('results/scores/pairs')}" in output

@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from zsiqa import CONFIGS
 from zsiqa.composition import explain, find_baseline_files, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
+from zsiqa.profiling import Profile, unmeasured
 from zsiqa.progress import track
 from zsiqa.selection import select
 from zsiqa.settings import check_settings, plain
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from zsiqa.scoring import Scorer
 
 SECONDS_BETWEEN_FLUSHES = 0.5
+BATCH_IMAGES = {"cpu": 4, "cuda": 32}
 Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
 Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
 
@@ -133,7 +135,8 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
     return Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
-        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, precision=cfg.precision,
+        window=cfg.window, stride=cfg.stride, precision=cfg.precision,
+        batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 
@@ -148,7 +151,8 @@ def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
     return Scorer(
         Baselines(baselines).to(shared["device"]),
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
-        window=None, least_side=(baselines[demanding].least_side, demanding), batch_tiles=cfg.batch_images, **shared)
+        window=None, least_side=(baselines[demanding].least_side, demanding),
+        batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)
 
 
 def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target], selected: np.ndarray,
@@ -197,8 +201,10 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
     if device == "cpu":
         keep_freed_memory()
     torch.manual_seed(cfg.seed)
+    measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
     scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
-                   workers=cfg.workers, device=device)
+                   workers=cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2), device=device,
+                   measure=measure)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
@@ -221,15 +227,18 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
                                     f"command again, or give on_error=skip to leave such pairs out")
                 failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
                 continue
-            for metric, score in outcome.scores.items():
-                lacking = targets.get(TargetKey(metric, outcome.perturbation))
-                if lacking is not None and np.isnan(lacking.scores[outcome.index]):
-                    lacking.scores[outcome.index] = score
-                    lacking.file.append(pair_id, score)
-            if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
-                for target in targets.values():
-                    target.file.flush()
-                flushed = time.monotonic()
+            with measure("write"):
+                for metric, score in outcome.scores.items():
+                    lacking = targets.get(TargetKey(metric, outcome.perturbation))
+                    if lacking is not None and np.isnan(lacking.scores[outcome.index]):
+                        lacking.scores[outcome.index] = score
+                        lacking.file.append(pair_id, score)
+                if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
+                    for target in targets.values():
+                        target.file.flush()
+                    flushed = time.monotonic()
+    if isinstance(measure, Profile):
+        print(measure.report(aside=("decode", "perturb", "cut tiles")))
     session["seconds"] = round(time.monotonic() - started, 3)
     return failures
 

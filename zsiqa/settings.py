@@ -25,13 +25,13 @@ def check_settings(cfg: DictConfig) -> None:
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
-                 "official_train_mode"):
+                 "official_train_mode", "profile"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
                         ("seed", 0), ("dataset.limit", 1)):
         value = OmegaConf.select(cfg, name)
-        if name in ("window", "dataset.limit") and value is None:  # whole images, all pairs
+        if value is None and name not in ("stride", "seed"):  # whole images, all pairs, or whatever suits the device
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")

@@ -160,7 +160,8 @@ class Loader:
         try:
             least, asked_by = self.least_side
             if min(image.size) < least:
-                raise ValueError(f"{asked_by} needs sides of at least {least} pixels")
+                raise ValueError(f"{asked_by} needs sides of at least {least} pixels; without it, the others could be "
+                                 f"scored")
             with self.measure("cut tiles"):
                 tiles = extract_tiles(np.asarray(image), window=self.window, stride=self.stride)
             return TiledImage(serves, size, tiles)

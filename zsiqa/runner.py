@@ -33,9 +33,9 @@ from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.profiling import Profile, unmeasured
 from zsiqa.progress import track
 from zsiqa.selection import select
-from zsiqa.settings import check_settings, plain
+from zsiqa.settings import check_settings, plain, protocol_deviations
 from zsiqa.store import ScoreFile, digest
-from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files, scores_folder
+from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files
 from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
 
 if TYPE_CHECKING:
@@ -164,11 +164,8 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Targe
     if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected)
     for key, target in unfinished.items():
-        there = int(np.isfinite(target.scores).sum())
-        part = [] if there == len(dataset.pairs) else [f"{there:,} of {len(dataset.pairs):,} pairs scored"]
-        about = describe_metric(cfg, dataset, key)
-        target.file.finish(dataset.pairs, target.scores.tolist(), {
-            **info, **about, "notes": about["notes"] + part, "failed": failures.get(key.perturbation, {})})
+        target.file.finish(dataset.pairs, target.scores.tolist(),
+                         {**info, **describe_metric(cfg, dataset, key), "failed": failures.get(key.perturbation, {})})
     return failures
 
 
@@ -255,8 +252,8 @@ def check_images(dataset: Dataset, selected: np.ndarray) -> None:
     if missing:
         examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
         raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {selected.sum()} pairs of {dataset.name} "
-                        f"lack an image, e.g.{examples}\nPut the images there, or give on_error=skip to leave such "
-                        f"pairs out")
+                        f"lack an image, e.g.{examples}\nPut the images there (of a published set, `zsiqa data check` "
+                        f"says more), or give on_error=skip to leave such pairs out")
 
 
 def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
@@ -273,7 +270,7 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
     if key.metric[0] in cfg.baselines:
         node = cfg.baselines[key.metric[0]]
         return {"labels": {"baseline": node.label}, "score": {"higher_is_better": node.higher_is_better},
-                "notes": [note for note in (*dataset.notes, cfg.protocol.note) if note]}
+                "notes": [note for note in (*dataset.notes, protocol_note(cfg)) if note]}
     representation, distance = key.metric
     return {"labels": {"backbone": cfg.backbone.label, "representation": cfg.representations[representation].label,
                        "distance": cfg.distances[distance].label},
@@ -283,13 +280,25 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
 def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     """What must stand beside every number of this run, and of its backbone."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
-    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it; paths are "
-                  f"dropped at random (seed {cfg.seed}): another seed, other scores")
+    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it, and so "
+                  f"partly random (seed {cfg.seed}): another seed, other scores")
     half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
             f"the overflow of an old PyTorch")
-    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
-             train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
+    reduced = f"precision={cfg.precision}, where the paper has fp32"
+    tiles = (f"window={cfg.window}, stride={cfg.stride}, where the paper has {cfg.backbone.window}, "
+             f"{cfg.backbone.stride}")
+    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained,
+             protocol_note(cfg): True, train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official",
+             reduced: cfg.precision in ("tf32", "bf16", "fp16"),
+             tiles: (cfg.window, cfg.stride) != (cfg.backbone.window, cfg.backbone.stride)}
     return [note for note, applies in notes.items() if note and applies]
+
+
+def protocol_note(cfg: DictConfig) -> str:
+    """What must be said of a protocol that is not the paper's; "" of the paper's."""
+    if others := protocol_deviations(cfg):
+        return f"protocol={cfg.protocol.name} but for {', '.join(others)}"
+    return str(cfg.protocol.note)
 
 
 def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], selected: np.ndarray, *,
@@ -298,8 +307,9 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
-    width = max(len(target.file.path.parent.name) for target in targets.values())
-    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
+    width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets.values()))
+    folders = dict.fromkeys(str(target.file.path.parent.parent) for target in targets.values())
+    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {' and '.join(folders)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
     scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
               *(node.label for node in cfg.baselines.values())]
@@ -313,4 +323,5 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
                            score_higher_is_better=direction)
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
-    return "\n".join([*lines, *caveats(cfg, dataset)])
+    notes = dict.fromkeys(note for key in targets for note in describe_metric(cfg, dataset, key)["notes"])
+    return "\n".join([*lines, *notes])

@@ -74,8 +74,7 @@ def test_check_of_a_damaged_set(data, capsys):
     assert "others   1 image that no label names, left out, e.g. extra.bmp" in out
     assert "images   6 of 7" in out
     assert err.startswith("error: [tid2013] 1 distorted image named in mos_with_names.txt missing, "
-    "e.g. distorted_images/i01_08_2.bmp. "
-                          "Fix: unpack the archive again")
+                          "e.g. distorted_images/i01_08_2.bmp. Fix: unpack the archive again")
     for problem in (
             "1 image not readable, e.g. reference_images/i25.bmp (UnidentifiedImageError; 4 bytes). Fix: ",
             "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the reference "

@@ -39,7 +39,7 @@ ALLOWED = {
     **{f"datasets.{name}": {"types", "published", "datasets.release"}
        for name in ("tid2013", "pipal", "kadid10k", "csiq")},
     "selection": {"types"},
-    "backbones.liao": {"backbones.state_dicts"},
+    "backbones.liao": {"backbones.frozen", "backbones.state_dicts"},
     "backbones.vit_state_dicts": {"backbones.state_dicts"},
     "backbones.torchscript": set(),
     "backbones.state_dicts": {"types", "backbones.torchscript"},
@@ -65,6 +65,7 @@ ALLOWED = {
     "audit_report": {"audit", "correlation", "identical", "tables"},
     "composition": {"types", "weights"},
     "weights_command": {"types", "weights", "composition"},
+    "metric": {"types", "composition", "settings", "distances", "scoring", "tiling"},
     "targets": {"types", "settings", "store", "weights"},
     "runner": {"types", "composition", "settings", "targets", "progress", "machine", "store", "scoring", "correlation",
                "selection", "baselines.baseline"},

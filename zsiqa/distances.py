@@ -229,7 +229,7 @@ class JSD(ColumnDistance):
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
-        return (t.atanh().mul_(t) - u.div_(2 - u).atanh_()).mul_(s).sum(-2) / 2
+        return (t.atanh().mul_(t) - u.div_(2 - u).atanh()).mul_(s).sum(-2) / 2
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,15 @@ ALLOWED = {
     "composition": {"types", "weights"},
     "weights_command": {"types", "weights", "composition"},
     "metric": {"types", "composition", "settings", "distances", "scoring", "tiling"},
+    "torchmetrics": {"metric"},
     "targets": {"types", "settings", "store", "weights"},
     "runner": {"types", "composition", "settings", "targets", "progress", "machine", "store", "scoring", "correlation",
                "selection", "baselines.baseline"},
+    "score_command": {"types", "composition", "settings", "machine", "perturbations", "runner", "progress", "scoring"},
     "inspection": {"types", "loading", "datasets.release"},
     "data_command": {"types", "published", "inspection", "datasets.release"},
-    "cli": {"types", "data_command", "weights_command", "folder", "measurement", "tables", "rendering", "audit",
-            "audit_report", "verification", "analysis", "analysis_report"},
+    "cli": {"types", "data_command", "score_command", "weights_command", "folder", "measurement", "tables", "rendering",
+            "audit", "audit_report", "verification", "analysis", "analysis_report"},
 }
 
 

@@ -1,5 +1,6 @@
 """zsiqa: zero-shot full-reference image quality assessment with frozen foundation models."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def __getattr__(name: str) -> Any:
-    """`zsiqa.Metric`, imported when it is asked for: it takes torch."""
+    """`zsiqa.Metric` and `zsiqa.torchmetrics`, imported when they are asked for: they take torch."""
     if name == "Metric":
-        from zsiqa.metric import Metric
-
-        return Metric
+        return import_module("zsiqa.metric").Metric
+    if name == "torchmetrics":
+        return import_module("zsiqa.torchmetrics")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from zsiqa.composition import compose, find_weights, instantiate
 from zsiqa.distances import Distance, Features, compare
 from zsiqa.scoring import arithmetic
-from zsiqa.settings import check_settings
+from zsiqa.settings import check_overrides, check_settings
 from zsiqa.tiling import tile_starts
 from zsiqa.types import ZsiqaError
 
-# Settings that decide the score of a pair in memory; the others concern files and runs.
+# That decide the score of a pair in memory. The device is that of .to(device); the others concern files and runs.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride", "batch_tiles",
             "precision", "seed")
 
@@ -170,11 +170,7 @@ def _configuration(backbone: str, distance: str, representation: str, overrides:
     """The configuration of a run with one metric. May raise ZsiqaError."""
     if isinstance(overrides, str):
         raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
-    for given in overrides:
-        name = given.lstrip("+~").split("=")[0].split(".")[0]
-        if name not in SETTINGS:
-            raise ZsiqaError(f"{given}: not a setting of a metric of images in memory, which are: "
-                             f"{', '.join(SETTINGS)} (the device is that of .to(device))")
+    check_overrides(overrides, SETTINGS)
     cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}", *overrides)
     if cfg.backbone.model is None:
         raise ZsiqaError(f"backbone={backbone} is none; choose one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -72,6 +72,13 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
         raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
                          f"authors did not run it in half precision; choose fp32")
+
+
+def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse settings that would have no effect. May raise ZsiqaError, naming those that have: `known`."""
+    for given in overrides:
+        if given.lstrip("+~").split("=")[0].split(".")[0].split("@")[0] not in known:
+            raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

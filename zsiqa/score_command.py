@@ -1,0 +1,301 @@
+"""`zsiqa score`: pairs of image files, scored by the engine of `run.py`, without a data set and its labels."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsiqa.types import ImagePair, ZsiqaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from omegaconf import DictConfig
+    from PIL import Image
+
+    from zsiqa.scoring import Scorer
+
+GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
+SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles", "batch_images",
+            "workers", "precision", "device", "seed")  # of --override
+
+
+@dataclass
+class Outcome:
+    """What came out for one pair: scores by metric, and what went wrong."""
+
+    pair: ImagePair
+    scores: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One engine, its metrics by their names in the output with their direction, and what must stand beside them."""
+
+    scorer: Scorer
+    names: dict[tuple[str, ...], str]
+    higher_is_better: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReflectPad:
+    """A perturbation of the engine: images shorter than `least` pixels grow on the right and below, by reflection."""
+
+    least: int
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        """The reference as it is compared; the same object if it is large enough."""
+        import numpy as np
+        from PIL import Image
+
+        missing = [max(0, self.least - side) for side in (image.height, image.width)]
+        if not any(missing):
+            return image
+        mode = "reflect" if min(image.size) > 1 else "edge"
+        padded: np.ndarray = np.pad(np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)  # type: ignore[call-overload]
+        return Image.fromarray(padded)
+
+    distorted = reference
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to argparse's `commands`."""
+    parser = commands.add_parser(
+        "score", help="scores of a pair of images, or of two folders of them",
+        description="Score distorted images against their references. Folders are paired by file name, in sub-folders "
+                    "too; what has no counterpart under its full name, by its name without the extension. Files "
+                    "that Pillow has no name for are no images. Images are decoded as by run.py: grey is repeated, "
+                    "palettes are resolved, alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more "
+                    "than 8 bits a channel are refused. Exit status 1 if a pair could not be scored, or a file has no "
+                    "counterpart.")
+    parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
+    parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
+    for name, text in (("backbone", "NAME of configs/backbone, or several (efficientnet_lite0; none with --baseline)"),
+                       ("distance", "several are computed from one pass (wsd)"),
+                       ("representation", "features, embedding or both (features)"),
+                       ("baseline", "as psnr,ms_ssim; alone, or with --backbone"),
+                       ("protocol", "paper or textbook (paper)")):
+        parser.add_argument(f"--{name}", metavar="A,B" if name not in ("protocol",) else "NAME", help=text)
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
+                        help="a further setting of run.py, as stride=112 or device=cpu; may be repeated")
+    parser.add_argument("--pad", choices=["reflect"],
+                        help="enlarge images with sides that are too short on the right and below, by reflection")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line a pair")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write scores, errors and notes here ('-': print)")
+    parser.set_defaults(command=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    problems, pairs = pair_up(options.ref, options.dis)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    for path in (options.csv, options.json):  # before the work, so that it is not lost to a place that cannot be had
+        if path is not None and str(path) != "-":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    configurations = compose_all(options)
+    outcomes = [Outcome(pair) for pair in pairs]
+    directions: dict[str, bool] = {}
+    notes: dict[str, None] = {}
+    for one in (one for cfg in configurations for one in passes(cfg, options.pad)):
+        directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
+        notes.update(dict.fromkeys(one.notes))
+        score(one, outcomes)
+    to_stdout = str(options.json) == "-"
+    if options.json is not None:
+        text = json.dumps(as_json(outcomes, directions, notes), indent=2, ensure_ascii=False, allow_nan=False)
+        if to_stdout:
+            print(text)
+        else:
+            options.json.write_text(text + "\n", encoding="utf-8")
+    if options.csv is not None:
+        write_csv(options.csv, outcomes, directions)
+    if not to_stdout:
+        print(as_text(outcomes, directions))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    errors = [f"{outcome.pair.pair_id}: {error}" for outcome in outcomes for error in outcome.errors]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if problems or errors else 0
+
+
+def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
+    """The pair of two files, or those of two folders by name.
+
+    Returns:
+        Which files have no counterpart, in words; the pairs, in the order of the distorted images' names.
+
+    Raises:
+        ZsiqaError: if a path is not there, or they are a file and a folder, or no pair is left.
+    """
+    for path in (ref, dis):
+        if not path.exists():
+            raise ZsiqaError(f"no file or folder {path}")
+    if ref.is_dir() != dis.is_dir():
+        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files or two "
+                         f"folders")
+    if not ref.is_dir():
+        return [], [ImagePair(dis.name, ref.name, dis.name, 0.0, ref, dis)]
+    names = {folder: images_below(folder) for folder in (ref, dis)}
+    found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
+    rest = {folder: by_stem(name for name in names[folder] if name not in found) for folder in (ref, dis)}
+    for stem, mine in rest[dis].items():
+        others = rest[ref].get(stem, [])
+        if len(mine) == len(others) == 1:
+            found[mine[0]] = others[0]
+    taken = {ref: set(found.values()), dis: set(found)}
+    problems = [f"{folder / name} has no counterpart in {other}" for folder, other in ((ref, dis), (dis, ref))
+                for name in names[folder] if name not in taken[folder]]
+    if not found:
+        raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} images); "
+                         f"pairs are found by name")
+    return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name) for name in sorted(found)]
+
+
+def images_below(folder: Path) -> list[str]:
+    """Names of the files in and below a folder that have a suffix of Pillow's."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
+                  if file.suffix.lower() in known and file.is_file())
+
+
+def by_stem(names: Iterator[str]) -> dict[str, list[str]]:
+    """Names by what they are without their suffix."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(str(Path(name).with_suffix("")), []).append(name)
+    return found
+
+
+def compose_all(options: argparse.Namespace) -> list[DictConfig]:
+    """One checked configuration a backbone; the baselines are in the first. May raise ZsiqaError."""
+    from zsiqa.composition import compose
+    from zsiqa.settings import check_overrides, check_settings
+
+    def chosen(name: str, value: str) -> str:
+        return f"{name}=[{value}]" if "," in value else f"{name}={value}"
+
+    given = {name: getattr(options, name) for name in GROUPS if getattr(options, name) is not None}
+    backbones = given.pop("backbone", "").split(",")
+    check_overrides(options.override, SETTINGS)
+    found = []
+    for number, backbone in enumerate(backbones):
+        mine = {name: value for name, value in given.items() if not (number and name == "baseline")}
+        cfg = compose(*(f"backbone={backbone}" for _ in [0] if backbone),
+                      *(chosen(name, value) for name, value in mine.items()), *options.override)
+        if cfg.backbone.model is None and (idle := [name for name in ("distance", "representation") if name in given]):
+            raise ZsiqaError(f"--{idle[0]} needs a backbone; --baseline alone has none: add --backbone NAME")
+        check_settings(cfg)
+        found.append(cfg)
+    return found
+
+
+def passes(cfg: DictConfig, pad: str | None) -> Iterator[Pass]:
+    """The engines of a configuration, each built when it is its turn: one of the backbone, one of each baseline."""
+    import torch
+
+    from zsiqa.composition import find_baseline_files, find_weights
+    from zsiqa.machine import keep_freed_memory, pick_device
+    from zsiqa.perturbations import Original
+    from zsiqa.runner import backbone_scorer, baseline_scorer
+
+    device, _ = pick_device(cfg.device)
+    if device == "cpu":
+        keep_freed_memory()
+    shared: dict[str, Any] = {"workers": cfg.workers, "device": device, "perturbations": {"original": Original()}}
+
+    def padded(scorer: Scorer, least: int) -> Scorer:
+        if pad:
+            scorer.perturbations = {"original": ReflectPad(least)}
+        return scorer
+
+    if cfg.backbone.model is not None:
+        weights = find_weights(cfg)
+        torch.manual_seed(cfg.seed)
+        metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
+        name = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+        notes = [cfg.protocol.note]
+        if weights is None:
+            notes.append(f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing")
+        yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
+                   {metric: "-".join((name, *metric)) for metric in metrics}, higher_is_better=False,
+                   notes=tuple(note for note in notes if note))
+    if cfg.baselines:
+        files = find_baseline_files(cfg)
+        for name, node in cfg.baselines.items():
+            scorer = baseline_scorer(cfg, files, [(name,)], **shared)
+            yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better)
+
+
+def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
+    """Add the scores of one engine, or the errors, to the outcomes."""
+    from zsiqa.progress import track
+    from zsiqa.scoring import Failed
+
+    results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
+    if len(outcomes) > 1:
+        results = track(results, total=len(outcomes), unit="images")
+    for result in results:
+        outcome = outcomes[result.index]
+        if isinstance(result, Failed):
+            error = str(result.error).removeprefix(f"{outcome.pair.pair_id} (original): ")
+            if error.startswith("the image has"):  # too few pixels
+                error += "; --pad reflect enlarges it"
+            if error not in outcome.errors:
+                outcome.errors.append(error)
+        else:
+            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
+
+
+def as_json(outcomes: Sequence[Outcome], directions: Mapping[str, bool], notes: Mapping[str, None]) -> dict[str, Any]:
+    """Metrics with their directions, notes, and each pair's scores and errors."""
+    return {"metrics": {name: {"higher_is_better": higher} for name, higher in directions.items()},
+            "notes": list(notes),
+            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path), "scores": outcome.scores,
+                       "errors": outcome.errors} for outcome in outcomes]}
+
+
+def write_csv(path: Path, outcomes: Sequence[Outcome], directions: Mapping[str, bool]) -> None:
+    """One line a pair, one column a metric; empty where there is no score, with the reasons in the last column."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ref", "dis", *directions, "error"])
+        for outcome in outcomes:
+            writer.writerow([outcome.pair.ref_path, outcome.pair.dis_path,
+                             *(outcome.scores.get(name, "") for name in directions), "; ".join(outcome.errors)])
+
+
+def as_text(outcomes: Sequence[Outcome], directions: Mapping[str, bool]) -> str:
+    """A line a metric for one pair; for several, a table with a line a pair, and means over those with a score."""
+    def better(name: str) -> str:
+        return "higher is better" if directions[name] else "lower is better"
+
+    if len(outcomes) == 1:
+        width = max(map(len, directions))
+        return "\n".join(f"{name:{width}}  {outcomes[0].scores[name]:<12.7g}  {better(name)}"
+                         for name in directions if name in outcomes[0].scores)
+    rows = [["", *directions], *([outcome.pair.pair_id, *(_number(outcome.scores.get(name)) for name in directions)]
+                                 for outcome in outcomes)]
+    means = []
+    for name in directions:
+        values = [outcome.scores[name] for outcome in outcomes if name in outcome.scores]
+        means.append(_number(sum(values) / len(values) if values else None))
+    rows += [["mean", *means], ["", *map(better, directions)]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
+                                                          in zip(row[1:], widths[1:], strict=True))]).rstrip()
+                     for row in rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.7g}"

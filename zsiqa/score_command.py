@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from omegaconf import DictConfig
     from PIL import Image
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
 SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles", "batch_images",
             "workers", "precision", "device", "seed")  # of --override
+BaselineFiles = dict[str, dict[str, Path]]  # by baseline and argument of its model
 
 
 @dataclass
@@ -32,6 +33,15 @@ class Outcome:
     pair: ImagePair
     scores: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All outcomes; whether higher is better, by metric, in the order of the output; what must stand beside them."""
+
+    outcomes: list[Outcome]
+    directions: dict[str, bool] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def add_parser(commands: Any) -> None:
                        ("representation", "features, embedding or both (features)"),
                        ("baseline", "as psnr,ms_ssim; alone, or with --backbone"),
                        ("protocol", "paper or textbook (paper)")):
-        parser.add_argument(f"--{name}", metavar="A,B" if name not in ("protocol",) else "NAME", help=text)
+        parser.add_argument(f"--{name}", metavar="NAME" if name == "protocol" else "A,B", help=text)
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
                         help="a further setting of run.py, as stride=112 or device=cpu; may be repeated")
     parser.add_argument("--pad", choices=["reflect"],
@@ -100,31 +110,35 @@ def _score(options: argparse.Namespace) -> int:
         if path is not None and str(path) != "-":
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    configurations = compose_all(options)
-    outcomes = [Outcome(pair) for pair in pairs]
-    directions: dict[str, bool] = {}
-    notes: dict[str, None] = {}
-    for one in (one for cfg in configurations for one in passes(cfg, options.pad)):
-        directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
-        notes.update(dict.fromkeys(one.notes))
-        score(one, outcomes)
-    to_stdout = str(options.json) == "-"
-    if options.json is not None:
-        text = json.dumps(as_json(outcomes, directions, notes), indent=2, ensure_ascii=False, allow_nan=False)
-        if to_stdout:
-            print(text)
-        else:
-            options.json.write_text(text + "\n", encoding="utf-8")
-    if options.csv is not None:
-        write_csv(options.csv, outcomes, directions)
-    if not to_stdout:
-        print(as_text(outcomes, directions))
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    errors = [f"{outcome.pair.pair_id}: {error}" for outcome in outcomes for error in outcome.errors]
+    plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
+    found = Found([Outcome(pair) for pair in pairs])
+    try:
+        for one in (one for plan in plans for one in passes(*plan, options.pad)):
+            found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
+            found.notes.update(dict.fromkeys(one.notes))
+            score(one, found.outcomes)
+    finally:  # interrupted, or out of memory: what was scored is shown and written
+        show(found, options)
+    errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if problems or errors else 0
+
+
+def show(found: Found, options: argparse.Namespace) -> None:
+    """Print the scores, and write what is asked for."""
+    if options.csv is not None:
+        write_csv(options.csv, found)
+    if options.json is not None:
+        text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
+        if str(options.json) == "-":
+            print(text)
+        else:
+            options.json.write_text(text + "\n", encoding="utf-8")
+    if str(options.json) != "-" and (text := as_text(found)):
+        print(text)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
@@ -169,7 +183,7 @@ def images_below(folder: Path) -> list[str]:
                   if file.suffix.lower() in known and file.is_file())
 
 
-def by_stem(names: Iterator[str]) -> dict[str, list[str]]:
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     """Names by what they are without their suffix."""
     found: dict[str, list[str]] = {}
     for name in names:
@@ -200,11 +214,17 @@ def compose_all(options: argparse.Namespace) -> list[DictConfig]:
     return found
 
 
-def passes(cfg: DictConfig, pad: str | None) -> Iterator[Pass]:
+def find_files(cfg: DictConfig) -> tuple[Path | None, BaselineFiles]:
+    """The files with the weights of a configuration's backbone and baselines. May raise WeightsError."""
+    from zsiqa.composition import find_baseline_files, find_weights
+
+    return None if cfg.backbone.model is None else find_weights(cfg), find_baseline_files(cfg)
+
+
+def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str | None) -> Iterator[Pass]:
     """The engines of a configuration, each built when it is its turn: one of the backbone, one of each baseline."""
     import torch
 
-    from zsiqa.composition import find_baseline_files, find_weights
     from zsiqa.machine import keep_freed_memory, pick_device
     from zsiqa.perturbations import Original
     from zsiqa.runner import backbone_scorer, baseline_scorer
@@ -220,7 +240,6 @@ def passes(cfg: DictConfig, pad: str | None) -> Iterator[Pass]:
         return scorer
 
     if cfg.backbone.model is not None:
-        weights = find_weights(cfg)
         torch.manual_seed(cfg.seed)
         metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
         name = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
@@ -230,11 +249,9 @@ def passes(cfg: DictConfig, pad: str | None) -> Iterator[Pass]:
         yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
                    {metric: "-".join((name, *metric)) for metric in metrics}, higher_is_better=False,
                    notes=tuple(note for note in notes if note))
-    if cfg.baselines:
-        files = find_baseline_files(cfg)
-        for name, node in cfg.baselines.items():
-            scorer = baseline_scorer(cfg, files, [(name,)], **shared)
-            yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better)
+    for name, node in cfg.baselines.items():
+        scorer = baseline_scorer(cfg, files, [(name,)], **shared)
+        yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better)
 
 
 def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
@@ -257,45 +274,39 @@ def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
             outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
 
 
-def as_json(outcomes: Sequence[Outcome], directions: Mapping[str, bool], notes: Mapping[str, None]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """Metrics with their directions, notes, and each pair's scores and errors."""
-    return {"metrics": {name: {"higher_is_better": higher} for name, higher in directions.items()},
-            "notes": list(notes),
+    return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
+            "notes": list(found.notes),
             "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path), "scores": outcome.scores,
-                       "errors": outcome.errors} for outcome in outcomes]}
+                       "errors": outcome.errors} for outcome in found.outcomes]}
 
 
-def write_csv(path: Path, outcomes: Sequence[Outcome], directions: Mapping[str, bool]) -> None:
+def table(found: Found) -> pd.DataFrame:
+    """Pairs by metrics, NaN where there is no score."""
+    import pandas as pd
+
+    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions), dtype=float,
+                        index=[outcome.pair.pair_id for outcome in found.outcomes])
+
+
+def write_csv(path: Path, found: Found) -> None:
     """One line a pair, one column a metric; empty where there is no score, with the reasons in the last column."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["ref", "dis", *directions, "error"])
-        for outcome in outcomes:
-            writer.writerow([outcome.pair.ref_path, outcome.pair.dis_path,
-                             *(outcome.scores.get(name, "") for name in directions), "; ".join(outcome.errors)])
+    frame = table(found)
+    frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
+    frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
+    frame["error"] = ["; ".join(outcome.errors) for outcome in found.outcomes]
+    frame.to_csv(path, index=False)
 
 
-def as_text(outcomes: Sequence[Outcome], directions: Mapping[str, bool]) -> str:
+def as_text(found: Found) -> str:
     """A line a metric for one pair; for several, a table with a line a pair, and means over those with a score."""
-    def better(name: str) -> str:
-        return "higher is better" if directions[name] else "lower is better"
-
-    if len(outcomes) == 1:
-        width = max(map(len, directions))
-        return "\n".join(f"{name:{width}}  {outcomes[0].scores[name]:<12.7g}  {better(name)}"
-                         for name in directions if name in outcomes[0].scores)
-    rows = [["", *directions], *([outcome.pair.pair_id, *(_number(outcome.scores.get(name)) for name in directions)]
-                                 for outcome in outcomes)]
-    means = []
-    for name in directions:
-        values = [outcome.scores[name] for outcome in outcomes if name in outcome.scores]
-        means.append(_number(sum(values) / len(values) if values else None))
-    rows += [["mean", *means], ["", *map(better, directions)]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width
-                                                          in zip(row[1:], widths[1:], strict=True))]).rstrip()
-                     for row in rows)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.7g}"
+    better = {name: "higher is better" if higher else "lower is better" for name, higher in found.directions.items()}
+    width = max(map(len, better), default=0)
+    if len(found.outcomes) == 1:
+        return "\n".join(f"{name:{width}}  {found.outcomes[0].scores[name]:<12.7g}  {text}"
+                         for name, text in better.items() if name in found.outcomes[0].scores)
+    frame = table(found)
+    frame.loc["mean"] = frame.mean()
+    lines = [f"{name:{width}}  {text}" for name, text in better.items()]
+    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import make_image, write_pairs
 from hydra import initialize
+from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 import zsiqa
@@ -36,12 +37,12 @@ def noisy_pair(batch, height, width, dtype=torch.float32, seed=0):
     return ref, (ref + 0.05 * torch.randn(ref.shape, dtype=dtype, generator=random)).clamp(0.05, 0.95)
 
 
-@pytest.mark.parametrize("settings", [
-    ["backbone=efficientnet_lite0", "distance=all", "representation=all"],
-    ["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"],  # whole images
-])
-def test_the_score_of_a_run(settings, tmp_path, capsys):
-    file = write_pairs(tmp_path / "images", [(430, 230), (240, 300)], levels=2)
+@pytest.mark.parametrize(("settings", "sizes"), [
+    (["backbone=efficientnet_lite0", "distance=all", "representation=all"], [(430, 230), (240, 300)]),
+    (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], [(65, 48), (40, 80)]),  # whole images
+], ids=["tiles", "whole images"])
+def test_the_score_of_a_run(settings, sizes, tmp_path, capsys):
+    file = write_pairs(tmp_path / "images", sizes, levels=2)
     run(compose(*settings, "dataset=pairs", f"dataset.csv={file}", f"results_dir={tmp_path}", "device=cpu"))
     capsys.readouterr()
     backbone, seeds = settings[0].split("=")[1], [one for one in settings if one.startswith("seed")]
@@ -82,15 +83,15 @@ def test_gradients_of_both_images(distance, representation, settings):
     score = metric(ref, dis).sum()
     assert score.dtype == torch.float64
     score.backward()
-    along = [torch.randn(one.shape, dtype=one.dtype, generator=torch.Generator().manual_seed(9)) for one in (ref, dis)]
+    along = torch.randn(2, *ref.shape, dtype=ref.dtype, generator=torch.Generator().manual_seed(9))
     step = 1e-7
     with torch.no_grad():
         up, down = (metric(*(one + sign * step * way for one, way in zip((ref, dis), along, strict=True))).sum()
                     for sign in (1, -1))
     slope = sum((one.grad * way).sum() for one, way in zip((ref, dis), along, strict=True))
-    # Rounding: 1e-16 of the score over the step, 1e-9, and more where the slope is small. WSD has kinks, |p - q|, of
-    # which the step crosses a few among its ten thousands of terms.
-    assert slope.item() == pytest.approx(((up - down) / (2 * step)).item(), rel=1e-3 if distance == "wsd" else 1e-6)
+    # Features are rounded at 1e-16, their differences over the step at 1e-9, and 1e3 times that where the slope of an
+    # embedding is small beside its features'. WSD has kinks, |p - q|; the step crosses a few in ten thousands of terms.
+    assert slope.item() == pytest.approx(((up - down) / (2 * step)).item(), rel=1e-3 if distance == "wsd" else 1e-5)
 
 
 @pytest.mark.parametrize("distance", [distances.SKLD(), distances.JSD(), distances.L2(), distances.Cosine(),
@@ -163,9 +164,12 @@ def test_building_leaves_the_caller_alone():
     expected = torch.rand(3)
     torch.manual_seed(5)
     with initialize(version_base=None, config_path="."):
+        outside = GlobalHydra.instance().hydra
         one = Metric("timm", "l2", **CNN)
         assert torch.rand(3).equal(expected)
         two = Metric("timm", "l2", pretrained=False, overrides=[*CNN["overrides"], "seed=1"])
+        assert GlobalHydra.instance().hydra is outside
+    assert not GlobalHydra.instance().is_initialized()
     pair = noisy_pair(1, 64, 64)
     assert one(*pair).equal(Metric("timm", "l2", **CNN)(*pair))
     assert not one(*pair).equal(two(*pair))

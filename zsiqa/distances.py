@@ -68,6 +68,10 @@ class L2:
         layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
         return torch.stack(layers).sum(0)
 
+    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor:
+        """The distances of a stack whose mean over positions is the layer's: (B, L, N) or (B, L, H, W)."""
+        return (ref - dis).square().mean(2 if ref.ndim == 5 else -1)
+
 
 @dataclass(frozen=True)
 class Cosine:
@@ -103,13 +107,25 @@ class Cosine:
             if self.half:
                 layers.append(half_precision_cosine(r, d, dim).sum(1))
                 continue
-            r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
-            tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
-            halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
-            is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
+            halves, is_zero = self._halves(r, d, dim)
             counted = (~is_zero).flatten(2).sum(-1)  # B, L
-            layers.append((halves.masked_fill(is_zero, 0.0).flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
+            layers.append((halves.flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
         return torch.stack(layers).sum(0)
+
+    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
+        """As of `L2`; 0 for vectors of zeros. None if the vectors that are compared do not belong to positions."""
+        if self.half or (ref.ndim == 5 and self.axis == "last"):
+            return None
+        return self._halves(ref, dis, 2 if ref.ndim == 5 else -1)[0]
+
+    @staticmethod
+    def _halves(r: Tensor, d: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """1 - cosine of each vector, 0 where one is all zero, and where that is."""
+        r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
+        tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
+        halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
+        is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
+        return halves.masked_fill(is_zero, 0.0), is_zero
 
 
 def half_precision_cosine(ref: Tensor, dis: Tensor, dim: int) -> Tensor:

@@ -74,6 +74,17 @@ class Metric(nn.Module):
             cfg.backbone.pretrained = False
         if checkpoint is not None:
             cfg.backbone.checkpoint = str(checkpoint)
+        self._build(cfg)
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Self:
+        """The metric of a composed configuration with one backbone, distance and representation."""
+        metric = cls.__new__(cls)
+        nn.Module.__init__(metric)
+        metric._build(cfg)
+        return metric
+
+    def _build(self, cfg: DictConfig) -> None:
         check_settings(cfg)
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):

@@ -99,6 +99,9 @@ def add_parser(commands: Any) -> None:
                         help="enlarge images with sides that are too short on the right and below, by reflection")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line a pair")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write scores, errors and notes here ('-': print)")
+    parser.add_argument("--heatmap", type=Path, metavar="FILE",
+                        help="draw where the images of one pair differ according to one metric; l2 and cosine of a ViT "
+                             "show every token, others whole tiles (--override stride=56 shows more)")
     parser.set_defaults(command=_score)
 
 
@@ -111,6 +114,8 @@ def _score(options: argparse.Namespace) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
+    if options.heatmap:
+        check_heatmap(options, [cfg for cfg, *_ in plans])
     found = Found([Outcome(pair) for pair in pairs])
     try:
         for one in (one for plan in plans for one in passes(*plan, options.pad)):
@@ -119,6 +124,8 @@ def _score(options: argparse.Namespace) -> int:
             score(one, found.outcomes)
     finally:  # interrupted, or out of memory: what was scored is shown and written
         show(found, options)
+    if options.heatmap and found.outcomes[0].scores:
+        heatmap(options, plans[0][0], pairs[0])
     errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
@@ -139,6 +146,40 @@ def show(found: Found, options: argparse.Namespace) -> None:
         print(text)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
+    """Check that there is one pair and one metric with a backbone. May raise ZsiqaError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if options.ref.is_dir():
+        raise ZsiqaError("--heatmap is of one pair; give two files")
+    cfg = configurations[0]
+    if len(configurations) * len(cfg.distances) * len(cfg.representations) != 1 or cfg.backbone.model is None:
+        raise ZsiqaError("--heatmap is of one metric; give one backbone, distance and representation")
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if options.heatmap.suffix[1:].lower() not in known:
+        raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; name it .{', .'.join(known)}")
+    options.heatmap.parent.mkdir(parents=True, exist_ok=True)
+
+
+def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> None:
+    """Draw the map of one pair that has been scored."""
+    import numpy as np
+    import torch
+
+    from zsiqa.heatmap import difference_map, draw
+    from zsiqa.loading import open_rgb
+    from zsiqa.machine import pick_device
+    from zsiqa.metric import Metric
+
+    device, _ = pick_device(cfg.device)
+    metric = Metric.from_config(cfg).to(device)
+    pad = ReflectPad(cfg.window or 1 if options.pad else 1)
+    arrays = [np.array(pad.reference(open_rgb(path))) for path in (pair.ref_path, pair.dis_path)]
+    ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
+    draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
+    print(f"wrote {options.heatmap}", file=sys.stderr)
 
 
 def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:

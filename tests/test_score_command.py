@@ -116,7 +116,8 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
     make_image(170, 160, 0).save(ref / "size.png")
     make_image(170, 161, 0).save(dis / "size.png")
     (dis / "notes.txt").write_text("no image, and not missed")
-    assert score(ref, dis, *TINY, "--baseline", "psnr", "--csv", tmp_path / "out.csv", "--json", tmp_path / "o.json") == 1
+    files = ["--csv", tmp_path / "out.csv", "--json", tmp_path / "o.json"]
+    assert score(ref, dis, *TINY, "--baseline", "psnr", *files) == 1
     streams = capsys.readouterr()
     errors = [line for line in streams.err.splitlines() if line.startswith("error:")]
     assert errors[0] == f"error: {ref / 'alone.png'} has no counterpart in {dis}"

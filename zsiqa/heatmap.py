@@ -35,7 +35,7 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
     Raises:
         ZsiqaError: as the metric does.
     """
-    scores = metric(ref, dis)  # also checks the images
+    scores: Tensor = metric(ref, dis)  # also checks the images
     height, width = ref.shape[-2:]
     side = (metric.window, metric.window) if metric.window else (height, width)
     weights = _pyramid(*side).to(scores)

@@ -41,9 +41,9 @@ def test_list(data, capsys, monkeypatch):
     monkeypatch.setenv("ZSIQA_LIVE", str(data / "live"))
     assert main(["data", "list"]) == 0
     _, live, tid2013, pipal, kadid10k, csiq, *_ = capsys.readouterr().out.splitlines()
-    assert live.endswith(f"{data / 'live'} ($ZSIQA_LIVE)  yes, labels as released")
-    assert tid2013.endswith("yes, labels are not the release")
-    assert " ".join(pipal.split()) == "pipal 12 higher = better datasets/pipal yes, labels as released"
+    assert live.endswith(f"{data / 'live'} ($ZSIQA_LIVE)  labels as released")
+    assert tid2013.endswith("labels, but not the release's")
+    assert " ".join(pipal.split()) == "pipal 12 higher = better datasets/pipal labels as released"
     assert "[kadid10k] no dmos.csv in datasets/kadid10k or below" in kadid10k
     assert csiq.split()[-2:] == ["datasets/csiq", "no"]
 
@@ -73,8 +73,8 @@ def test_check_of_a_damaged_set(data, capsys):
     out, err = capsys.readouterr()
     assert "others   1 image that no label names, left out, e.g. extra.bmp" in out
     assert "images   6 of 7" in out
-    assert err.startswith("error: [tid2013] 1 distorted image named in mos_with_names.txt missing, e.g. i01_08_2.bmp. "
-                          "Fix: unpack the archive again")
+    assert err.startswith("error: [tid2013] 1 distorted image named in mos_with_names.txt missing, "
+                          "e.g. distorted_images/i01_08_2.bmp. Fix: unpack the archive again")
     for problem in (
             "1 image not readable, e.g. reference_images/i25.bmp (UnidentifiedImageError; 4 bytes). Fix: ",
             "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the reference "
@@ -168,7 +168,7 @@ def test_mistakes(capsys, arguments, message):
 def test_manifest_needs_all_images(data, capsys):
     (data / "live/refimgs/bikes.bmp").unlink()
     assert main(["data", "manifest", "live"]) == 1
-    assert ("1 reference image named in dmos_realigned.mat ... refnames_all.mat missing, e.g. bikes.bmp"
+    assert ("1 reference image named in dmos_realigned.mat ... refnames_all.mat missing, e.g. refimgs/bikes.bmp"
             in capsys.readouterr().err)
 
 

@@ -65,7 +65,7 @@ def test_other_labels_are_a_warning(tmp_path):
     labels = tmp_path / "dmos.csv"
     labels.write_text(labels.read_text().replace("4.57", "4.56"))
     (warning,) = read(tmp_path, facts).warnings
-    assert warning.startswith("[kadid10k] the labels in dmos.csv are not those of the release that the paper used")
+    assert warning.startswith("[kadid10k] the labels in dmos.csv are not those of the release")
 
 
 @given(st.one_of(st.binary(max_size=200), st.lists(st.builds(

@@ -79,7 +79,7 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
                                                    "resample": "nearest"}
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
-    assert sidecar["config"]["batch_tiles"] == 8
+    assert sidecar["config"]["backbone"]["name"] == "efficientnet_lite0"
     (session,) = sidecar["sessions"]
     assert {"device", "seconds", "started", "git_commit", "versions"} <= session.keys()
     assert f"40 files in {Path('results/scores/pairs')}" in output
@@ -338,6 +338,9 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["dataset.strict=maybe"], "dataset.strict must be true or false, found 'maybe'"),
     (["backbone.checkpoint=5"], "no file 5"),
     (["distances.wsd.fn.softmax_over=rows"], "softmax_over must be samples or columns, found 'rows'"),
+    (["distance=jsd", "protocol.jsd_euclidean_term=no", "protocol.folder=mine"],
+     "protocol.jsd_euclidean_term must be true or false, found 'no'"),
+    (["protocol.cosine_axis=channel"], "protocol.cosine_axis=channel: no longer protocol=paper; give these scores a"),
     (["protocol=newspaper"], "protocol can be: paper, textbook"),
     (["protocol.folder=../up"], "protocol.folder must be a plain name, found '../up'"),
     (["official_train_mode=true"], "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),

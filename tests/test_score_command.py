@@ -75,6 +75,13 @@ def test_the_default_is_that_of_run_py(pair, capsys):
     assert float(value) == pytest.approx(Metric()(*(tensor(Image.open(path)) for path in pair)).item(), rel=1e-6)
 
 
+def test_what_differs_from_the_paper_is_said(pair, capsys):
+    assert score(*pair, "--override", "stride=112", "--override", "protocol.padding=up") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert any("stride=112" in note for note in notes)
+    assert any("protocol.padding=up" in note for note in notes)
+
+
 def test_random_weights_are_named_as_such(pair, capsys):
     assert score(*pair, *TINY, "--distance", "cosine") == 0
     streams = capsys.readouterr()

@@ -52,8 +52,8 @@ def test_list_says_what_is_here(machine, capsys):
     assert rows["dinov2"] == ["missing", "timm/vit_base_patch14_dinov2.lvd142m"]
     assert rows["efficientnet_lite0"][0] == "here", "it ships inside a package"
     assert rows["vgg19"] == ["missing", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"]
-    assert len(rows) == 11
-    assert not {"timm", "open_clip"} & rows.keys(), "they are any model"
+    assert {"dists", "lpips_alex", "lpips_vgg", "stlpips_alex"} <= rows.keys()
+    assert not {"timm", "open_clip", "none", "all", "psnr"} & rows.keys(), "any model, or without weights"
 
 
 def test_fetch_goes_on_after_a_failure_and_says_what_to_do(machine, capsys):
@@ -94,7 +94,20 @@ def test_verify(machine, capsys):
 def test_verify_load_refuses_weights_of_another_model(machine, capsys):
     machine("timm/test_vit.r160_in1k", safetensors.torch.save({"nothing": torch.zeros(1)}))
     assert main(["weights", "verify", "--load", *TINY]) == 1
-    assert "missing" in capsys.readouterr().err
+    assert "DOES NOT LOAD" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("machine")
+def test_baselines_have_weights_too(capsys, tmp_path):
+    assert main(["weights", "verify", "--load", "stlpips_alex"]) == 0, "they ship inside a package"
+    assert ", loads  " in capsys.readouterr().out
+    assert main(["weights", "fetch", "lpips_alex"]) == 1
+    assert "alexnet-owt-7be5be79.pth is not in" in capsys.readouterr().err
+    damaged = tmp_path / "torch" / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"junk")
+    assert main(["weights", "fetch", "lpips_alex"]) == 1
+    assert "is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("machine")
@@ -102,6 +115,8 @@ def test_verify_load_refuses_weights_of_another_model(machine, capsys):
     (["nonsense"], "no backbone/nonsense in the configuration; backbone can be:"),
     (["timm"], "timm is any model: say which, as in: timm backbone.model_name=NAME"),
     (["backbone.model_name=resnet18"], "of which backbone?"),
+    (["psnr"], "psnr has no weights"),
+    (["dinov1", "backbone.pretrained=false"], "dinov1 has no weights"),
 ])
 def test_names_that_are_not_enough(names, message, capsys):
     assert main(["weights", "fetch", *names]) == 1

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
-from zsiqa.types import ZsiqaError
+from zsiqa.types import WeightsError, ZsiqaError
 from zsiqa.weights import local_file
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
@@ -74,16 +74,26 @@ def find_weights(cfg: DictConfig, *, download: bool = True) -> Path | None:
     return found
 
 
-def find_baseline_files(cfg: DictConfig) -> dict[str, dict[str, Path]]:
-    """By baseline and argument of its model, the files with its weights. May raise WeightsError."""
+def find_baseline_files(cfg: DictConfig, *, download: bool = True) -> dict[str, dict[str, Path]]:
+    """By baseline and argument of its model, the files with its weights.
+
+    Raises:
+        WeightsError: naming all that are not on this machine, and cannot be (or shall not be) downloaded.
+    """
     found: dict[str, dict[str, Path]] = {}
+    errors = []
     for name, node in cfg.baselines.items():
         setting = f"baselines.{name}.checkpoint"
         found[name] = {}
-        if node.checkpoint is not None:
-            found[name]["weights"] = local_file(str(node.checkpoint), setting=setting)
-        elif node.weights is not None:
-            found[name]["weights"] = instantiate(node.weights, setting=setting)
-        if node.calibration is not None:
-            found[name]["calibration"] = instantiate(node.calibration)
+        try:
+            if node.checkpoint is not None:
+                found[name]["weights"] = local_file(str(node.checkpoint), setting=setting)
+            elif node.weights is not None:
+                found[name]["weights"] = instantiate(node.weights, setting=setting, download=download)
+            if node.calibration is not None:
+                found[name]["calibration"] = instantiate(node.calibration)
+        except WeightsError as error:
+            errors.append(f"{name}: {error}")
+    if errors:
+        raise WeightsError("\n".join(errors))
     return found

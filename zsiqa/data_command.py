@@ -61,9 +61,9 @@ def _list(_options: argparse.Namespace) -> int:
     for name, facts in published().items():
         root = _root(name)
         try:
-            found = f"yes, {'labels are not the release' if _read(name, root).warnings else 'labels as released'}"
+            found = "labels, but not the release's" if _read(name, root).warnings else "labels as released"
         except DatasetError as error:
-            found = "no" if not root.is_dir() else str(error)
+            found = "no" if not root.is_dir() else str(error).partition(". Fix:")[0]
         rows.append((name, f"{facts['pairs']:,}", "higher = better" if facts["higher_is_better"] else "higher = worse",
                      f"{root}" + (f" (${_variable(name)})" if _variable(name) in os.environ else ""), found))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

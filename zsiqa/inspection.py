@@ -82,8 +82,8 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
                                        if not path.is_file()])):
         if paths:
             problems.append(f"{count(len(paths), f'{kind} image')} named in {names_of(manifest.label_files)} missing, "
-                            f"e.g. {_examples(path.name for path in paths)}. Fix: unpack the archive again; names are "
-                            f"matched ignoring case")
+                            f"e.g. {_examples(_short(path) for path in paths)}. Fix: unpack the archive again; names "
+                            f"are matched ignoring case")
     return problems
 
 

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from zsiqa.profiling import Measure, unmeasured
 from zsiqa.tiling import extract_tiles
 from zsiqa.types import ImagePair
 
@@ -84,6 +85,7 @@ class Loader:
     ahead: int
     share_references: bool = True
     least_side: tuple[int, str] = (1, "")
+    measure: Measure = unmeasured
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
         """The blocks in which there is something to do; each an iterator over its images, as lists of variants.
@@ -101,9 +103,14 @@ class Loader:
             for number, job in jobs:
                 queue.append((number, pool.submit(job)))
                 if len(queue) > self.ahead:
-                    yield queue[0][0], queue.popleft()[1].result()
+                    yield first()
             while queue:
-                yield queue[0][0], queue.popleft()[1].result()
+                yield first()
+
+        def first() -> tuple[int, list[TiledImage]]:
+            number, future = queue.popleft()
+            with self.measure("wait for images"):
+                return number, future.result()
 
         try:
             for _, numbered in groupby(results(), key=lambda result: result[0]):
@@ -115,13 +122,15 @@ class Loader:
         """The group's reference: as it is, and once more for each perturbation that changes it."""
         path = self.pairs[group[0]].ref_path
         try:
-            image = open_rgb(path)
+            with self.measure("decode"):
+                image = open_rgb(path)
         except (OSError, ValueError) as error:
             return [TiledImage([(index, name) for index in group for name in self.perturbations],
                                error=f"reference {path}: {error}")]
         variants: list[tuple[Image.Image, list[str]]] = []
         for name, perturbation in self.perturbations.items():
-            variant = perturbation.reference(image)
+            with self.measure("perturb"):
+                variant = perturbation.reference(image)
             for known, names in variants:
                 if known is variant:
                     names.append(name)
@@ -135,19 +144,27 @@ class Loader:
         """The pair's distorted image under every perturbation."""
         path = self.pairs[index].dis_path
         try:
-            image = open_rgb(path)
+            with self.measure("decode"):
+                image = open_rgb(path)
         except (OSError, ValueError) as error:
             return [TiledImage([(index, name)], error=f"distorted image {path}: {error}")
                     for name in self.perturbations]
-        return [self._tiled(perturbation.distorted(image), image.size, [(index, name)])
-                for name, perturbation in self.perturbations.items()]
+        variants = []
+        for name, perturbation in self.perturbations.items():
+            with self.measure("perturb"):
+                variant = perturbation.distorted(image)
+            variants.append(self._tiled(variant, image.size, [(index, name)]))
+        return variants
 
     def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
         try:
             least, asked_by = self.least_side
             if min(image.size) < least:
-                raise ValueError(f"{asked_by} needs sides of at least {least} pixels")
-            return TiledImage(serves, size, extract_tiles(np.asarray(image), window=self.window, stride=self.stride))
+                raise ValueError(f"{asked_by} needs sides of at least {least} pixels; without it, the others could be "
+                                 f"scored")
+            with self.measure("cut tiles"):
+                tiles = extract_tiles(np.asarray(image), window=self.window, stride=self.stride)
+            return TiledImage(serves, size, tiles)
         except ValueError as error:
             perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
             return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: {error}")

@@ -85,6 +85,7 @@ class Metric(nn.Module):
         return metric
 
     def _build(self, cfg: DictConfig) -> None:
+        cfg.protocol.folder = "none"  # nothing is stored, so any mixture of protocols will do
         check_settings(cfg)
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):
@@ -96,6 +97,7 @@ class Metric(nn.Module):
         random = "" if cfg.backbone.pretrained else "_RANDOM_WEIGHTS"
         self.name = f"{cfg.backbone.name}{random}-{self.representation}-{distance_name}"
         self.window, self.stride, self.batch_tiles = cfg.window, cfg.stride, cfg.batch_tiles
+        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device, where `batch_tiles` says nothing
         self.precision = cfg.precision
         self.register_buffer("_like", torch.zeros(()), persistent=False)  # the device and type of images and scores
 
@@ -120,10 +122,12 @@ class Metric(nn.Module):
         ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
         places = [(index, *corner) for index in range(len(ref)) for corner in self.tile_corners(*ref.shape[-2:])]
         scores = []
-        for start in range(0, len(places), self.batch_tiles):
-            part = places[start:start + self.batch_tiles]
+        device = self._like.device.type
+        size: int = self.batch_tiles or self._suitable_batch.get(device, self._suitable_batch["cpu"])
+        for start in range(0, len(places), size):
+            part = places[start:start + size]
             features = [self.encode(self.cut(images, part)) for images in (ref, dis)]
-            with arithmetic("fp32", self._like.device.type):
+            with arithmetic("fp32", device):
                 scores.append(compare([self.distance], *features)[:, 0])
         return torch.cat(scores).view(len(ref), -1).mean(1)
 

@@ -30,17 +30,19 @@ from omegaconf.errors import OmegaConfBaseException
 from zsiqa import CONFIGS
 from zsiqa.composition import explain, find_baseline_files, find_weights, instantiate
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
+from zsiqa.profiling import Profile, unmeasured
 from zsiqa.progress import track
 from zsiqa.selection import select
-from zsiqa.settings import check_settings, plain
+from zsiqa.settings import check_settings, plain, protocol_deviations
 from zsiqa.store import ScoreFile, digest
-from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files, scores_folder
+from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files
 from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
 
 if TYPE_CHECKING:
     from zsiqa.scoring import Scorer
 
 SECONDS_BETWEEN_FLUSHES = 0.5
+BATCH_IMAGES = {"cpu": 4, "cuda": 32}
 Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
 Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
 
@@ -133,7 +135,8 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
     return Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
-        window=cfg.window, stride=cfg.stride, batch_tiles=cfg.batch_tiles, precision=cfg.precision,
+        window=cfg.window, stride=cfg.stride, precision=cfg.precision,
+        batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 
@@ -148,7 +151,8 @@ def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
     return Scorer(
         Baselines(baselines).to(shared["device"]),
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
-        window=None, least_side=(baselines[demanding].least_side, demanding), batch_tiles=cfg.batch_images, **shared)
+        window=None, least_side=(baselines[demanding].least_side, demanding),
+        batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)
 
 
 def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target], selected: np.ndarray,
@@ -160,11 +164,8 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Targe
     if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected)
     for key, target in unfinished.items():
-        there = int(np.isfinite(target.scores).sum())
-        part = [] if there == len(dataset.pairs) else [f"{there:,} of {len(dataset.pairs):,} pairs scored"]
-        about = describe_metric(cfg, dataset, key)
-        target.file.finish(dataset.pairs, target.scores.tolist(), {
-            **info, **about, "notes": about["notes"] + part, "failed": failures.get(key.perturbation, {})})
+        target.file.finish(dataset.pairs, target.scores.tolist(),
+                         {**info, **describe_metric(cfg, dataset, key), "failed": failures.get(key.perturbation, {})})
     return failures
 
 
@@ -197,8 +198,10 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
     if device == "cpu":
         keep_freed_memory()
     torch.manual_seed(cfg.seed)
+    measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
     scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
-                   workers=cfg.workers, device=device)
+                   workers=pick_workers(cfg, device), device=device,
+                   measure=measure)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
@@ -221,17 +224,25 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
                                     f"command again, or give on_error=skip to leave such pairs out")
                 failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
                 continue
-            for metric, score in outcome.scores.items():
-                lacking = targets.get(TargetKey(metric, outcome.perturbation))
-                if lacking is not None and np.isnan(lacking.scores[outcome.index]):
-                    lacking.scores[outcome.index] = score
-                    lacking.file.append(pair_id, score)
-            if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
-                for target in targets.values():
-                    target.file.flush()
-                flushed = time.monotonic()
+            with measure("write"):
+                for metric, score in outcome.scores.items():
+                    lacking = targets.get(TargetKey(metric, outcome.perturbation))
+                    if lacking is not None and np.isnan(lacking.scores[outcome.index]):
+                        lacking.scores[outcome.index] = score
+                        lacking.file.append(pair_id, score)
+                if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
+                    for target in targets.values():
+                        target.file.flush()
+                    flushed = time.monotonic()
+    if isinstance(measure, Profile):
+        print(measure.report(aside=("decode", "perturb", "cut tiles")))
     session["seconds"] = round(time.monotonic() - started, 3)
     return failures
+
+
+def pick_workers(cfg: DictConfig, device: str) -> int:
+    """Threads that load images ahead of the model."""
+    return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
 
 
 def check_images(dataset: Dataset, selected: np.ndarray) -> None:
@@ -246,8 +257,8 @@ def check_images(dataset: Dataset, selected: np.ndarray) -> None:
     if missing:
         examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
         raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {selected.sum()} pairs of {dataset.name} "
-                        f"lack an image, e.g.{examples}\nPut the images there, or give on_error=skip to leave such "
-                        f"pairs out")
+                        f"lack an image, e.g.{examples}\nPut the images there (of a published set, `zsiqa data check` "
+                        f"says more), or give on_error=skip to leave such pairs out")
 
 
 def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
@@ -264,7 +275,7 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
     if key.metric[0] in cfg.baselines:
         node = cfg.baselines[key.metric[0]]
         return {"labels": {"baseline": node.label}, "score": {"higher_is_better": node.higher_is_better},
-                "notes": [note for note in (*dataset.notes, cfg.protocol.note) if note]}
+                "notes": [note for note in (*dataset.notes, protocol_note(cfg)) if note]}
     representation, distance = key.metric
     return {"labels": {"backbone": cfg.backbone.label, "representation": cfg.representations[representation].label,
                        "distance": cfg.distances[distance].label},
@@ -274,13 +285,25 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
 def caveats(cfg: DictConfig, dataset: Dataset) -> list[str]:
     """What must stand beside every number of this run, and of its backbone."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
-    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it; paths are "
-                  f"dropped at random (seed {cfg.seed}): another seed, other scores")
+    train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it, and so "
+                  f"partly random (seed {cfg.seed}): another seed, other scores")
     half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
             f"the overflow of an old PyTorch")
-    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained, cfg.protocol.note: True,
-             train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official"}
+    reduced = f"precision={cfg.precision}, where the paper has fp32"
+    tiles = (f"window={cfg.window}, stride={cfg.stride}, where the paper has {cfg.backbone.window}, "
+             f"{cfg.backbone.stride}")
+    notes = {**dict.fromkeys(dataset.notes, True), random_weights: not cfg.backbone.pretrained,
+             protocol_note(cfg): True, train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official",
+             reduced: cfg.precision in ("tf32", "bf16", "fp16"),
+             tiles: (cfg.window, cfg.stride) != (cfg.backbone.window, cfg.backbone.stride)}
     return [note for note, applies in notes.items() if note and applies]
+
+
+def protocol_note(cfg: DictConfig) -> str:
+    """What must be said of a protocol that is not the paper's; "" of the paper's."""
+    if others := protocol_deviations(cfg):
+        return f"protocol={cfg.protocol.name} but for {', '.join(others)}"
+    return str(cfg.protocol.note)
 
 
 def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], selected: np.ndarray, *,
@@ -289,8 +312,9 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     from zsiqa.correlation import correlate
 
     mos = np.array([pair.mos for pair in dataset.pairs])
-    width = max(len(target.file.path.parent.name) for target in targets.values())
-    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {scores_folder(cfg)}"
+    width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets.values()))
+    folders = dict.fromkeys(str(target.file.path.parent.parent) for target in targets.values())
+    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {' and '.join(folders)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
     scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
               *(node.label for node in cfg.baselines.values())]
@@ -304,4 +328,5 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
                            score_higher_is_better=direction)
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
-    return "\n".join([*lines, *caveats(cfg, dataset)])
+    notes = dict.fromkeys(note for key in targets for note in describe_metric(cfg, dataset, key)["notes"])
+    return "\n".join([*lines, *notes])

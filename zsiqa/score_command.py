@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsiqa.types import ImagePair, ZsiqaError
+from zsiqa.types import Dataset, ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -250,6 +250,7 @@ def compose_all(options: argparse.Namespace) -> list[DictConfig]:
                       *(chosen(name, value) for name, value in mine.items()), *options.override)
         if cfg.backbone.model is None and (idle := [name for name in ("distance", "representation") if name in given]):
             raise ZsiqaError(f"--{idle[0]} needs a backbone; --baseline alone has none: add --backbone NAME")
+        cfg.protocol.folder = "none"  # nothing is stored there, so any mixture of protocols will do
         check_settings(cfg)
         found.append(cfg)
     return found
@@ -268,12 +269,13 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
 
     from zsiqa.machine import keep_freed_memory, pick_device
     from zsiqa.perturbations import Original
-    from zsiqa.runner import backbone_scorer, baseline_scorer
+    from zsiqa.runner import backbone_scorer, baseline_scorer, caveats, pick_workers, protocol_note
 
     device, _ = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
-    shared: dict[str, Any] = {"workers": cfg.workers, "device": device, "perturbations": {"original": Original()}}
+    shared: dict[str, Any] = {"workers": pick_workers(cfg, device), "device": device,
+                              "perturbations": {"original": Original()}}
 
     def padded(scorer: Scorer, least: int) -> Scorer:
         if pad:
@@ -284,15 +286,13 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
         torch.manual_seed(cfg.seed)
         metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
         name = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
-        notes = [cfg.protocol.note]
-        if weights is None:
-            notes.append(f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing")
         yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
                    {metric: "-".join((name, *metric)) for metric in metrics}, higher_is_better=False,
-                   notes=tuple(note for note in notes if note))
+                   notes=tuple(caveats(cfg, Dataset("pairs", "", (), higher_is_better=False))))
     for name, node in cfg.baselines.items():
         scorer = baseline_scorer(cfg, files, [(name,)], **shared)
-        yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better)
+        yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better,
+                   notes=tuple(filter(None, [protocol_note(cfg)])))
 
 
 def score(one: Pass, outcomes: Sequence[Outcome]) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ import torch
 
 from zsiqa.distances import Distance, Features, compare
 from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
+from zsiqa.profiling import Measure, unmeasured
 from zsiqa.types import ImagePair, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "clip_fp16_official"]
 Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
+IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still on their way while the next are prepared
 OPEN_SIZES = 2  # translated images of a group have another size than the rest
 
 
@@ -75,6 +78,37 @@ class Segment:
         return self.stop - self.start
 
 
+class Arriving:
+    """The scores of some distorted tiles, on their way from the device.
+
+    Args:
+        segments: the tiles.
+        scores: (B, K), in their order.
+    """
+
+    def __init__(self, segments: Sequence[Segment], scores: torch.Tensor) -> None:
+        self._segments, self._done = segments, None
+        if scores.is_cuda:  # the host goes on meanwhile
+            self._scores = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
+            self._scores.copy_(scores, non_blocking=True)
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._done.record()
+        else:
+            self._scores = scores
+
+    def fill_in(self) -> None:
+        """Wait for them, and put them down with their images."""
+        if self._done is not None:
+            self._done.synchronize()
+        first = 0
+        for segment in self._segments:
+            image = segment.image
+            if image.tile_scores is None:
+                image.tile_scores = np.full((len(image.tiles), self._scores.shape[1]), np.nan)
+            image.tile_scores[segment.start:segment.stop] = self._scores[first:first + len(segment)].numpy()
+            first += len(segment)
+
+
 class Scorer:
     """Scores pairs with one backbone, under several distances, representations and perturbations at once.
 
@@ -91,6 +125,7 @@ class Scorer:
             backbone sees to it.
         noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and each
             reference anew for every pair, as the official loop does. None for any other backbone.
+        measure: takes the times of the steps.
 
     Raises:
         ZsiqaError: if the device lacks the precision.
@@ -99,7 +134,7 @@ class Scorer:
     def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2, device: str = "cpu",
-                 precision: Precision = "fp32", noise_seed: int | None = None) -> None:
+                 precision: Precision = "fp32", noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone
@@ -108,7 +143,7 @@ class Scorer:
         self.perturbations = dict(perturbations)
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
-        self.device, self.precision, self.noise_seed = device, precision, noise_seed
+        self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
@@ -119,16 +154,20 @@ class Scorer:
         """
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
                         ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
-                        share_references=self.noise_seed is None)
+                        share_references=self.noise_seed is None, measure=self.measure)
+        in_flight: deque[tuple[list[Segment], list[Arriving]]] = deque()
         for images in loader.blocks(todo):
             failures: list[Failed] = []
             for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
-                if any(todo(*served) for segment in batch for served in segment.image.serves):
-                    self._process(batch)
-                yield from self._finished(batch, pairs, todo)
+                wanted = any(todo(*served) for segment in batch for served in segment.image.serves)
+                in_flight.append((batch, self._process(batch) if wanted else []))
+                if len(in_flight) > IN_FLIGHT[self.device]:
+                    yield from self._finished(*in_flight.popleft(), pairs, todo)
                 yield from failures
                 failures.clear()
             yield from failures
+        while in_flight:
+            yield from self._finished(*in_flight.popleft(), pairs, todo)
 
     def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
               failures: list[Failed]) -> Iterator[Segment]:
@@ -152,16 +191,13 @@ class Scorer:
                     message = f"{pairs[index].pair_id} ({perturbation}): {error}"
                     failures.append(Failed(index, perturbation, PairError(message)))
 
-    def _process(self, batch: Sequence[Segment]) -> None:
+    def _process(self, batch: Sequence[Segment]) -> list[Arriving]:
         """Encode and compare a batch, in as many parts as the GPU's memory asks for."""
         size = sum(map(len, batch))
         if size > self._most_tiles:
-            for part in cut_batches(batch, self._most_tiles):
-                self._process(part)
-            return
+            return [one for part in cut_batches(batch, self._most_tiles) for one in self._process(part)]
         try:
-            self._encode_and_compare(batch)
-            return
+            return self._encode_and_compare(batch)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all of its "
@@ -170,11 +206,11 @@ class Scorer:
         torch.cuda.empty_cache()
         self._most_tiles = size // 2
         log.warning("out of GPU memory with %d tiles a batch; going on with %d", size, self._most_tiles)
-        self._process(batch)
+        return self._process(batch)
 
     @torch.inference_mode()
-    def _encode_and_compare(self, batch: Sequence[Segment]) -> None:
-        """Keep a batch's reference features with their images; fill in the scores of its distorted tiles."""
+    def _encode_and_compare(self, batch: Sequence[Segment]) -> list[Arriving]:
+        """Keep a batch's reference features with their images; compare its distorted tiles with theirs."""
         encoded = self._encode(batch)
         stops = np.cumsum([len(segment) for segment in batch])
         places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
@@ -190,22 +226,18 @@ class Scorer:
                 for whole, stack in zip(kept, stacks, strict=True):
                     whole[segment.start:segment.stop] = stack[place]
         if not distorted:
-            return
+            return []
         columns: dict[Metric, torch.Tensor] = {}
         for name, stacks in encoded.items():
-            dis = tuple(torch.cat([stack[place] for _, place in distorted]) for stack in stacks)
-            ref = tuple(torch.cat([self._counterpart(segment, place, name, number, stack)
+            everything = len(distorted) == len(batch)  # then nothing need be copied
+            dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted]) for stack in stacks)
+            ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
             mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
-            with arithmetic("fp32", self.device):
+            with self.measure("distances"), arithmetic("fp32", self.device):
                 columns.update(zip(mine, compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
-        scores = torch.stack([columns[metric] for metric in self.distances], dim=1).cpu().numpy()  # B, K
-        first = 0
-        for segment, _ in distorted:
-            if segment.image.tile_scores is None:
-                segment.image.tile_scores = np.full((len(segment.image.tiles), len(self.distances)), np.nan)
-            segment.image.tile_scores[segment.start:segment.stop] = scores[first:first + len(segment)]
-            first += len(segment)
+        scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
+        return [Arriving([segment for segment, _ in distorted], scores)]
 
     @staticmethod
     def _counterpart(segment: Segment, place: slice, name: str, number: int, stack: torch.Tensor) -> torch.Tensor:
@@ -233,13 +265,21 @@ class Scorer:
 
     def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
         """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
-        images = torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        with arithmetic(self.precision, self.device):
+        with self.measure("transfer"):
+            pixels = torch.from_numpy(tiles)
+            if self.device == "cuda":
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            images = pixels.permute(0, 3, 1, 2).float() / 255
+        with self.measure("model"), arithmetic(self.precision, self.device):
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 
-    def _finished(self, batch: Sequence[Segment], pairs: Sequence[ImagePair], todo: Todo) -> Iterator[Scored | Failed]:
+    def _finished(self, batch: Sequence[Segment], arriving: Iterable[Arriving], pairs: Sequence[ImagePair], todo: Todo,
+                  ) -> Iterator[Scored | Failed]:
         """The outcome of each wanted image whose last tile is in this batch."""
+        with self.measure("fetch scores"):
+            for one in arriving:
+                one.fill_in()
         for segment in batch:
             image = segment.image
             index, perturbation = image.serves[0]
@@ -277,6 +317,10 @@ def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment
         if batch:
             batches[size] = batch
     yield from batches.values()
+
+
+def _join(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def noise_seed(seed: int, image: TiledImage, tile: int) -> int:

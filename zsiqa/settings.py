@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from zsiqa import CONFIGS
 from zsiqa.types import ZsiqaError
 
 CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"), "device": ("auto", "cpu", "cuda"),
            "on_error": ("stop", "skip"), "dataset.images_known_by": ("names", "paths")}
+NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # in older YAML; Hydra hands them on as words
 
 
 def check_settings(cfg: DictConfig) -> None:
@@ -21,17 +24,22 @@ def check_settings(cfg: DictConfig) -> None:
     """
     if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
         raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
+    if unsure := [name for name, value in flat(OmegaConf.to_container(cfg)) if str(value).lower() in NEARLY_BOOLEAN]:
+        raise ZsiqaError(f"{unsure[0]} must be true or false, found {OmegaConf.select(cfg, unsure[0])!r}")
+    if "model" not in cfg.backbone:
+        raise ZsiqaError(f"the configuration of backbone={cfg.backbone.get('name')} has no model; build on another "
+                         f"one, as with `defaults: [timm]`")
     for name, choices in CHOICES.items():
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
-                 "official_train_mode"):
+                 "official_train_mode", "profile"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
                         ("seed", 0), ("dataset.limit", 1)):
         value = OmegaConf.select(cfg, name)
-        if name in ("window", "dataset.limit") and value is None:  # whole images, all pairs
+        if value is None and name not in ("stride", "seed"):  # whole images, all pairs, or whatever suits the device
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
@@ -72,6 +80,22 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
         raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
                          f"authors did not run it in half precision; choose fp32")
+    if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
+        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a folder of "
+                         f"their own, protocol.folder=NAME")
+
+
+def protocol_deviations(cfg: DictConfig) -> list[str]:
+    """The protocol's options that are not as its name says, as `protocol.option=value`."""
+    shipped = _shipped_protocol(cfg)
+    return [f"protocol.{name}={cfg.protocol[name]}"
+            for name, value in cast(dict[str, Any], OmegaConf.to_container(cfg.protocol)).items()
+            if name not in ("folder", "note") and value != shipped.get(name, value)]
+
+
+def _shipped_protocol(cfg: DictConfig) -> dict[str, Any]:
+    file = CONFIGS / "protocol" / f"{cfg.protocol.name}.yaml"
+    return cast(dict[str, Any], yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:

@@ -55,7 +55,9 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
         **{name: settings[name] for name in ("window", "stride", "precision")},
         **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
     }
-    root = scores_folder(cfg)
+    # What imitates the authors' chance and rounding must not be confused with the rest.
+    variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
+    root = scores_folder(cfg, variant)
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return {
         TargetKey((representation, distance), perturbation): ScoreFile(
@@ -93,9 +95,8 @@ def identify(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
     return {"name": dataset.name, known_by: digest(pairs)}
 
 
-def scores_folder(cfg: DictConfig) -> Path:
-    """The folder of this data set's scores. What must not be confused with the paper's protocol lies elsewhere."""
-    variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
+def scores_folder(cfg: DictConfig, variant: str = "") -> Path:
+    """The folder of this data set's scores."""
     return Path(str(cfg.results_dir)) / f"{cfg.protocol.folder}{variant}" / str(cfg.dataset.name)
 
 

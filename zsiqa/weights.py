@@ -90,7 +90,7 @@ def hub_file(source: str | None, filename: str = "model.safetensors", fallback: 
         raise WeightsError(
             f"{filename} of {source} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and "
             f"{_why_not(constants.ENDPOINT, error, download=download)}.\n"
-            f"  to fetch it ahead, on a machine with internet and the same HF_HOME: zsiqa weights fetch BACKBONE, or "
+            f"  to fetch it ahead, on a machine with internet and the same HF_HOME: zsiqa weights fetch NAME, or "
             f"hf download {source} {filename}\n"
             f"  to use a local file: backbone.checkpoint=/path/to/{filename}\n"
             f"  if the model's name is in doubt: one of timm needs its tag, as in vit_base_patch16_224.dino"
@@ -111,7 +111,8 @@ def url_file(source: str, *, setting: str = "backbone.checkpoint", download: boo
     Raises:
         WeightsError: if the file is not there and cannot be downloaded, or has another SHA-256.
     """
-    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser()
     file = home / "hub" / "checkpoints" / source.rpartition("/")[2]
     if file.is_file():
         return file
@@ -130,7 +131,7 @@ def url_file(source: str, *, setting: str = "backbone.checkpoint", download: boo
     except OSError as error:
         raise WeightsError(
             f"{file.name} is not in {file.parent}, and {_why_not(source, error, download=download)}.\n"
-            f"  to fetch it ahead, on a machine with internet and the same TORCH_HOME: zsiqa weights fetch BACKBONE, "
+            f"  to fetch it ahead, on a machine with internet and the same TORCH_HOME: zsiqa weights fetch NAME, "
             f"or put the file of that address there: {source}\n"
             f"  to use a local file: {setting}=/path/to/{file.name}") from error
     finally:

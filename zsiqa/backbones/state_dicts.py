@@ -64,7 +64,7 @@ def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
                                     ("of another shape", misshapen)) if names]
     if problems:
         raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): {'; '.join(problems)}. "
-                           f"Expected the library's own key names (after `convert`, where configs/backbone names one)")
+                           f"Expected the key names of the library or of the original")
     model.load_state_dict(state)
 
 

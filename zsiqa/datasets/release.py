@@ -225,7 +225,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
     warnings = []
     digest, expected = labels_sha256(pairs, facts)
     if digest != expected:
-        warnings.append(f"[{facts['name']}] the labels in {source} are not those of the release that the paper used: "
+        warnings.append(f"[{facts['name']}] the labels in {source} are not those of the release: "
                         f"SHA-256 {digest[:12]}..., expected {expected[:12]}... Fix: use the release's own label file, "
                         f"see datasets/README.md")
     unnamed = tuple(path for path in map(tree.root.joinpath, tree.images()) if path not in used)

@@ -1,0 +1,231 @@
+"""How fast scoring is, against the official loop. Run: `python scripts/benchmark.py [--device cuda] [--quick]`.
+
+All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as fast as the
+real ones). The official loop is written anew after its protocol: one tile at a time, the reference encoded anew for
+every distorted image, a pass over everything for each distance, POT for WSD; it is timed on a few pairs and
+extrapolated. Quote the ratios: times depend on the machine. Needs the extra `test` (for POT). No network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from zsiqa import distances
+from zsiqa.backbones.timm_backbone import TimmBackbone
+from zsiqa.machine import keep_freed_memory, pick_device
+from zsiqa.perturbations import Original
+from zsiqa.profiling import Profile
+from zsiqa.scoring import Failed, Scorer
+from zsiqa.tiling import tile_starts
+from zsiqa.types import ImagePair
+
+FLOP_PER_TILE = 35.1e9  # of a ViT-B/16 on 224 x 224 pixels: two for each multiplication with addition
+FIVE: dict[str, distances.Distance] = {"l2": distances.L2(), "cosine": distances.Cosine(), "skld": distances.SKLD(),
+                                       "jsd": distances.JSD(), "wsd": distances.WSD()}
+COSINE: dict[tuple[str, ...], distances.Distance] = {("features", "cosine"): FIVE["cosine"]}
+ALL: dict[tuple[str, ...], distances.Distance] = {**{("features", name): one for name, one in FIVE.items()},
+                                                    ("embedding", "cosine"): FIVE["cosine"]}
+
+
+def make_pairs(folder: Path, references: int, distorted: int, size: tuple[int, int]) -> list[ImagePair]:
+    """Images of blobs with noise, as BMP, in a new folder: `references` x `distorted` pairs."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    pairs = []
+    for r in range(references):
+        coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+        ref = folder / f"r{r}.bmp"
+        Image.fromarray(pixels.astype(np.uint8)).save(ref)
+        for d in range(distorted):
+            noisy = pixels + random.normal(0, 2 + d % 24, pixels.shape).astype(np.float32)
+            dis = folder / f"r{r}_{d}.bmp"
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(dis)
+            pairs.append(ImagePair(f"{r}_{d}", ref.name, dis.name, 0.0, ref, dis))
+    return pairs
+
+
+def make_backbone(device: str) -> TimmBackbone:
+    """DINOv1 as in configs/backbone, with random weights."""
+    torch.manual_seed(0)
+    return TimmBackbone(model_name="vit_base_patch16_224.dino", weights=None, layers="blocks.*", embedding="tokens",
+                        norm_eps=1e-12).to(device)
+
+
+def ours(backbone: TimmBackbone, pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Distance],
+         device: str, precision: Any = "fp32", measure: Any = None) -> float:
+    """Seconds for scoring the pairs, decoding included."""
+    more = {} if measure is None else {"measure": measure}
+    scorer = Scorer(backbone, distances=metrics, perturbations={"original": Original()}, device=device,
+                    batch_tiles={"cpu": 8, "cuda": 128}[device], precision=precision,
+                    workers=2 if device == "cpu" else min(16, os.cpu_count() or 1), **more)
+    start = time.perf_counter()
+    for outcome in scorer.score(pairs):
+        if isinstance(outcome, Failed):
+            raise outcome.error
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def official(backbone: TimmBackbone, pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Distance],
+             device: str) -> float:
+    """Seconds for the same by the official loop: a pass for each metric."""
+    start = time.perf_counter()
+    for representation, name in metrics:
+        for pair in pairs:
+            tiles = [_tensor(path, device) for path in (pair.dis_path, pair.ref_path)]
+            height, width = tiles[0].shape[-2:]
+            scores = []
+            for top in tile_starts(height):
+                for left in tile_starts(width):
+                    with torch.no_grad():
+                        dis, ref = (backbone(image[..., top:top + 224, left:left + 224])[representation][0][0]
+                                    for image in tiles)
+                    scores.append(_official_distance(name, dis, ref))
+            float(np.mean(scores))
+    return time.perf_counter() - start
+
+
+def _official_distance(name: str, dis: torch.Tensor, ref: torch.Tensor) -> float:
+    """One tile's distance (L, N, D), layer by layer, or by columns of 64, with a wait for each."""
+    if name == "l2":
+        return sum(float((d - r).square().mean()) for d, r in zip(dis, ref, strict=True))
+    if name == "cosine":
+        return sum(float((1 - torch.cosine_similarity(d, r, dim=-1)).mean()) for d, r in zip(dis, ref, strict=True))
+    padding = round(dis.shape[1] / 8) * 8 - dis.shape[1]
+    x, y = (torch.nn.functional.pad(features, (0, 0, 0, padding)).reshape(64, -1) for features in (dis, ref))
+    if name == "wsd":
+        import ot
+
+        support = torch.arange(64, device=x.device)[:, None].expand(*x.shape)
+        k = ot.wasserstein_1d(support, support, x.softmax(-1), y.softmax(-1), 1)
+    else:
+        p, q = x.softmax(0) + 1e-10, y.softmax(0) + 1e-10
+        if name == "skld":
+            k = ((p * (p.log() - q.log())).sum(0) + (q * (q.log() - p.log())).sum(0)) / 2
+        else:
+            middle = ((p + q) / 2 + 1e-17).log()
+            k = ((p * (p.log() - middle)).sum(0) + (q * (q.log() - middle)).sum(0)) / 2
+    if name != "jsd":
+        k = k + (x - y).square().sum(0) / ((-1 / (k + 10)).exp().sqrt() * (k + 10).square())
+    return float((k.mean() + 1).log() ** 0.25)
+
+
+def _tensor(path: Path, device: str) -> torch.Tensor:
+    pixels = np.array(Image.open(path).convert("RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+
+
+def peak_matmul(device: str, precision: str = "fp32") -> float:
+    """FLOP/s of a plain matrix product, the best of several."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    n = 2048 if device == "cpu" else 8192
+    a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
+    best = min(_seconds(lambda: a @ b, device) for _ in range(10))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return 2 * n**3 / best
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tuple[str, str]]:
+    """The rows of TID2013's or PIPAL's shape: (what, figure)."""
+    backbone = make_backbone(device)
+    gpu = device == "cuda"
+    shape, size, tiles = (((200, 116), (288, 288), 4) if gpu else ((2, 24), (512, 384), 6))
+    pairs = make_pairs(folder / "pairs", *((2, 4) if quick else shape), size)
+    few = pairs[:2 if quick or not gpu else 200]
+    precision = "tf32" if gpu else "fp32"
+    ours(backbone, pairs[:2], ALL, device, precision)  # warm
+    official(backbone, pairs[:1], {("features", "l2"): FIVE["l2"]}, device)
+    images = len(pairs) + len({pair.ref for pair in pairs})
+    yield "pairs", f"{len(pairs)} of {size[0]} x {size[1]}, {tiles * images} tiles; the official loop on {len(few)}"
+    for label, metrics in (("cosine alone", COSINE), ("five distances and the embedding", ALL)):
+        repeats = 1 if quick or gpu else 3
+        our_seconds = statistics.median(ours(backbone, pairs, metrics, device, precision) for _ in range(repeats))
+        their_seconds = official(backbone, few, metrics, device) / len(few) * len(pairs)
+        yield label, (f"{our_seconds:.1f} s, the official loop {their_seconds:.0f} s: "
+                      f"{their_seconds / our_seconds:.1f} times as fast")
+        if metrics is COSINE:
+            peak = peak_matmul(device, precision)
+            share = tiles * images * FLOP_PER_TILE / our_seconds / peak
+            yield f"share of a matrix product's {peak / 1e12:.2f} TFLOP/s", f"{share:.0%}, all steps included"
+    profile = Profile(torch.cuda.synchronize if gpu else lambda: None)
+    total = ours(backbone, pairs, ALL, device, precision, measure=profile)
+    yield "distances, of all the time", f"{profile.seconds['distances'] / total:.1%}"
+    model = tiles * images * FLOP_PER_TILE / profile.seconds["model"]
+    yield "the model's share of a matrix product", f"{model / peak_matmul(device, precision):.0%}"
+
+
+def rows_of_the_command(folder: Path) -> Iterator[tuple[str, str]]:
+    """What a whole process costs: memory at two sizes of data set, and a finished run asked again."""
+    run = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "dataset=pairs", "backbone.pretrained=false",
+           "device=cpu"]
+    peaks = []
+    for distorted in (4, 40):
+        pairs = make_pairs(folder / f"memory{distorted}", 2, distorted, (300, 240))
+        table = folder / f"memory{distorted}" / "pairs.csv"
+        table.write_text("ref,dis,mos\n" + "".join(f"{pair.ref},{pair.dis},{i}\n" for i, pair in enumerate(pairs)))
+        command = [*run, f"dataset.csv={table}", "backbone=dinov1", "distance=all", "representation=all",
+                   f"results_dir={folder}/results{distorted}"]
+        peaks.append(_peak_memory(command))
+    yield "memory at 8 and at 80 pairs, DINOv1", " and ".join(f"{peak:.2f} GiB" for peak in peaks)
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    yield "a finished run asked again", f"{time.perf_counter() - start:.1f} s"
+
+
+def _peak_memory(command: list[str]) -> float:
+    """GiB of the process at its largest."""
+    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 2**30
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--quick", action="store_true", help="a few pairs: does it run?")
+    options = parser.parse_args()
+    device, described = pick_device(options.device)
+    if device == "cpu":
+        keep_freed_memory()
+    print(f"{described}; torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [rows_of_the_loop(Path(folder), device, quick=options.quick)]
+        rows += [] if device == "cuda" else [rows_of_the_command(Path(folder))]
+        for part in rows:
+            for what, figure in part:
+                print(f"| {what} | {figure} |", flush=True)
+    print(f"this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30:.2f} GiB at its largest")
+
+
+if __name__ == "__main__":
+    main()

@@ -97,7 +97,7 @@ class Metric(nn.Module):
         random = "" if cfg.backbone.pretrained else "_RANDOM_WEIGHTS"
         self.name = f"{cfg.backbone.name}{random}-{self.representation}-{distance_name}"
         self.window, self.stride, self.batch_tiles = cfg.window, cfg.stride, cfg.batch_tiles
-        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device, where `batch_tiles` says nothing
+        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
         self.precision = cfg.precision
         self.register_buffer("_like", torch.zeros(()), persistent=False)  # the device and type of images and scores
 

@@ -39,7 +39,7 @@ ALLOWED = {
     **{f"datasets.{name}": {"types", "published", "datasets.release"}
        for name in ("tid2013", "pipal", "kadid10k", "csiq")},
     "selection": {"types"},
-    "backbones.liao": {"backbones.state_dicts"},
+    "backbones.liao": {"backbones.frozen", "backbones.state_dicts"},
     "backbones.vit_state_dicts": {"backbones.state_dicts"},
     "backbones.torchscript": set(),
     "backbones.state_dicts": {"types", "backbones.torchscript"},
@@ -65,14 +65,19 @@ ALLOWED = {
     "audit_report": {"audit", "correlation", "identical", "tables"},
     "composition": {"types", "weights"},
     "weights_command": {"types", "weights", "composition"},
+    "metric": {"types", "composition", "settings", "distances", "scoring", "tiling"},
+    "torchmetrics": {"metric"},
+    "heatmap": {"distances", "metric"},
     "targets": {"types", "settings", "store", "weights"},
+    "score_command": {"types", "composition", "settings", "machine", "perturbations", "runner", "progress", "scoring",
+                      "heatmap", "loading", "metric"},
     "profiling": set(),
     "runner": {"types", "composition", "profiling", "settings", "targets", "progress", "machine", "store", "scoring",
                "correlation", "selection", "baselines.baseline"},
     "inspection": {"types", "loading", "datasets.release"},
     "data_command": {"types", "published", "inspection", "datasets.release"},
-    "cli": {"types", "data_command", "weights_command", "folder", "measurement", "tables", "rendering", "audit",
-            "audit_report", "verification", "analysis", "analysis_report"},
+    "cli": {"types", "data_command", "score_command", "weights_command", "folder", "measurement", "tables", "rendering",
+            "audit", "audit_report", "verification", "analysis", "analysis_report"},
 }
 
 

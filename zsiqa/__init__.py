@@ -1,6 +1,20 @@
 """zsiqa: zero-shot full-reference image quality assessment with frozen foundation models."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zsiqa.metric import Metric as Metric
 
 __version__ = "0.1.0"
 CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def __getattr__(name: str) -> Any:
+    """`zsiqa.Metric` and `zsiqa.torchmetrics`, imported when they are asked for: they take torch."""
+    if name == "Metric":
+        return import_module("zsiqa.metric").Metric
+    if name == "torchmetrics":
+        return import_module("zsiqa.torchmetrics")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

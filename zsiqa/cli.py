@@ -1,4 +1,4 @@
-"""The `zsiqa` command: everything that needs no model. Nothing heavy is imported before it is needed."""
+"""The `zsiqa` command: everything but runs. Nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa import data_command, weights_command
+from zsiqa import data_command, score_command, weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
+    score_command.add_parser(commands)
     weights_command.add_parser(commands)
     data_command.add_parser(commands)
     return parser

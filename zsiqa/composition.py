@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,11 +26,15 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         ZsiqaError: if a name or a value is unknown to the configuration.
     """
+    outside = GlobalHydra.instance().hydra  # of a program that runs under Hydra itself, and makes a Metric
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra.compose("config", overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ZsiqaError(explain(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = outside
 
 
 def explain(error: Exception) -> str:

@@ -8,7 +8,9 @@ Letters: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows an
 
 `Features` is a tuple of stacks. A stack holds layers of one shape: (B, L, N, D) for token features and for
 embeddings, (B, L, C, H, W) for the maps of a CNN. Every distance takes the features of the reference and of
-the distorted tiles (float32, equal shapes) and returns one value >= 0 a tile, (B,), 0 for equal features.
+the distorted tiles (float32 or float64, equal shapes) and returns one value >= 0 a tile, (B,), 0 for equal features.
+All are differentiable, with gradient 0 for equal features (docs/protocol.md section 5); operations in place are only
+applied to tensors that autograd does not need.
 The formulas are written so that nearly equal features lose as few digits as possible; where that differs from the
 official arithmetic it is the same quantity, rounded less.
 
@@ -43,7 +45,7 @@ ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}
 
 def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
     """Several distances of the same features, (B, len(distances)); each as if it had been called alone."""
-    tiles = max(1, TILES_AT_ONCE[ref[0].device.type] // sum(stack[0].numel() for stack in ref))
+    tiles = max(1, _at_once(TILES_AT_ONCE, ref) // sum(stack[0].numel() for stack in ref))
     groups = (zip(*(torch.split(stack, tiles) for stack in features), strict=True) for features in (ref, dis))
     return torch.cat([_compare_some(distances, r, d) for r, d in zip(*groups, strict=True)])
 
@@ -65,6 +67,10 @@ class L2:
         """Returns (B,)."""
         layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
         return torch.stack(layers).sum(0)
+
+    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor:
+        """The distances of a stack whose mean over positions is the layer's: (B, L, N) or (B, L, H, W)."""
+        return (ref - dis).square().mean(2 if ref.ndim == 5 else -1)
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,25 @@ class Cosine:
             if self.half:
                 layers.append(half_precision_cosine(r, d, dim).sum(1))
                 continue
-            r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
-            tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
-            halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
-            is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
+            halves, is_zero = self._halves(r, d, dim)
             counted = (~is_zero).flatten(2).sum(-1)  # B, L
-            layers.append((halves.masked_fill(is_zero, 0.0).flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
+            layers.append((halves.flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
         return torch.stack(layers).sum(0)
+
+    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
+        """As of `L2`; 0 for vectors of zeros. None if the vectors that are compared do not belong to positions."""
+        if self.half or (ref.ndim == 5 and self.axis == "last"):
+            return None
+        return self._halves(ref, dis, 2 if ref.ndim == 5 else -1)[0]
+
+    @staticmethod
+    def _halves(r: Tensor, d: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        """1 - cosine of each vector, 0 where one is all zero, and where that is."""
+        r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
+        tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
+        halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
+        is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
+        return halves.masked_fill(is_zero, 0.0), is_zero
 
 
 def half_precision_cosine(ref: Tensor, dis: Tensor, dim: int) -> Tensor:
@@ -227,7 +245,7 @@ class JSD(ColumnDistance):
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
-        return (t.mul_(t.atanh()) - u.div_(2 - u).atanh_()).mul_(s).sum(-2) / 2
+        return (t.atanh().mul_(t) - u.div_(2 - u).atanh()).mul_(s).sum(-2) / 2
 
 
 @dataclass(frozen=True)
@@ -316,7 +334,7 @@ class Columns:
 
 def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Features) -> list[Tensor]:
     """The values (B,) of distances of one layout."""
-    most = ELEMENTS_AT_ONCE[ref[0].device.type] // SAMPLES
+    most = _at_once(ELEMENTS_AT_ONCE, ref) // SAMPLES
     values = []  # of every stack, (distances, B, maps)
     for stacks in zip(dis, ref, strict=True):
         x, y = (columns_of_64(stack, *distances[0].layout) for stack in stacks)
@@ -331,13 +349,23 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
             over_columns: list[Tensor] = []
             for start in range(0, num_columns, columns_at_once):
                 columns = Columns(whole, slice(start, start + columns_at_once), over_columns)
-                for total, distance in zip(sums, distances, strict=True):
+                for number, distance in enumerate(distances):
                     k = distance.divergence(columns)
                     if distance.euclidean_term:
                         k = k + columns.euclid / ((-0.5 / (k + 10)).exp() * (k + 10).square())
-                    total[maps] += k.sum(-1)
-        values.append((sums / num_columns).float().view(len(distances), *x.shape[:2]))
-    return list(torch.cat(values, dim=-1).mean(-1).log1p().pow(0.25))
+                    sums[number, maps] += k.sum(-1)
+        values.append((sums / num_columns).to(stacks[0].dtype).view(len(distances), *x.shape[:2]))
+    return list(_fourth_root(torch.cat(values, dim=-1).mean(-1).log1p()))
+
+
+def _fourth_root(x: Tensor) -> Tensor:
+    """The fourth root; where it is 0, its derivative, which is infinite there, counts as 0."""
+    is_zero = x == 0
+    return x.masked_fill(is_zero, 1.0).pow(0.25).masked_fill(is_zero, 0.0)
+
+
+def _at_once(limits: dict[str, int], features: Features) -> int:
+    return limits["cpu" if features[0].device.type == "cpu" else "cuda"]
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:

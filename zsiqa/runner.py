@@ -200,7 +200,7 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
     torch.manual_seed(cfg.seed)
     measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
     scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
-                   workers=cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2), device=device,
+                   workers=pick_workers(cfg, device), device=device,
                    measure=measure)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "versions": versions(), "git_commit": git_commit()}
@@ -238,6 +238,11 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
         print(measure.report(aside=("decode", "perturb", "cut tiles")))
     session["seconds"] = round(time.monotonic() - started, 3)
     return failures
+
+
+def pick_workers(cfg: DictConfig, device: str) -> int:
+    """Threads that load images ahead of the model."""
+    return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
 
 
 def check_images(dataset: Dataset, selected: np.ndarray) -> None:

@@ -21,7 +21,7 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -234,7 +234,7 @@ class Scorer:
             ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
             mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
-            with self.measure("distances"), _arithmetic("fp32", self.device):
+            with self.measure("distances"), arithmetic("fp32", self.device):
                 columns.update(zip(mine, compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
         scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
         return [Arriving([segment for segment, _ in distorted], scores)]
@@ -270,7 +270,7 @@ class Scorer:
             if self.device == "cuda":
                 pixels = pixels.pin_memory().to(self.device, non_blocking=True)
             images = pixels.permute(0, 3, 1, 2).float() / 255
-        with self.measure("model"), _arithmetic(self.precision, self.device):
+        with self.measure("model"), arithmetic(self.precision, self.device):
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 
@@ -331,12 +331,10 @@ def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
 
 
 @contextmanager
-def _arithmetic(precision: Precision, device: str) -> Iterator[None]:
-    """Compute in the given precision. PyTorch's own default would allow TF32 in convolutions."""
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    autocast: AbstractContextManager[object] = nullcontext()
-    if precision in dtypes:
-        autocast = torch.autocast(device, dtype=dtypes[precision])
+def arithmetic(precision: Precision, device: str) -> Iterator[None]:
+    """Compute in the given precision, whatever a caller set. PyTorch's default would allow TF32 in convolutions."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    autocast = torch.autocast(device, dtype=dtype, enabled=dtype is not None)
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"

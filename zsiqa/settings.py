@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import yaml
@@ -96,6 +96,13 @@ def protocol_deviations(cfg: DictConfig) -> list[str]:
 def _shipped_protocol(cfg: DictConfig) -> dict[str, Any]:
     file = CONFIGS / "protocol" / f"{cfg.protocol.name}.yaml"
     return cast(dict[str, Any], yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse settings that would have no effect. May raise ZsiqaError, naming those that have: `known`."""
+    for given in overrides:
+        if given.lstrip("+~").split("=")[0].split(".")[0].split("@")[0] not in known:
+            raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class FrozenBackbone(nn.Module, ABC):
       for tokens (prefix tokens included), (B, L, C, H, W) for maps.
     - `embedding`: one stack (B, 1, N, D) of l2-normalised vectors.
 
-    All are float32 and contiguous, whatever precision the model ran in.
+    All are contiguous, and float32 whatever precision the model ran in, or float64 from a float64 model.
 
     Args:
         model: with its weights.
@@ -51,10 +51,13 @@ class FrozenBackbone(nn.Module, ABC):
         self._layers, self._channels_last = layers, channels_last
         self._outputs: list[Tensor] = []
         for name in self._layers:
-            self.model.get_submodule(name).register_forward_hook(lambda _module, _input, out: self._outputs.append(out))
+            self.model.get_submodule(name).register_forward_hook(self._keep)  # a method: copies of self keep their own
         # The engine's tiles are channels last in memory; a model in the same layout need not convert them.
         self.to(memory_format=torch.channels_last).train(train_mode).requires_grad_(False)
         self._train_mode = train_mode
+
+    def _keep(self, _module: nn.Module, _inputs: Any, out: Tensor) -> None:
+        self._outputs.append(out)
 
     @abstractmethod
     def _run(self, pixels: Tensor) -> Any:
@@ -82,9 +85,9 @@ class FrozenBackbone(nn.Module, ABC):
                              ) from error
         finally:
             self._outputs.clear()  # after a failure too: out of memory, every tensor counts
-        features = tuple(torch.stack(list(same), dim=1).float().contiguous()
+        features = tuple(at_least_float32(torch.stack(list(same), dim=1)).contiguous()
                          for _, same in groupby(outputs, key=lambda out: out.shape))
-        embedding = nn.functional.normalize(self._vectors(result).float(), dim=-1).unsqueeze(1)
+        embedding = nn.functional.normalize(at_least_float32(self._vectors(result)), dim=-1).unsqueeze(1)
         return {"features": features, "embedding": (embedding,)}
 
     def _checked_outputs(self) -> list[Tensor]:
@@ -101,6 +104,11 @@ class FrozenBackbone(nn.Module, ABC):
     def _channels_first(self, out: Tensor, channels: int | None) -> Tensor:
         last = self._channels_last if channels is None else out.shape[1] != channels and out.shape[-1] == channels
         return out.permute(0, 3, 1, 2) if out.ndim == 4 and last else out
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Tensors of half precision as float32, others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def matching_layers(model: nn.Module, pattern: str) -> Layers:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import efficientnet_b7, vgg
 
+from zsiqa.backbones.frozen import at_least_float32
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
 
 Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
@@ -28,8 +29,8 @@ EFFICIENTNET_B7_ENDS = (1, 2, 3, 4, 5, 6, 7)
 class Stages(nn.Module):
     """A frozen sequence of layers of which some outputs are the features, after the image itself.
 
-    Calling it with images (B, 3, H, W), RGB in [0, 1], returns `features`: one stack (B, 1, C, H', W') a map, float32
-    and contiguous. There is no embedding.
+    Calling it with images (B, 3, H, W), RGB in [0, 1], returns `features`: one stack (B, 1, C, H', W') a map,
+    contiguous, float32 or, from a float64 model, float64. There is no embedding.
 
     Args:
         layers: under torchvision's name `features`, as far as they are needed.
@@ -70,7 +71,7 @@ class Stages(nn.Module):
         Raises:
             RuntimeError: if the mode was changed later.
         """
-        return {"features": tuple(one.unsqueeze(1).float().contiguous() for one in self.maps(images))}
+        return {"features": tuple(at_least_float32(one.unsqueeze(1)).contiguous() for one in self.maps(images))}
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) to themselves and the outputs (B, C, H', W') of the stages, as they lie in memory."""

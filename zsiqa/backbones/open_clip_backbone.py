@@ -71,7 +71,7 @@ class OpenClipBackbone(FrozenBackbone):
                          channels_last=has_channels_last(getattr(visual, "trunk", visual)),
                          mean_and_std=_native_mean_and_std(model_name) if normalize == "native" else None,
                          train_mode=train_mode)
-        self._dtype = torch.float16 if half else torch.float32
+        self._half = half
 
     def _run(self, pixels: Tensor) -> Any:
         size = (pixels.shape[2], pixels.shape[3])
@@ -80,7 +80,7 @@ class OpenClipBackbone(FrozenBackbone):
             raise ZsiqaError(f"the backbone cannot take tiles of {size[0]} x {size[1]} pixels, only of "
                              f"{' x '.join(map(str, _pair(self.model.image_size)))}; set window")
         with _plain_attention():
-            return self.model(pixels.to(self._dtype))
+            return self.model(pixels.half() if self._half else pixels)
 
     def _vectors(self, result: Any) -> Tensor:
         embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa gives its tokens as well

@@ -1,0 +1,353 @@
+"""`zsiqa score`: pairs of image files, scored by the engine of `run.py`, without a data set and its labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsiqa.types import Dataset, ImagePair, ZsiqaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from omegaconf import DictConfig
+    from PIL import Image
+
+    from zsiqa.scoring import Scorer
+
+GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
+SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles", "batch_images",
+            "workers", "precision", "device", "seed")  # of --override
+BaselineFiles = dict[str, dict[str, Path]]  # by baseline and argument of its model
+
+
+@dataclass
+class Outcome:
+    """What came out for one pair: scores by metric, and what went wrong."""
+
+    pair: ImagePair
+    scores: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All outcomes; whether higher is better, by metric, in the order of the output; what must stand beside them."""
+
+    outcomes: list[Outcome]
+    directions: dict[str, bool] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One engine, its metrics by their names in the output with their direction, and what must stand beside them."""
+
+    scorer: Scorer
+    names: dict[tuple[str, ...], str]
+    higher_is_better: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReflectPad:
+    """A perturbation of the engine: images shorter than `least` pixels grow on the right and below, by reflection."""
+
+    least: int
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        """The reference as it is compared; the same object if it is large enough."""
+        import numpy as np
+        from PIL import Image
+
+        missing = [max(0, self.least - side) for side in (image.height, image.width)]
+        if not any(missing):
+            return image
+        mode = "reflect" if min(image.size) > 1 else "edge"
+        padded: np.ndarray = np.pad(np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)  # type: ignore[call-overload]
+        return Image.fromarray(padded)
+
+    distorted = reference
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to argparse's `commands`."""
+    parser = commands.add_parser(
+        "score", help="scores of a pair of images, or of two folders of them",
+        description="Score distorted images against their references. Folders are paired by file name, in sub-folders "
+                    "too; what has no counterpart under its full name, by its name without the extension. Files "
+                    "that Pillow has no name for are no images. Images are decoded as by run.py: grey is repeated, "
+                    "palettes are resolved, alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more "
+                    "than 8 bits a channel are refused. Exit status 1 if a pair could not be scored, or a file has no "
+                    "counterpart.")
+    parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
+    parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
+    for name, text in (("backbone", "NAME of configs/backbone, or several (efficientnet_lite0; none with --baseline)"),
+                       ("distance", "several are computed from one pass (wsd)"),
+                       ("representation", "features, embedding or both (features)"),
+                       ("baseline", "as psnr,ms_ssim; alone, or with --backbone"),
+                       ("protocol", "paper or textbook (paper)")):
+        parser.add_argument(f"--{name}", metavar="NAME" if name == "protocol" else "A,B", help=text)
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
+                        help="a further setting of run.py, as stride=112 or device=cpu; may be repeated")
+    parser.add_argument("--pad", choices=["reflect"],
+                        help="enlarge images with sides that are too short on the right and below, by reflection")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line a pair")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write scores, errors and notes here ('-': print)")
+    parser.add_argument("--heatmap", type=Path, metavar="FILE",
+                        help="draw where the images of one pair differ according to one metric; l2 and cosine of a ViT "
+                             "show every token, others whole tiles (--override stride=56 shows more)")
+    parser.set_defaults(command=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    problems, pairs = pair_up(options.ref, options.dis)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    for path in (options.csv, options.json):  # before the work, so that it is not lost to a place that cannot be had
+        if path is not None and str(path) != "-":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
+    if options.heatmap:
+        check_heatmap(options, [cfg for cfg, *_ in plans])
+    found = Found([Outcome(pair) for pair in pairs])
+    try:
+        for one in (one for plan in plans for one in passes(*plan, options.pad)):
+            found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
+            found.notes.update(dict.fromkeys(one.notes))
+            score(one, found.outcomes)
+    finally:  # interrupted, or out of memory: what was scored is shown and written
+        show(found, options)
+    if options.heatmap and found.outcomes[0].scores:
+        heatmap(options, plans[0][0], pairs[0])
+    errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if problems or errors else 0
+
+
+def show(found: Found, options: argparse.Namespace) -> None:
+    """Print the scores, and write what is asked for."""
+    if options.csv is not None:
+        write_csv(options.csv, found)
+    if options.json is not None:
+        text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
+        if str(options.json) == "-":
+            print(text)
+        else:
+            options.json.write_text(text + "\n", encoding="utf-8")
+    if str(options.json) != "-" and (text := as_text(found)):
+        print(text)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
+    """Check that there is one pair and one metric with a backbone. May raise ZsiqaError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if options.ref.is_dir():
+        raise ZsiqaError("--heatmap is of one pair; give two files")
+    cfg = configurations[0]
+    if len(configurations) * len(cfg.distances) * len(cfg.representations) != 1 or cfg.backbone.model is None:
+        raise ZsiqaError("--heatmap is of one metric; give one backbone, distance and representation")
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if options.heatmap.suffix[1:].lower() not in known:
+        raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; name it .{', .'.join(known)}")
+    options.heatmap.parent.mkdir(parents=True, exist_ok=True)
+
+
+def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> None:
+    """Draw the map of one pair that has been scored."""
+    import numpy as np
+    import torch
+
+    from zsiqa.heatmap import difference_map, draw
+    from zsiqa.loading import open_rgb
+    from zsiqa.machine import pick_device
+    from zsiqa.metric import Metric
+
+    device, _ = pick_device(cfg.device)
+    metric = Metric.from_config(cfg).to(device)
+    pad = ReflectPad(cfg.window or 1 if options.pad else 1)
+    arrays = [np.array(pad.reference(open_rgb(path))) for path in (pair.ref_path, pair.dis_path)]
+    ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
+    draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
+    print(f"wrote {options.heatmap}", file=sys.stderr)
+
+
+def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
+    """The pair of two files, or those of two folders by name.
+
+    Returns:
+        Which files have no counterpart, in words; the pairs, in the order of the distorted images' names.
+
+    Raises:
+        ZsiqaError: if a path is not there, or they are a file and a folder, or no pair is left.
+    """
+    for path in (ref, dis):
+        if not path.exists():
+            raise ZsiqaError(f"no file or folder {path}")
+    if ref.is_dir() != dis.is_dir():
+        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files or two "
+                         f"folders")
+    if not ref.is_dir():
+        return [], [ImagePair(dis.name, ref.name, dis.name, 0.0, ref, dis)]
+    names = {folder: images_below(folder) for folder in (ref, dis)}
+    found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
+    rest = {folder: by_stem(name for name in names[folder] if name not in found) for folder in (ref, dis)}
+    for stem, mine in rest[dis].items():
+        others = rest[ref].get(stem, [])
+        if len(mine) == len(others) == 1:
+            found[mine[0]] = others[0]
+    taken = {ref: set(found.values()), dis: set(found)}
+    problems = [f"{folder / name} has no counterpart in {other}" for folder, other in ((ref, dis), (dis, ref))
+                for name in names[folder] if name not in taken[folder]]
+    if not found:
+        raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} images); "
+                         f"pairs are found by name")
+    return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name) for name in sorted(found)]
+
+
+def images_below(folder: Path) -> list[str]:
+    """Names of the files in and below a folder that have a suffix of Pillow's."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
+                  if file.suffix.lower() in known and file.is_file())
+
+
+def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what they are without their suffix."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(str(Path(name).with_suffix("")), []).append(name)
+    return found
+
+
+def compose_all(options: argparse.Namespace) -> list[DictConfig]:
+    """One checked configuration a backbone; the baselines are in the first. May raise ZsiqaError."""
+    from zsiqa.composition import compose
+    from zsiqa.settings import check_overrides, check_settings
+
+    def chosen(name: str, value: str) -> str:
+        return f"{name}=[{value}]" if "," in value else f"{name}={value}"
+
+    given = {name: getattr(options, name) for name in GROUPS if getattr(options, name) is not None}
+    backbones = given.pop("backbone", "").split(",")
+    check_overrides(options.override, SETTINGS)
+    found = []
+    for number, backbone in enumerate(backbones):
+        mine = {name: value for name, value in given.items() if not (number and name == "baseline")}
+        cfg = compose(*(f"backbone={backbone}" for _ in [0] if backbone),
+                      *(chosen(name, value) for name, value in mine.items()), *options.override)
+        if cfg.backbone.model is None and (idle := [name for name in ("distance", "representation") if name in given]):
+            raise ZsiqaError(f"--{idle[0]} needs a backbone; --baseline alone has none: add --backbone NAME")
+        cfg.protocol.folder = "none"  # nothing is stored there, so any mixture of protocols will do
+        check_settings(cfg)
+        found.append(cfg)
+    return found
+
+
+def find_files(cfg: DictConfig) -> tuple[Path | None, BaselineFiles]:
+    """The files with the weights of a configuration's backbone and baselines. May raise WeightsError."""
+    from zsiqa.composition import find_baseline_files, find_weights
+
+    return None if cfg.backbone.model is None else find_weights(cfg), find_baseline_files(cfg)
+
+
+def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str | None) -> Iterator[Pass]:
+    """The engines of a configuration, each built when it is its turn: one of the backbone, one of each baseline."""
+    import torch
+
+    from zsiqa.machine import keep_freed_memory, pick_device
+    from zsiqa.perturbations import Original
+    from zsiqa.runner import backbone_scorer, baseline_scorer, caveats, pick_workers, protocol_note
+
+    device, _ = pick_device(cfg.device)
+    if device == "cpu":
+        keep_freed_memory()
+    shared: dict[str, Any] = {"workers": pick_workers(cfg, device), "device": device,
+                              "perturbations": {"original": Original()}}
+
+    def padded(scorer: Scorer, least: int) -> Scorer:
+        if pad:
+            scorer.perturbations = {"original": ReflectPad(least)}
+        return scorer
+
+    if cfg.backbone.model is not None:
+        torch.manual_seed(cfg.seed)
+        metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
+        name = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+        yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
+                   {metric: "-".join((name, *metric)) for metric in metrics}, higher_is_better=False,
+                   notes=tuple(caveats(cfg, Dataset("pairs", "", (), higher_is_better=False))))
+    for name, node in cfg.baselines.items():
+        scorer = baseline_scorer(cfg, files, [(name,)], **shared)
+        yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better,
+                   notes=tuple(filter(None, [protocol_note(cfg)])))
+
+
+def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
+    """Add the scores of one engine, or the errors, to the outcomes."""
+    from zsiqa.progress import track
+    from zsiqa.scoring import Failed
+
+    results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
+    if len(outcomes) > 1:
+        results = track(results, total=len(outcomes), unit="images")
+    for result in results:
+        outcome = outcomes[result.index]
+        if isinstance(result, Failed):
+            error = str(result.error).removeprefix(f"{outcome.pair.pair_id} (original): ")
+            if error.startswith("the image has"):  # too few pixels
+                error += "; --pad reflect enlarges it"
+            if error not in outcome.errors:
+                outcome.errors.append(error)
+        else:
+            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """Metrics with their directions, notes, and each pair's scores and errors."""
+    return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
+            "notes": list(found.notes),
+            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path), "scores": outcome.scores,
+                       "errors": outcome.errors} for outcome in found.outcomes]}
+
+
+def table(found: Found) -> pd.DataFrame:
+    """Pairs by metrics, NaN where there is no score."""
+    import pandas as pd
+
+    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions), dtype=float,
+                        index=[outcome.pair.pair_id for outcome in found.outcomes])
+
+
+def write_csv(path: Path, found: Found) -> None:
+    """One line a pair, one column a metric; empty where there is no score, with the reasons in the last column."""
+    frame = table(found)
+    frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
+    frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
+    frame["error"] = ["; ".join(outcome.errors) for outcome in found.outcomes]
+    frame.to_csv(path, index=False)
+
+
+def as_text(found: Found) -> str:
+    """A line a metric for one pair; for several, a table with a line a pair, and means over those with a score."""
+    better = {name: "higher is better" if higher else "lower is better" for name, higher in found.directions.items()}
+    width = max(map(len, better), default=0)
+    if len(found.outcomes) == 1:
+        return "\n".join(f"{name:{width}}  {found.outcomes[0].scores[name]:<12.7g}  {text}"
+                         for name, text in better.items() if name in found.outcomes[0].scores)
+    frame = table(found)
+    frame.loc["mean"] = frame.mean()
+    lines = [f"{name:{width}}  {text}" for name, text in better.items()]
+    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""

@@ -1,0 +1,59 @@
+"""The metric for torchmetrics: the mean over all pairs of all batches and processes. Needs `zsiqa[torchmetrics]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zsiqa.metric import Metric
+
+try:
+    import torchmetrics
+except ImportError as error:
+    raise ImportError("zsiqa.torchmetrics needs torchmetrics: pip install torchmetrics") from error
+
+
+class ZeroShotIQA(torchmetrics.Metric):
+    """Mean distance of images from their references: 0 for equal ones, lower is better.
+
+    Args:
+        backbone, distance, representation, pretrained, checkpoint, overrides: as for `zsiqa.Metric`, whose rules for
+            images are in force, too.
+        **kwargs: of `torchmetrics.Metric`.
+
+    Example:
+        >>> metric = ZeroShotIQA("efficientnet_lite0", "l2")
+        >>> images = torch.rand(2, 3, 224, 224)
+        >>> metric.update(preds=images, target=images)
+        >>> metric.compute()
+        tensor(0.)
+    """
+
+    is_differentiable: bool = True
+    higher_is_better: bool = False
+    full_state_update: bool = False
+    plot_lower_bound: float = 0.0
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd", representation: str = "features",
+                 *, pretrained: bool = True, checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
+                 **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.metric = Metric(backbone, distance, representation, pretrained=pretrained, checkpoint=checkpoint,
+                             overrides=overrides)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add pairs: distorted images and references, (B, 3, H, W) each, RGB in [0, 1]."""
+        scores = self.metric(target, preds)
+        self.total = self.total + scores.double().sum()
+        self.count = self.count + len(scores)
+
+    def compute(self) -> Tensor:
+        """The mean, a scalar, float32; NaN without pairs."""
+        return (self.total / self.count).float()

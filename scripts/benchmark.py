@@ -3,7 +3,8 @@
 All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as fast as the
 real ones). The official loop is written anew after its protocol: one tile at a time, the reference encoded anew for
 every distorted image, a pass over everything for each distance, POT for WSD; it is timed on a few pairs, in a process
-of its own without our settings of the memory allocator, and extrapolated. Quote the ratios: times depend on the machine. Needs the extra `test` (for POT). No network.
+of its own without our settings of the memory allocator, and extrapolated. Quote the ratios: times depend on the
+machine. Needs the extra `test` (for POT). No network.
 """
 
 from __future__ import annotations

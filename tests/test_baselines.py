@@ -336,4 +336,4 @@ def test_images_too_small_say_what_needs_more(everyone, tmp_path):
     (outcome,) = score(everyone, [pair], names=["psnr", "ms_ssim"], **settings).values()
     assert isinstance(outcome, Failed)
     assert str(outcome.error) == ("small.png (original): the image has 200 x 160 pixels: ms_ssim needs sides of at "
-                                  "least 161 pixels")
+                                  "least 161 pixels; without it, the others could be scored")

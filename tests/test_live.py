@@ -79,6 +79,11 @@ def test_upper_case_and_the_folder_that_some_call_blur(root):
     assert ALIASES["gblur"] == ("gblur", "blur")
 
 
+def test_a_root_too_deep_is_told_the_folder_above(root):
+    facts = live(root)
+    expect(root / "jp2k", facts, rf"no refnames_all\.mat in .*jp2k or below.*give the folder above, {root}")
+
+
 def test_dmos_mat_is_no_substitute(root):
     facts = live(root, realigned=False)
     expect(root, facts, r"dmos_realigned\.mat not found in .* or its parent.*dmos\.mat is NOT a substitute")

@@ -341,6 +341,7 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["distance=jsd", "protocol.jsd_euclidean_term=no", "protocol.folder=mine"],
      "protocol.jsd_euclidean_term must be true or false, found 'no'"),
     (["protocol.cosine_axis=channel"], "protocol.cosine_axis=channel: no longer protocol=paper; give these scores a"),
+    (["baseline=psnr", "protocol.keep_reference=true"], "protocol.keep_reference=True: no longer protocol=paper"),
     (["protocol=newspaper"], "protocol can be: paper, textbook"),
     (["protocol.folder=../up"], "protocol.folder must be a plain name, found '../up'"),
     (["official_train_mode=true"], "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),

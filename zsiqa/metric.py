@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zsiqa.composition import compose, find_weights, instantiate
 from zsiqa.distances import Distance, Features, compare
 from zsiqa.scoring import arithmetic
-from zsiqa.settings import check_overrides, check_settings
+from zsiqa.settings import check_overrides, check_settings, metric_name
 from zsiqa.tiling import tile_starts
 from zsiqa.types import ZsiqaError
 
@@ -94,8 +94,7 @@ class Metric(nn.Module):
         [(distance_name, node)] = cfg.distances.items()
         self.distance: Distance = instantiate(node.fn)
         [self.representation] = cfg.representations
-        random = "" if cfg.backbone.pretrained else "_RANDOM_WEIGHTS"
-        self.name = f"{cfg.backbone.name}{random}-{self.representation}-{distance_name}"
+        self.name = metric_name(cfg, self.representation, distance_name)
         self.window, self.stride, self.batch_tiles = cfg.window, cfg.stride, cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
         self.precision = cfg.precision

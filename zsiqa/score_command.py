@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsiqa.types import Dataset, ImagePair, ZsiqaError
+from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +106,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
+    from zsiqa.pairing import pair_up
+
     problems, pairs = pair_up(options.ref, options.dis)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -182,56 +184,6 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
     print(f"wrote {options.heatmap}", file=sys.stderr)
 
 
-def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
-    """The pair of two files, or those of two folders by name.
-
-    Returns:
-        Which files have no counterpart, in words; the pairs, in the order of the distorted images' names.
-
-    Raises:
-        ZsiqaError: if a path is not there, or they are a file and a folder, or no pair is left.
-    """
-    for path in (ref, dis):
-        if not path.exists():
-            raise ZsiqaError(f"no file or folder {path}")
-    if ref.is_dir() != dis.is_dir():
-        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files or two "
-                         f"folders")
-    if not ref.is_dir():
-        return [], [ImagePair(dis.name, ref.name, dis.name, 0.0, ref, dis)]
-    names = {folder: images_below(folder) for folder in (ref, dis)}
-    found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
-    rest = {folder: by_stem(name for name in names[folder] if name not in found) for folder in (ref, dis)}
-    for stem, mine in rest[dis].items():
-        others = rest[ref].get(stem, [])
-        if len(mine) == len(others) == 1:
-            found[mine[0]] = others[0]
-    taken = {ref: set(found.values()), dis: set(found)}
-    problems = [f"{folder / name} has no counterpart in {other}" for folder, other in ((ref, dis), (dis, ref))
-                for name in names[folder] if name not in taken[folder]]
-    if not found:
-        raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} images); "
-                         f"pairs are found by name")
-    return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name) for name in sorted(found)]
-
-
-def images_below(folder: Path) -> list[str]:
-    """Names of the files in and below a folder that have a suffix of Pillow's."""
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
-                  if file.suffix.lower() in known and file.is_file())
-
-
-def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what they are without their suffix."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(str(Path(name).with_suffix("")), []).append(name)
-    return found
-
-
 def compose_all(options: argparse.Namespace) -> list[DictConfig]:
     """One checked configuration a backbone; the baselines are in the first. May raise ZsiqaError."""
     from zsiqa.composition import compose
@@ -267,9 +219,11 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
     """The engines of a configuration, each built when it is its turn: one of the backbone, one of each baseline."""
     import torch
 
+    from zsiqa.description import caveats, protocol_note
     from zsiqa.machine import keep_freed_memory, pick_device
     from zsiqa.perturbations import Original
-    from zsiqa.runner import backbone_scorer, baseline_scorer, caveats, pick_workers, protocol_note
+    from zsiqa.runner import backbone_scorer, baseline_scorer, pick_workers
+    from zsiqa.settings import metric_name
 
     device, _ = pick_device(cfg.device)
     if device == "cpu":
@@ -285,10 +239,9 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
     if cfg.backbone.model is not None:
         torch.manual_seed(cfg.seed)
         metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
-        name = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
         yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
-                   {metric: "-".join((name, *metric)) for metric in metrics}, higher_is_better=False,
-                   notes=tuple(caveats(cfg, Dataset("pairs", "", (), higher_is_better=False))))
+                   {metric: metric_name(cfg, *metric) for metric in metrics}, higher_is_better=False,
+                   notes=tuple(caveats(cfg)))
     for name, node in cfg.baselines.items():
         scorer = baseline_scorer(cfg, files, [(name,)], **shared)
         yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better,

@@ -59,6 +59,9 @@ def check_settings(cfg: DictConfig) -> None:
     for name in ("distance", "perturbation", "representation"):
         if not OmegaConf.select(cfg, f"{name}s"):
             raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
+    if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
+        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a folder of "
+                         f"their own, protocol.folder=NAME")
     for name, node in cfg.baselines.items():
         if node.checkpoint is not None and node.weights is None:
             raise ZsiqaError(f"baselines.{name}.checkpoint: {name} has no weights; leave it out")
@@ -80,9 +83,6 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
         raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
                          f"authors did not run it in half precision; choose fp32")
-    if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
-        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a folder of "
-                         f"their own, protocol.folder=NAME")
 
 
 def protocol_deviations(cfg: DictConfig) -> list[str]:
@@ -103,6 +103,12 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
     for given in overrides:
         if given.lstrip("+~").split("=")[0].split(".")[0].split("@")[0] not in known:
             raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
+
+
+def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
+    """What a metric of the backbone is called, in the store and elsewhere; random weights show in it."""
+    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+    return f"{backbone}-{representation}-{distance}"
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from zsiqa.settings import plain
+from zsiqa.settings import metric_name, plain
 from zsiqa.store import ScoreFile, digest, read_sidecar
 from zsiqa.types import Dataset, StoreError
 from zsiqa.weights import sha256
@@ -58,10 +58,9 @@ def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict
     # What imitates the authors' chance and rounding must not be confused with the rest.
     variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
     root = scores_folder(cfg, variant)
-    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return {
         TargetKey((representation, distance), perturbation): ScoreFile(
-            root / f"{backbone}-{representation}-{distance}" / f"{perturbation}.csv",
+            root / metric_name(cfg, representation, distance) / f"{perturbation}.csv",
             {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
              "perturbation": settings["perturbations"][perturbation]})
         for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}

@@ -14,10 +14,10 @@ from torchvision.models import vgg16
 from zsiqa.backbones.liao import L2Pooling, Stages
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
 from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.lpips import VGG16_CHANNELS, VGG16_ENDS
 
-ENDS = (3, 8, 15, 22, 29)  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 POOLS = {4: 64, 9: 128, 16: 256, 23: 512}  # layer: channels
-CHANNELS = (3, 64, 128, 256, 512, 512)  # of the image and the five maps
+CHANNELS = (3, *VGG16_CHANNELS)  # of the image and the five maps
 C1 = C2 = 1e-6
 
 
@@ -42,10 +42,10 @@ class DISTS(Baseline):
         for name in ("alpha", "beta"):
             self.register_buffer(name, torch.empty(1, sum(CHANNELS), 1, 1))
         load_strictly(self, read_state_dict(calibration), source=str(calibration))
-        layers = vgg16(weights=None).features[:ENDS[-1] + 1]
+        layers = vgg16(weights=None).features[:VGG16_ENDS[-1] + 1]
         for number, channels in POOLS.items():
             layers[number] = L2Pooling(channels)
-        self.trunk = Stages(layers, ENDS, weights=weights, normalize="native")
+        self.trunk = Stages(layers, VGG16_ENDS, weights=weights, normalize="native")
         self.eval().requires_grad_(False)
 
     def encode(self, images: Tensor) -> Features:

@@ -57,6 +57,8 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
 
 def _read_release(facts: Mapping[str, Any], tree: Tree, path: Path) -> Labels:
     names = tree.find(REFERENCES) or tree.beside(REFERENCES)
+    if names is None and tree.beside(REFERENCES):
+        raise tree.lacks(REFERENCES)
     if names is None:
         raise tree.error(f"{REFERENCES} not found in {tree.root}", "use the file inside databaserelease2.zip")
     infos = {folder: info.read_bytes() for folder in facts["images"]

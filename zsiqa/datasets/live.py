@@ -56,7 +56,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
 
 
 def _read_release(facts: Mapping[str, Any], tree: Tree, path: Path) -> Labels:
-    names = tree.find(REFERENCES)  # unlike LABELS part of the archive: above the root, it says that the root is too deep
+    names = tree.find(REFERENCES)  # of the same archive as the images: above the root, the root is too deep
     if names is None and tree.beside(REFERENCES):
         raise tree.lacks(REFERENCES)
     if names is None:

@@ -310,3 +310,18 @@ def test_columns_are_not_changed_by_those_who_share_them():
     for first in range(1, len(SEVERAL)):
         turned = distances.compare([*SEVERAL[first:], *SEVERAL[:first]], ref, dis)
         assert torch.equal(turned, expected.roll(-first, dims=1))
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+@pytest.mark.parametrize("noise", [1e-3, 1])
+def test_compiled_it_is_one_graph_and_the_same(scale, noise):
+    """With a scale of 30, softmax saturates: p or q is negligible beside the other."""
+    every = [make() for make in OURS.values()]
+    compiled = torch.compile(distances.compare, fullgraph=True)
+    random = torch.Generator().manual_seed(0)
+    ref = tuple(scale * torch.randn(2, *shape, generator=random) for shape in ((3, 13, 64), (2, 4, 24, 40)))
+    dis = tuple(stack + noise * scale * torch.randn(stack.shape, generator=random) for stack in ref)
+    expected = distances.compare(every, tuple(map(torch.Tensor.double, ref)), tuple(map(torch.Tensor.double, dis)))
+    for compare in (distances.compare, compiled):
+        # As in the other tests, 1e-5 for sums of thousands of float32 values, each rounded to 6e-8.
+        torch.testing.assert_close(compare(every, ref, dis).double(), expected, rtol=1e-5, atol=0)

@@ -1,5 +1,6 @@
 """The engine against a plain loop, and against itself under every other way of doing the same work."""
 
+import functools
 import gc
 import math
 
@@ -333,3 +334,37 @@ def test_a_reference_is_encoded_anew_for_each_pair(tmp_path):
     found = {scores["features", "l2"] for scores in noisy(twins).values()}
     assert len(found) == 4 * len(PERTURBATIONS)
     assert min(found) > 0
+
+
+@pytest.fixture
+def small_vit(tmp_path):
+    """A function that scores two pairs with a small ViT of random weights."""
+    data = pairs_dataset.read(write_pairs(tmp_path, [(160, 160)], levels=2)).pairs
+
+    def score(**settings):
+        torch.manual_seed(0)
+        vit = TimmBackbone(model_name="test_vit.r160_in1k", weights=None, layers="blocks.*")
+        return collect(make_scorer(vit, perturbations={"original": Original()}, window=160, batch_tiles=4,
+                                   distances=FEATURES, **settings).score(data))
+    return score
+
+
+def test_compiled_scores_are_the_same_up_to_rounding(small_vit):
+    expected, found = small_vit(), small_vit(compile=True)
+    assert len(found) == 2
+    for key, scores in found.items():
+        for metric, score in scores.items():
+            # The order of float32 sums in a few layers: about 1e-6 of their outputs, and of l2 some 1e-5.
+            assert score == pytest.approx(expected[key][metric], rel=1e-4)
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(small_vit, monkeypatch):
+    tried = []
+
+    def refuse(graph, _inputs):
+        tried.append(graph)
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=refuse))
+    assert small_vit(compile=True) == small_vit()  # to the bit: nothing was compiled
+    assert tried

@@ -16,15 +16,16 @@ official arithmetic it is the same quantity, rounded less.
 
 `compare` takes several distances at once, and does once what SKLD, JSD and WSD share. These go through their columns in
 parts that fit into a processor's cache: going through memory anew for every operation takes several times as long.
+`torch.compile(compare)` is one graph, without parts.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
@@ -245,7 +246,7 @@ class JSD(ColumnDistance):
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
-        return (t.atanh().mul_(t) - u.div_(2 - u).atanh()).mul_(s).sum(-2) / 2
+        return (_atanh(t).mul_(t) - _atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
 
 
 @dataclass(frozen=True)
@@ -297,11 +298,14 @@ class Columns:
         self.x, self.y = (each[..., part] for each in whole)
         self._masses: dict[tuple[str, float], tuple[Tensor, Tensor]] = {}
         self._differences: dict[tuple[str, float], Tensor] = {}
+        self._euclid: Tensor | None = None
 
-    @cached_property
+    @property
     def euclid(self) -> Tensor:
         """E of each column, (n, c)."""
-        return (self.x - self.y).square_().sum(-2)
+        if self._euclid is None:
+            self._euclid = (self.x - self.y).square_().sum(-2)
+        return self._euclid
 
     def masses(self, over: SoftmaxOver, epsilon: float) -> tuple[Tensor, Tensor]:
         """(p, q): softmax over samples or over columns, plus epsilon; (n, 64, c) each. Not to be changed."""
@@ -364,7 +368,17 @@ def _fourth_root(x: Tensor) -> Tensor:
     return x.masked_fill(is_zero, 1.0).pow(0.25).masked_fill(is_zero, 0.0)
 
 
+def _atanh(x: Tensor) -> Tensor:
+    """The inverse hyperbolic tangent. What the compiler makes of `atanh` on a CPU loses the digits of small values."""
+    if not torch.compiler.is_compiling():
+        return x.atanh()
+    size = x.abs()  # near -1, the argument of log1p would be rounded too coarsely
+    return torch.copysign((2 * size / (1 - size)).log1p() / 2, x)
+
+
 def _at_once(limits: dict[str, int], features: Features) -> int:
+    if torch.compiler.is_compiling():  # the compiler fuses the operations: there is nothing to keep in a cache
+        return sys.maxsize
     return limits["cpu" if features[0].device.type == "cpu" else "cuda"]
 
 

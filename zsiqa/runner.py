@@ -136,7 +136,7 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
     return Scorer(
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
-        window=cfg.window, stride=cfg.stride, precision=cfg.precision,
+        window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
         batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
@@ -203,7 +203,8 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
     scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
                    workers=pick_workers(cfg, device), device=device, measure=measure)
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                               "device": described, "versions": versions(), "git_commit": git_commit()}
+                               "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
+                               "versions": versions(), "git_commit": git_commit()}
     info["sessions"] = [session]
     for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
         if target.stale:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from zsiqa.distances import Distance, Features, compare
 from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.profiling import Measure, unmeasured
 from zsiqa.types import ImagePair, PairError, ZsiqaError
+from zsiqa.warmup import fastest_batch
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ class Backbone(Protocol):
 
     def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]:
         """Encode the tiles."""
+
+    def compile(self) -> None:
+        """Let PyTorch compile what it can."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,8 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are always computed in float32. `clip_fp16_official`: the
             backbone sees to it.
+        compile: let PyTorch compile backbone and distances when the first batch comes, and anew when another size
+            comes; scores change by rounding. What it cannot compile runs as it is, with a warning.
         noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and each
             reference anew for every pair, as the official loop does. None for any other backbone.
         measure: takes the times of the steps.
@@ -134,7 +141,8 @@ class Scorer:
     def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2, device: str = "cpu",
-                 precision: Precision = "fp32", noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
+                 precision: Precision = "fp32", compile: bool = False,  # noqa: A002 - as PyTorch calls it
+                 noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone
@@ -144,6 +152,11 @@ class Scorer:
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
+        self._compare = compare
+        if compile:
+            torch._dynamo.config.suppress_errors = True  # rather slow than not at all
+            self.backbone.compile()
+            self._compare = torch.compile(compare)
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
@@ -168,6 +181,32 @@ class Scorer:
             yield from failures
         while in_flight:
             yield from self._finished(*in_flight.popleft(), pairs, todo)
+
+    def tune(self) -> int:
+        """Find and set the number of tiles a batch that is fastest here; a few seconds. Tiles only, no whole images."""
+        if self.window is None:
+            return self.batch_tiles
+        self.batch_tiles = self._most_tiles = fastest_batch(self._seconds_of_batch)
+        return self.batch_tiles
+
+    def _seconds_of_batch(self, size: int) -> float:
+        """What so many tiles take, encoded and compared with themselves; infinite if they need too much memory."""
+        values = np.random.default_rng(0).integers(0, 256, (size, self.window or 0, self.window or 0, 3))
+        image = TiledImage([(0, "")], tiles=values.astype(np.uint8))
+        taken = math.inf
+        for _ in range(3):  # the first is slower
+            start = time.perf_counter()
+            try:
+                self._encode_and_compare([Segment(image, 0, size)])
+                image.reference = image
+                for arriving in self._encode_and_compare([Segment(image, 0, size)]):
+                    arriving.fill_in()
+            except torch.OutOfMemoryError:
+                return math.inf
+            finally:
+                image.reference = None
+            taken = min(taken, time.perf_counter() - start)
+        return taken
 
     def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
               failures: list[Failed]) -> Iterator[Segment]:
@@ -235,7 +274,7 @@ class Scorer:
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
             mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
             with self.measure("distances"), arithmetic("fp32", self.device):
-                columns.update(zip(mine, compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
+                columns.update(zip(mine, self._compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
         scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
         return [Arriving([segment for segment, _ in distorted], scores)]
 

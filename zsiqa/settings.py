@@ -33,7 +33,7 @@ def check_settings(cfg: DictConfig) -> None:
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
-                 "official_train_mode", "profile"):
+                 "official_train_mode", "profile", "compile"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
@@ -77,6 +77,9 @@ def check_settings(cfg: DictConfig) -> None:
                          f"representation={','.join(cfg.backbone.representations)}")
     if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
         raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one out")
+    if cfg.compile and (cfg.official_train_mode or cfg.precision == "clip_fp16_official"):
+        raise ZsiqaError("compile=true would change the draws and the rounding that official_train_mode and "
+                         "precision=clip_fp16_official are to imitate; leave it out")
     if cfg.official_train_mode and not cfg.backbone.model.get("train_mode"):
         raise ZsiqaError(f"official_train_mode=true has nothing to imitate with backbone={cfg.backbone.name}: the "
                          f"authors ran it in evaluation mode; leave it out")

@@ -90,6 +90,10 @@ class FrozenBackbone(nn.Module, ABC):
         embedding = nn.functional.normalize(at_least_float32(self._vectors(result)), dim=-1).unsqueeze(1)
         return {"features": features, "embedding": (embedding,)}
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """`torch.compile` of the model, with these arguments; what is around it stays as it is."""
+        self._run = torch.compile(self._run, *args, **kwargs)  # type: ignore[method-assign]
+
     def _checked_outputs(self) -> list[Tensor]:
         """One output for each layer: tokens (B, N, D), or maps brought to (B, C, H, W)."""
         if len(self._outputs) != len(self._layers) or not all(

@@ -48,10 +48,10 @@ def runnable(page, language):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """The demo's images, built once, and of one tile each: the whole would take minutes."""
+    """The demo's images, built once, and of two tiles each: whole ones would take minutes."""
     root = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo_images, "WIDTH", 224)
+        patch.setattr(demo_images, "WIDTH", 228)
         patch.setattr(demo_images, "HEIGHT", 224)
         demo_images.read(root)
     return root

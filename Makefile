@@ -4,7 +4,7 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint tables clean
+.PHONY: help setup demo test lint tables docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -36,5 +36,8 @@ lint: setup ## style and types
 tables: setup ## the paper's tables from results/scores, or from SCORES=DIR; files in results/tables
 	$(BIN)/zsiqa tables --scores "$(SCORES)" --out results/tables
 
+docs: setup ## the documents as a site that needs no network: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 clean: ## remove .venv and caches; results and data stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -79,8 +79,12 @@ ALLOWED = {
                "store", "scoring", "selection", "baselines.baseline"},
     "inspection": {"types", "loading", "datasets.release"},
     "data_command": {"types", "published", "inspection", "datasets.release"},
-    "cli": {"types", "data_command", "score_command", "weights_command", "folder", "measurement", "tables", "rendering",
-            "audit", "audit_report", "verification", "analysis", "analysis_report"},
+    "run_command": {"runner"},
+    "completion_command": set(),
+    "cli": {"types", "completion_command", "data_command", "run_command", "score_command", "weights_command", "folder",
+            "measurement", "tables", "rendering", "audit", "audit_report", "verification", "analysis",
+            "analysis_report"},
+    "__main__": {"cli"},
 }
 
 

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from zsiqa.metric import Metric as Metric
 
 __version__ = "0.1.0"
-CONFIGS = Path(__file__).parent.parent / "configs"
+# In an installed copy inside the package, in a checkout beside it.
+CONFIGS = next(folder for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+               if folder.is_dir())
 
 
 def __getattr__(name: str) -> Any:

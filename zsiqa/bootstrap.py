@@ -58,7 +58,7 @@ def draw(num_groups: int, replicates: int = 2000, seed: int = 0) -> Integers:
     Raises:
         ValueError: if G or B is below 1.
 
-    Example:
+    Examples:
         >>> draw(3, replicates=2).sum(1).tolist()
         [3, 3]
     """
@@ -96,7 +96,7 @@ def replicate(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: 
     Raises:
         ValueError: if an argument is not as said above.
 
-    Example:
+    Examples:
         >>> replicate([1.0, 2.0, 3.0, 5.0], [1.0, 3.0, 2.0, 9.0], [0, 0, 1, 1], [[1, 1], [0, 2]])["srcc"].tolist()
         [0.8, 1.0]
     """
@@ -190,7 +190,7 @@ def paired_p_value(differences: ArrayLike) -> float:
     Raises:
         ValueError: if `differences` has not one axis.
 
-    Example:
+    Examples:
         >>> paired_p_value([0.1, 0.2, 0.3])
         0.5
     """

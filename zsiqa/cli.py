@@ -1,4 +1,4 @@
-"""The `zsiqa` command: everything but runs. Nothing heavy is imported before it is needed."""
+"""The `zsiqa` command. Nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa import data_command, score_command, weights_command
+from zsiqa import __version__, completion_command, data_command, run_command, score_command, weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -37,9 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="zsiqa", description="Tables, audit and statistics of stored scores; "
-                                                                 "weights of backbones.")
+    parser = argparse.ArgumentParser(
+        prog="zsiqa", description="Score distorted images against their references with frozen foundation models, and "
+                                  "see how well the scores agree with people.",
+        epilog="zsiqa COMMAND --help says more.")
+    parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    score_command.add_parser(commands)
+    run_command.add_parser(commands)
+    data_command.add_parser(commands)
+    weights_command.add_parser(commands)
     scores = argparse.ArgumentParser(add_help=False)
     scores.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
                         help="our own store, or the folder `results` of the official repository (%(default)s)")
@@ -101,9 +108,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
-    score_command.add_parser(commands)
-    weights_command.add_parser(commands)
-    data_command.add_parser(commands)
+    completion_command.add_parser(commands, parser)
     return parser
 
 

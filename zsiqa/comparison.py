@@ -55,7 +55,7 @@ def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     Raises:
         ValueError: if a correlation is out of [-1, 1], the three cannot occur together, or n < 4.
 
-    Example:
+    Examples:
         >>> round(williams(0.3, 0.4, 0.5, 100).statistic, 4)
         -1.0767
     """
@@ -81,7 +81,7 @@ def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     Raises:
         ValueError: if a correlation is out of [-1, 1], the three cannot occur together, or n < 4.
 
-    Example:
+    Examples:
         >>> round(steiger(0.3, 0.4, 0.5, 100).statistic, 4)
         -1.0718
     """
@@ -108,7 +108,7 @@ def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0
         ValueError: if a correlation is out of [-1, 1], the three cannot occur together, n < 4, or `level` is not in
             (0, 1).
 
-    Example:
+    Examples:
         >>> [round(bound, 3) for bound in zou_interval(0.396, 0.179, 0.088, 66)]
         [-0.093, 0.517]
     """
@@ -139,7 +139,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: if a value is out of [0, 1].
 
-    Example:
+    Examples:
         >>> holm([0.01, 0.04, 0.03]).tolist()
         [0.03, 0.06, 0.06]
     """
@@ -171,7 +171,7 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     Raises:
         ValueError: if the shapes differ.
 
-    Example:
+    Examples:
         >>> wilcoxon_over_references([0.9, 0.8, 0.7, 0.6], [0.8, 0.5, 0.5, 0.2])
         Wilcoxon(statistic=0.0, p_value=0.125, wins=4, ties=0, n=4, undefined=0)
     """

@@ -43,7 +43,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
     Raises:
         ValueError: if the lengths differ or a value is not finite.
 
-    Example:
+    Examples:
         >>> round(correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc, 12)
         1.0
     """
@@ -81,7 +81,7 @@ def per_reference(quality: ArrayLike, opinion: ArrayLike, refs: ArrayLike) -> di
     Raises:
         ValueError: as `correlate`.
 
-    Example:
+    Examples:
         >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
         array([ 1., -1.])
     """
@@ -98,7 +98,7 @@ def between_share(values: np.ndarray, groups: np.ndarray) -> float:
         values: (N,) float64.
         groups: (N,) integers from 0: the group of each value.
 
-    Example:
+    Examples:
         >>> between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1]))
         0.8
     """

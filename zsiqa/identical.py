@@ -96,7 +96,7 @@ def noise_share(values: np.ndarray, pairs: np.ndarray) -> float:
 def name_pattern(ids: Sequence[str], refs: Sequence[str]) -> tuple[str, ...]:
     """The names of a group without what they share with their reference, so that a rule in them shows.
 
-    Example:
+    Examples:
         >>> name_pattern(["pipal/A0010_02_00", "pipal/A0010_02_01"], ["A0010", "A0010"])
         ('*_02_00', '*_02_01')
     """

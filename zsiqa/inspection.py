@@ -125,7 +125,7 @@ def describe_headers(headers: Mapping[Path, Header]) -> str:
 def count(number: int, what: str = "image") -> str:
     """A number of things.
 
-    Example:
+    Examples:
         >>> count(1), count(2000)
         ('1 image', '2,000 images')
     """

@@ -175,7 +175,7 @@ def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS, share_r
 
     Without `share_references`, each pair is a group of its own.
 
-    Example:
+    Examples:
         >>> one, two = (ImagePair(r, r, r, 0.0, Path(r), Path(r)) for r in "ab")
         >>> plan_blocks([one, two, one], least=3)
         [[[0, 2], [1]]]

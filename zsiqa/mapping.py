@@ -60,7 +60,7 @@ def logistic(scores: ArrayLike, parameters: ArrayLike) -> Floats:
     Raises:
         ValueError: if there are not 4 or 5 parameters.
 
-    Example:
+    Examples:
         >>> float(logistic(1.0, [90.0, 10.0, 1.0, -0.5]))
         50.0
     """
@@ -94,7 +94,7 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
     Raises:
         ValueError: if an argument is not as said above.
 
-    Example:
+    Examples:
         >>> x = np.linspace(0, 1, 50)
         >>> fit = fit_logistic(x, logistic(x, [80, 20, 0.4, 0.1]))
         >>> [round(float(b), 3) for b in fit.parameters], round(fit.plcc, 6), fit.problem

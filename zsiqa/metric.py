@@ -55,7 +55,7 @@ class Metric(nn.Module):
         ZsiqaError: if a name or setting is unknown or does not belong here.
         WeightsError: if the weights cannot be had or do not fit.
 
-    Example:
+    Examples:
         >>> metric = Metric("efficientnet_lite0", "l2")
         >>> images = torch.rand(2, 3, 224, 300)
         >>> metric(images, images)

@@ -36,7 +36,7 @@ def conventions() -> Mapping[str, Any]:
 def file_name(key: ScoreKey) -> str | None:
     """The name that the authors' file of these scores bears; None where they have no name for them.
 
-    Example:
+    Examples:
         >>> file_name(ScoreKey("tid2013", "fsimc", "rotate"))
         'tid2013_fsim_rot-1.csv'
     """

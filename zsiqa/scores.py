@@ -86,7 +86,7 @@ class Scores:
 def split_metric(metric: str) -> tuple[str, str, str]:
     """Backbone, representation and distance of a metric; the last two are "" for a baseline such as `psnr`.
 
-    Example:
+    Examples:
         >>> split_metric("dinov1-features-wsd")
         ('dinov1', 'features', 'wsd')
     """

@@ -30,7 +30,7 @@ def select(pairs: Sequence[ImagePair], *, types: Iterable[object] | None = None,
     Raises:
         DatasetError: if a name is unknown, with those that there are, or if no pair is left.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> one, two = (ImagePair(n, "r.png", n, 0.0, Path(), Path(), type=n) for n in ("blur", "noise"))
         >>> select([one, two], types=["Blur"])

@@ -104,7 +104,8 @@ def _shipped_protocol(cfg: DictConfig) -> dict[str, Any]:
 def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
     """Refuse settings that would have no effect. May raise ZsiqaError, naming those that have: `known`."""
     for given in overrides:
-        if given.lstrip("+~").split("=")[0].split(".")[0].split("@")[0] not in known:
+        name = given.lstrip("+~").split("=")[0].split("@")[0]
+        if name != "hydra.searchpath" and name.split(".")[0] not in known:
             raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
 
 

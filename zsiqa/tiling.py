@@ -20,7 +20,7 @@ def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[in
     Raises:
         ValueError: if the side is shorter than one tile.
 
-    Example:
+    Examples:
         >>> tile_starts(512), tile_starts(384), tile_starts(224)
         ([0, 200, 288], [0, 160], [0])
     """
@@ -43,7 +43,7 @@ def extract_tiles(image: np.ndarray, *, window: int | None = 224, stride: int = 
     Raises:
         ValueError: if a side is shorter than one tile.
 
-    Example:
+    Examples:
         >>> extract_tiles(np.zeros((384, 512, 3), np.uint8)).shape
         (6, 224, 224, 3)
     """

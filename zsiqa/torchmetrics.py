@@ -24,7 +24,7 @@ class ZeroShotIQA(torchmetrics.Metric):
             images are in force, too.
         **kwargs: of `torchmetrics.Metric`.
 
-    Example:
+    Examples:
         >>> metric = ZeroShotIQA("efficientnet_lite0", "l2")
         >>> images = torch.rand(2, 3, 224, 224)
         >>> metric.update(preds=images, target=images)

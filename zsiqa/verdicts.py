@@ -66,7 +66,7 @@ class Cell:
 def agrees(value: float, printed: float) -> bool:
     """Whether a value rounds to the printed figure of three decimals; half a unit of the last one is allowed.
 
-    Example:
+    Examples:
         >>> agrees(0.63249, 0.632), agrees(0.6325, 0.632), agrees(0.6326, 0.632)
         (True, True, False)
     """

@@ -1,0 +1,8 @@
+"""`python -m zsiqa`: the command `zsiqa`."""
+
+import sys
+
+from zsiqa.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa import data_command, score_command, weights_command
+from zsiqa import data_command, report_command, score_command, weights_command
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     score_command.add_parser(commands)
     weights_command.add_parser(commands)
     data_command.add_parser(commands)
+    report_command.add_parser(commands)
     return parser
 
 

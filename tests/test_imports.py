@@ -63,6 +63,16 @@ ALLOWED = {
                  "progress"},
     "analysis_report": {"analysis", "correlation", "figures"},
     "audit_report": {"audit", "correlation", "identical", "tables"},
+    "provenance": {"types", "scores", "store"},
+    "report_points": {"scores", "mapping"},
+    "report_data": {"types", "scores", "published", "folder", "measurement", "store", "analysis", "tables",
+                    "provenance", "report_points"},
+    "report_images": {"types", "scores", "published", "store", "loading", "composition", "runner"},
+    "report_page": {"analysis", "correlation", "provenance", "rendering", "tables", "report_data", "report_images",
+                    "report_points"},
+    "report_figures": {"figures", "mapping", "report_data", "report_points"},
+    "report_command": {"types", "analysis", "folder", "measurement", "report_data", "report_images", "report_page",
+                       "report_figures"},
     "composition": {"types", "weights"},
     "weights_command": {"types", "weights", "composition"},
     "metric": {"types", "composition", "settings", "distances", "scoring", "tiling"},
@@ -78,8 +88,8 @@ ALLOWED = {
                "store", "scoring", "selection", "baselines.baseline"},
     "inspection": {"types", "loading", "datasets.release"},
     "data_command": {"types", "published", "inspection", "datasets.release"},
-    "cli": {"types", "data_command", "score_command", "weights_command", "folder", "measurement", "tables", "rendering",
-            "audit", "audit_report", "verification", "analysis", "analysis_report"},
+    "cli": {"types", "data_command", "report_command", "score_command", "weights_command", "folder", "measurement",
+            "tables", "rendering", "audit", "audit_report", "verification", "analysis", "analysis_report"},
 }
 
 

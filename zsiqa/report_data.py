@@ -18,6 +18,7 @@ from zsiqa.store import read_sidecar
 from zsiqa.tables import PAPER, Table, build_table, read_specs
 from zsiqa.types import StoreError
 
+ALL_METRICS = "all_"  # the names of tables without a file begin so
 FEWEST_PAIRS = 3
 MOST_POINTS = 5_000_000  # of all scatter plots together: 13 MB of a page; the authors' 522 files have 4.9 million
 PERTURBATIONS = ("original", "translate", "dilate", "rotate")
@@ -252,7 +253,7 @@ def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str
         name = f"{distance} of {representation}" if distance else "Baselines"
         groups.setdefault(name, []).append({"name": metric, "metric": metric})
     order = sorted(groups, key=lambda name: name != "Baselines")
-    return {"name": f"all_{dataset}", "title": f"All metrics on {label}", "stub": ["Kind", "Metric"],
+    return {"name": f"{ALL_METRICS}{dataset}", "title": f"All metrics on {label}", "stub": ["Kind", "Metric"],
             "datasets": [dataset], "labels": {dataset: label},
             "perturbations": in_order([key.perturbation for key in keys]), "coefficients": ["plcc", "srcc", "krcc"],
             "groups": [{"name": name, "rows": groups[name]} for name in order]}

@@ -23,9 +23,10 @@ from zsiqa.analysis import Analysis
 from zsiqa.correlation import COEFFICIENTS
 from zsiqa.provenance import Run
 from zsiqa.rendering import HTML_STYLE, to_html_part
-from zsiqa.report_data import DatasetReport, Report
+from zsiqa.report_data import ALL_METRICS, DatasetReport, Report
 from zsiqa.report_images import Thumbnails
 from zsiqa.report_points import Points
+from zsiqa.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 NO_SCORE = 65535
@@ -63,7 +64,7 @@ def to_page(report: Report, images: Images) -> str:
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        tables=to_html_part(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
+        tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page holds what is chosen, "
                            f"so that a view can be shared."),
         data=to_json({"datasets": datasets, "thumbnails": [uri for uri in thumbnails.uris.values() if uri]}))
@@ -78,6 +79,16 @@ def to_json(data: Any) -> str:
     """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _tables(tables: Sequence[Table]) -> str:
+    """The declared tables as they are; those of all metrics folded up, unless there are no others."""
+    folded = [table for table in tables if table.name.startswith(ALL_METRICS)]
+    declared = [table for table in tables if table not in folded]
+    opened = "" if declared else " open"
+    return (to_html_part(declared) if declared else "") + "".join(
+        f"<details{opened}><summary>{html.escape(table.title)}</summary>{to_html_part([table])}</details>"
+        for table in folded)
 
 
 def _dataset(report: DatasetReport, found: Mapping[str, tuple[Path, Path]], why: str,

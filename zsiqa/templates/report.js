@@ -18,6 +18,8 @@ const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00
 const MARKS = ["circle", "square", "diamond", "triangle-up", "x"];
 const MOVES = {original: "#000000", translate: "#e69f00", dilate: "#56b4e9", rotate: "#009e73"};
 const SIGNED = [[0, "#d55e00"], [0.5, "#ffffff"], [1, "#0072b2"]];
+const DECIDED = [[0, "#d55e00"], [0.25, "#d55e00"], [0.25, "#ececec"], [0.75, "#ececec"], [0.75, "#0072b2"],
+                 [1, "#0072b2"]];
 const FEW = 3000;  // dots up to which SVG is quick; above, WebGL where there is any
 const PAGE = new Set([...document.querySelectorAll("main section")].map(section => section.id));
 
@@ -169,7 +171,7 @@ function draw(section, traces, layout) {
   const plot = byId(`${section}-plot`);
   const font = {family: "system-ui, sans-serif", size: narrow() ? 10 : 12, color: "#1b1b1b"};
   drawn.push(Plotly.react(plot, traces, {
-    font, margin: {l: 60, r: 20, t: 20, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
+    font, margin: {l: 60, r: 20, t: 30, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
     hoverlabel: {align: "left"}, ...layout,
   }, {responsive: true, displaylogo: false, toImageButtonOptions: {filename: `zsiqa-${section}`, scale: 2}}));
 }
@@ -291,10 +293,11 @@ function showRobustness() {
     hoverinfo: "text",
   }));
   draw("robustness", traces, {
-    barmode: "group", bargap: 0.25, height: 110 + metrics.length * (14 + 8 * names.length),
+    barmode: "group", bargap: 0.25, height: 120 + metrics.length * (14 + 8 * names.length),
     xaxis: {title: {text: coefficient.toUpperCase()}, zeroline: true, zerolinecolor: "#333", side: "top"},
     yaxis: {autorange: "reversed", automargin: true, tickmode: "array", tickvals: metrics.map(short)},
-    legend: {orientation: "h", traceorder: "normal", y: 0, yanchor: "top"}, margin: {l: 40, r: 20, t: 50, b: 40},
+    legend: {orientation: "h", traceorder: "normal", x: 0, y: 1, yref: "container", yanchor: "top"},
+    margin: {l: 40, r: 20, t: 90, b: 20},
   });
   const losses = metrics.filter(one => loss(one) !== null).sort((a, b) => loss(a) - loss(b));
   const about = one => `${one} (${three(value(one, "original"))}, at worst ${three(value(one, "original") - loss(one))})`;
@@ -305,23 +308,25 @@ function showRobustness() {
 function heat(section, found, rows, columns, z, text, layout) {
   const few = rows.length * columns.length <= 400 && !narrow();
   draw(section, [{type: "heatmap", x: columns, y: rows.map(row => short(found.metrics[row])), z, xgap: 1, ygap: 1,
-    zmin: -1, zmax: 1, colorscale: SIGNED, hoverongaps: false, text, hoverinfo: "text",
+    zmin: -1, zmax: 1, colorscale: layout.numbers ? SIGNED : DECIDED, hoverongaps: false, text, hoverinfo: "text",
     ...(layout.numbers && few ? {texttemplate: "%{z:.2f}"} : {}), showscale: Boolean(layout.numbers),
     colorbar: {thickness: 12, len: 0.9}}], {
-    height: 60 + layout.below + rows.length * (narrow() ? 30 : 22),
+    height: 80 + layout.below + rows.length * (narrow() ? 30 : 22),
     yaxis: {autorange: "reversed", automargin: true, tickmode: "array",
             tickvals: rows.map(row => short(found.metrics[row]))},
     xaxis: {automargin: true, tickangle: -60, type: "category", showticklabels: layout.ticks ?? true},
-    margin: {l: 40, r: 10, t: 10, b: 40}});
+    margin: {l: 40, r: 10, t: 30, b: 40}});
 }
 function showTypes() {
   const found = analysis(), rows = shownRows(found);
   if (!rows.length) return nothing("types", NONE);
   if (!found.types.names.length) return nothing("types", "The score files of this data set name no distortion types.");
-  heat("types", found, rows, found.types.names.map(plain), rows.map(row => found.types.values[row]),
+  const known = dataset().types;
+  const titles = found.types.names.map(name => plain(known.titles[known.names.indexOf(name)] ?? name));
+  heat("types", found, rows, titles, rows.map(row => found.types.values[row]),
     rows.map(row => found.types.values[row].map((value, column) =>
       `${plain(found.metrics[row])}<br>${plain(found.types.titles[column])}: ${three(value)}`)),
-    {numbers: true, below: 130});
+    {numbers: true, below: 190});
   say("types", `${dataset().label}, ${chosen("perturbation")} images, ${found.n} pairs.`
     + (found.types.names.length > dataset().types.names.length ? " The last columns are published groups of types." : ""));
 }
@@ -334,9 +339,9 @@ function showReferences() {
     y: names.map(() => short(found.metrics[row])), boxpoints: names.length > 60 ? "outliers" : "all", jitter: 0.5,
     pointpos: 0, marker: {size: 3.5, color: "#0072b2", opacity: 0.6}, line: {width: 1.3, color: "#333"},
     fillcolor: "rgba(86, 180, 233, 0.35)", hovertemplate: `%{text}: %{x:.3f}<extra>${plain(found.metrics[row])}</extra>`,
-  })), {height: 90 + rows.length * 30, showlegend: false,
+  })), {height: 110 + rows.length * 30, showlegend: false,
     xaxis: {title: {text: "SRCC"}, zeroline: true, zerolinecolor: "#333"},
-    yaxis: {autorange: "reversed", automargin: true}, margin: {l: 40, r: 20, t: 10, b: 50}});
+    yaxis: {autorange: "reversed", automargin: true}, margin: {l: 40, r: 20, t: 30, b: 50}});
   const undefined_ = rows.reduce((sum, row) => sum + found.within.values[row].filter(value => value === null).length, 0);
   say("references", `${dataset().label}, ${chosen("perturbation")} images, ${names.length} references.`
     + (undefined_ ? ` ${undefined_} values are undefined (all scores or labels equal) and left out.` : ""));

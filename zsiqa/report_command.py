@@ -53,14 +53,15 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.report_page import to_page
 
     measurer = Measurer(open_folder(options.scores), None if options.no_cache else default_memory())
+    roots = dict(options.root)
+    there = {key.dataset for key in measurer.folder.held()}
+    if unknown := sorted(set(roots) - there):
+        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
+                         f"{', '.join(sorted(there)) or 'none'}")
     options.out.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
     with threadpool_limits(1, "blas"):  # the many small fits take three times as long with threads that wait
         report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
     measurer.remember()
-    roots = dict(options.root)
-    if unknown := sorted(set(roots) - {one.name for one in report.datasets}):
-        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)}; there are "
-                         f"{', '.join(one.name for one in report.datasets)}")
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     page = options.out / "index.html"

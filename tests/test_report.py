@@ -27,7 +27,7 @@ from zsiqa.report_page import to_json, to_page
 from zsiqa.scores import ScoreKey
 from zsiqa.types import StoreError
 
-HOSTILE = "a</script><script>document.title='owned'</script>&\u2028\"'<img src=x onerror=fail()>$HOME`${1}`"
+HOSTILE = "$a</script><script>document.title='owned'</script>&\u2028\"'<img src=x onerror=fail()>$HOME`${1}`"
 QUICK = Settings(replicates=20)
 LABELS = list(np.random.default_rng(7).uniform(0, 100, 24))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -195,7 +195,7 @@ def test_scores_and_labels_survive_packing(store):
 
 def test_the_page_asks_for_nothing(store):
     page = to_page(collected(store), {})
-    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)  # plotly.js names addresses that it does not ask for
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)  # plotly.js names addresses, and asks for none
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
     assert not re.search(r"@import|url\(", own)
     assert "default-src 'none'" in own, "the browser would refuse it, too"
@@ -370,7 +370,7 @@ def test_in_a_browser_hostile_names_are_names(tmp_path):
     name = HOSTILE.replace("/", "|")
     root = tmp_path / "scores"
     for metric in (name, "psnr"):
-        write_stored(root, ScoreKey(name[:100], metric[:100], "original"), scores_like(LABELS, 1, 9), LABELS,
+        write_stored(root, ScoreKey(name[:100], metric[:40], "original"), scores_like(LABELS, 1, 9), LABELS,
                      ids=[f"{HOSTILE}{number}" for number in range(24)], notes=[HOSTILE],
                      about={"sessions": [{"id": HOSTILE, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}]})
     report = collected(root)
@@ -397,6 +397,17 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
     assert "213, 94, 0" in shown[0], "orange: lower than the paper's"
     assert "no sidecars" in section(dom, "runs")
     assert "No pictures" in section(dom, "worst")
+
+
+def test_in_a_browser_the_mouse_tells_the_pair(store, tmp_path):
+    hover = """<script>new MutationObserver((_, observer) => {
+        if (document.documentElement.dataset.ready !== "yes") return;
+        observer.disconnect();
+        Plotly.Fx.hover("scatter-plot", [{curveNumber: 0, pointNumber: 0}]);
+    }).observe(document.documentElement, {attributes: true});</script>"""
+    page = to_page(collected(store), {}).replace("<script type", f"{hover}<script type", 1)
+    hovered = re.search(r'<g class="hoverlayer">.*?</g></g>', section(opened(page, tmp_path), "scatter"), re.DOTALL)[0]
+    assert "dis0" in hovered
 
 
 def test_in_a_browser_thumbnails_are_shown(pictured):

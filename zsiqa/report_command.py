@@ -43,8 +43,6 @@ def _root(text: str) -> tuple[str, Path]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from threadpoolctl import threadpool_limits
-
     from zsiqa.analysis import Settings
     from zsiqa.folder import open_folder
     from zsiqa.measurement import Measurer, default_memory
@@ -59,8 +57,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
                          f"{', '.join(sorted(there)) or 'none'}")
     options.out.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
-    with threadpool_limits(1, "blas"):  # the many small fits take three times as long with threads that wait
-        report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
+    report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
     measurer.remember()
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from zsiqa.analysis import Analysis, Settings, analyse
 from zsiqa.folder import ScoreFolder, load_whole
 from zsiqa.measurement import Measurer
@@ -143,7 +145,8 @@ def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | No
     if unknown := sorted(set(datasets or ()) - set(there)):
         raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
     readable = Readable(folder)
-    reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
+    with threadpool_limits(1, "blas"):  # many small fits take several times as long with threads that wait
+        reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
     found = _within_bounds([one for one in reports if one is not None])
     notes = [f"{len(folder.strays)} files bear the name of no metric or have no sidecar, and are left out, e.g. "
              f"{folder.strays[0].name}"] if folder.strays else []

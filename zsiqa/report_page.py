@@ -29,6 +29,7 @@ from zsiqa.report_points import Points
 from zsiqa.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js")
 NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
@@ -58,9 +59,8 @@ def to_page(report: Report, images: Images) -> str:
         one["images"] = {row: [uris.get(path, -1) for path in paths] for row, paths in one["images"].items()}
     summary = (f"{report.files} score files of {', '.join(one.label for one in report.datasets) or 'no data set'} in "
                f"{report.root}.")
-    return Template((TEMPLATES / "report.html").read_text(encoding="utf-8")).substitute(
-        style=HTML_STYLE + (TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(), script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+    return Template(_read("page.html")).substitute(
+        style=HTML_STYLE + _read("page.css"), plotly=get_plotlyjs(), script="\n".join(map(_read, SCRIPTS)),
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
@@ -79,6 +79,10 @@ def to_json(data: Any) -> str:
     """
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _tables(tables: Sequence[Table]) -> str:

@@ -241,7 +241,10 @@ def _html_cell(cell: Cell, marks: set[str]) -> str:
     value = "-" if math.isnan(cell.value) else f"{cell.value:.3f}"
     names = " ".join(classes[mark] for mark in sorted(marks))
     printed = f" <small>[{cell.printed:.3f}]</small>" if _differs(cell) else ""
-    compared = "" if math.isnan(cell.delta) else f' data-paper="{cell.printed:.3f}" data-delta="{cell.delta:+.3f}"'
+    compared = ""
+    if not math.isnan(cell.delta):
+        delta = f"{cell.delta:+.3f}"
+        compared = f' data-paper="{cell.printed:.3f}" data-delta="{delta if float(delta) else "0.000"}"'
     return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}"{compared}>'
             f'<span class="{names}">{value}</span>{printed}</td>')
 

@@ -184,10 +184,10 @@ def _rows(frame: pd.DataFrame) -> list[list[float | None]]:
 
 
 def _number(value: float) -> float | None:
-    """Four decimals, or five digits of what is small; None for NaN, which JSON does not have."""
+    """Six decimals, or four digits of what is small; None for NaN, which JSON does not have."""
     if not math.isfinite(value):
         return None
-    return round(value, 4) if abs(value) >= 0.01 else float(f"{value:.4g}")
+    return round(value, 6) if abs(value) >= 0.01 else float(f"{value:.4g}")
 
 
 def _pack(values: np.ndarray) -> dict[str, str]:

@@ -9,7 +9,8 @@ function draw(section, traces, layout) {
   drawn.push(Plotly.react(plot, traces, {
     font, margin: {l: 60, r: 20, t: 30, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
     hoverlabel: {align: "left"}, ...layout,
-  }, {responsive: true, displaylogo: false, toImageButtonOptions: {filename: `zsiqa-${section}`, scale: 2}}));
+  }, {responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
+      toImageButtonOptions: {filename: `zsiqa-${section}`, scale: 2}}));
 }
 function nothing(section, text) {
   Plotly.purge(byId(`${section}-plot`));

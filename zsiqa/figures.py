@@ -54,7 +54,9 @@ def scatter_grid(panels: Sequence[Panel], types: np.ndarray, names: Mapping[str,
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     with mpl.rc_context(STYLE):
-        figure = _figure(2.6 * columns + 0.4, 2.4 * rows + 0.25 * math.ceil(len(names) / (2 * columns)) + 0.3)
+        width = 2.6 * columns + 0.4
+        beside = max(1, int(width / (0.4 + 0.05 * max(map(len, names.values())))))  # inches of a mark and a letter
+        figure = _figure(width, 2.4 * rows + 0.13 * math.ceil(len(names) / beside) + 0.3)
         handles: dict[str, Any] = {}
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(rows, columns, place + 1)
@@ -69,7 +71,7 @@ def scatter_grid(panels: Sequence[Panel], types: np.ndarray, names: Mapping[str,
                 axes.plot(xs, panel.curve(xs), color="black", linewidth=1.2)
             axes.set_title(panel.title, fontsize=7)
             axes.set_ylabel(label if place % columns == 0 else "")
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2 * columns - 1,
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=beside,
                       fontsize=6, frameon=False, markerscale=2)
         return _save(figure, stem)
 

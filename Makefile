@@ -4,7 +4,7 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint tables docs clean
+.PHONY: help setup demo test lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,7 @@ demo: setup ## score real photographs with the embedded default, and print the t
 	$(BIN)/python run.py dataset=demo 'baseline=[fsimc,stlpips_alex,stlpips_vgg]' # the slow ones: original images alone
 	@echo
 	$(BIN)/zsiqa tables --table demo
+	$(BIN)/zsiqa report --dataset demo
 
 test: setup ## the tests: no GPU, no download, no data set
 	$(BIN)/python -m pytest -q
@@ -35,6 +36,9 @@ lint: setup ## style and types
 
 tables: setup ## the paper's tables from results/scores, or from SCORES=DIR; files in results/tables
 	$(BIN)/zsiqa tables --scores "$(SCORES)" --out results/tables
+
+report: setup ## one page of results/scores, or of SCORES=DIR: results/report/index.html
+	$(BIN)/zsiqa report --scores "$(SCORES)" --out results/report
 
 docs: setup ## the documents as a site that needs no network: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

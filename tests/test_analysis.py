@@ -394,8 +394,8 @@ def test_everything_is_written(found, tmp_path):
     paths = write(found, tmp_path / "new")
     assert sorted(paths) == sorted((tmp_path / "new").iterdir())
     by_name = {path.name.removeprefix("set_original_"): path for path in paths}
-    assert set(by_name) == {"methods.csv", "types.csv", "comparisons.csv", "significance.csv", "analysis.json",
-                            "significance.png", "significance.pdf"}
+    assert set(by_name) == {"methods.csv", "types.csv", "within.csv", "comparisons.csv", "significance.csv",
+                            "analysis.json", "significance.png", "significance.pdf"}
     assert by_name["significance.png"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert by_name["significance.pdf"].read_bytes().startswith(b"%PDF-")
     about = json.loads(by_name["analysis.json"].read_text(), parse_constant=pytest.fail)

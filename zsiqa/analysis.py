@@ -68,6 +68,7 @@ class Analysis:
         methods: a row a metric, the best first: coefficients with intervals, per reference, mapped, variance share.
         types: a row a metric: the coefficient within each distortion type, and within published subsets of types.
         type_names: what each column of `types` is, with its number of pairs.
+        within: a row a metric, a column a reference: the coefficient within it; NaN where undefined.
         comparisons: a row a pair of metrics.
         significance: metric by metric: 1 where the row's is better, -1 where it is worse, 0 where undecided (Holm).
         alarms: pairs of metrics that pooled and per-reference coefficients order differently.
@@ -84,6 +85,7 @@ class Analysis:
     methods: pd.DataFrame
     types: pd.DataFrame
     type_names: dict[str, str]
+    within: pd.DataFrame
     comparisons: pd.DataFrame
     significance: pd.DataFrame
     alarms: list[Alarm]
@@ -142,9 +144,11 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     comparisons = _comparisons(scored, within, replicates[settings.coefficient], groups, settings)
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[settings.coefficient].notna()
+    by_reference = pd.DataFrame([values[settings.coefficient] for values in within], columns=np.unique(scored.refs),
+                                index=pd.Index(scored.metrics, name="metric"))
     return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
                     between_share(scored.opinion, scored.groups), methods, *_types(scored, dataset, settings),
-                    comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
+                    by_reference, comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
 
 
 def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,

@@ -86,7 +86,7 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{found.dataset}_{found.perturbation}"
     written = []
-    for name in ("methods", "types", "comparisons", "significance"):
+    for name in ("methods", "types", "within", "comparisons", "significance"):
         frame: pd.DataFrame = getattr(found, name)
         path = folder / f"{stem}_{name}.csv"
         frame.to_csv(path, index=name != "comparisons", lineterminator="\n")

@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsiqa import __version__, completion_command, data_command, run_command, score_command, weights_command
+from zsiqa import (
+    __version__,
+    completion_command,
+    data_command,
+    report_command,
+    run_command,
+    score_command,
+    weights_command,
+)
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
@@ -108,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     stats.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
     stats.set_defaults(command=_stats)
+    report_command.add_parser(commands)
     completion_command.add_parser(commands, parser)
     return parser
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -121,6 +122,17 @@ def to_latex_document(tables: Sequence[Table]) -> str:
 
 def to_html(tables: Sequence[Table]) -> str:
     """One page that needs nothing else; a cell's full account shows when the mouse rests on it."""
+    return (f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>zsiqa: tables</title>\n'
+            f"<style>{HTML_STYLE}</style>\n{to_html_part(tables)}</html>\n")
+
+
+def to_html_part(tables: Sequence[Table]) -> str:
+    """The tables and their legend, for a page with the rules of `HTML_STYLE`.
+
+    A table names the data set and the perturbation of each column in `data-columns`, a row its metric in
+    `data-metric`, a cell with a printed figure that figure and its own distance from it in `data-paper` and
+    `data-delta`.
+    """
     parts = []
     for table in tables:
         marks = _marks(table)
@@ -135,17 +147,18 @@ def to_html(tables: Sequence[Table]) -> str:
             lines = []
             for first, row in _first(group):
                 cells = "".join(_html_cell(cell, marks[id(cell)]) for cell in row.cells)
-                lines.append(f"<tr><th>{html.escape(group.name if first else '')}</th>"
+                lines.append(f'<tr data-metric="{html.escape(row.metric)}"><th>'
+                             f"{html.escape(group.name if first else '')}</th>"
                              f'<th title="{html.escape(row.metric)}">{html.escape(row.name)}</th>{cells}</tr>')
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
         remarks = "".join(f"<li>{html.escape(line)}</li>" for line in _remarks(table) if line)
-        parts.append(f'<div class="wide"><table><caption>{html.escape(table.title)}</caption>\n<thead>{"".join(heads)}'
-                     f"</thead>\n{''.join(bodies)}</table></div>\n<ul>{remarks}</ul>")
+        columns = html.escape(json.dumps([column[:2] for column in table.columns]))
+        parts.append(f'<div class="wide"><table data-columns="{columns}"><caption>{html.escape(table.title)}</caption>'
+                     f'\n<thead>{"".join(heads)}</thead>\n{"".join(bodies)}</table></div>\n<ul>{remarks}</ul>')
     legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>', nothing="-")
-    return (f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>zsiqa: tables</title>\n'
-            f"<style>{HTML_STYLE}</style>\n" + "\n".join(parts) + f"\n<p>{legend} Backgrounds: yellow mislabelled, "
-            f"blue wrong file, red drift, grey missing.</p></html>\n")
+    return ("\n".join(parts) + f"\n<p>{legend} Backgrounds: yellow mislabelled, blue wrong file, red drift, grey "
+            f"missing.</p>")
 
 
 def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -228,7 +241,11 @@ def _html_cell(cell: Cell, marks: set[str]) -> str:
     value = "-" if math.isnan(cell.value) else f"{cell.value:.3f}"
     names = " ".join(classes[mark] for mark in sorted(marks))
     printed = f" <small>[{cell.printed:.3f}]</small>" if _differs(cell) else ""
-    return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}">'
+    compared = ""
+    if not math.isnan(cell.delta):
+        delta = f"{cell.delta:+.3f}"
+        compared = f' data-paper="{cell.printed:.3f}" data-delta="{delta if float(delta) else "0.000"}"'
+    return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}"{compared}>'
             f'<span class="{names}">{value}</span>{printed}</td>')
 
 

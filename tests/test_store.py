@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import image_pair
 
+from zsiqa.parts import read_part
 from zsiqa.store import ScoreFile, read_rows, read_sidecar
 from zsiqa.types import StoreError
 
@@ -163,9 +164,10 @@ def test_a_part_that_vanishes_is_in_the_finished_file(make, pairs, monkeypatch):
     file.claim({})
     file.append(pairs[0].pair_id, SCORES[0])
     file.flush()
-    listed = make()._parts
+    listed = [part.path for part in make().parts()]
     twin.finish(pairs, SCORES, {})
-    monkeypatch.setattr(ScoreFile, "_parts", listed)
+    monkeypatch.setattr(ScoreFile, "parts", lambda self: [read_part(path) for path in listed])
+    assert len(listed) == 1
     assert len(make().read()) == 4
 
 

@@ -166,7 +166,7 @@ def test_a_part_that_vanishes_is_in_the_finished_file(make, pairs, monkeypatch):
     file.flush()
     listed = [part.path for part in make().parts()]
     twin.finish(pairs, SCORES, {})
-    monkeypatch.setattr(ScoreFile, "parts", lambda self: [read_part(path) for path in listed])
+    monkeypatch.setattr(ScoreFile, "parts", lambda _: [read_part(path) for path in listed])
     assert len(listed) == 1
     assert len(make().read()) == 4
 

@@ -13,8 +13,8 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,20 @@ class Journal:
         self._cells, self._shard, self._signed = sorted(cells), shard, 0.0
         self._started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
-    def begin(self) -> None:
-        """Say that this run is at work; what dead runs left of the same files and pairs is removed."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for entry in read_journal(self.path.parent):
-            if not entry.alive and entry.cells <= set(self._cells) and (
-                    self._shard[1] == 1 or list(self._shard) == list(entry.about.get("shard", ()))):
-                entry.path.unlink(missing_ok=True)
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Say that this run is at work; at the end that it is not, or that it failed and why."""
+        self._remove_dead()
         self._write()
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+            raise
+        except BaseException:  # interrupted, or to be queued again
+            self.path.unlink(missing_ok=True)
+            raise
+        self.path.unlink(missing_ok=True)
 
     def sign(self) -> None:
         """Give a sign of life, if the last is some time ago."""
@@ -94,14 +100,19 @@ class Journal:
             with suppress(OSError):  # it is but a sign; scores that cannot be written are an error elsewhere
                 os.utime(self.path)
 
-    def end(self) -> None:
-        """Say that this run is over."""
-        self.path.unlink(missing_ok=True)
+    def fail(self, error: Exception) -> None:
+        """Say that it failed, and why. Nothing happens where that cannot be written."""
+        with suppress(OSError):
+            self._remove_dead()
+            self._write(error=str(error) or type(error).__name__)
 
-    def fail(self, error: str) -> None:
-        """Say that it failed, and why."""
-        self.begin()
-        self._write(error=error)
+    def _remove_dead(self) -> None:
+        """Remove what dead runs left of the same files and pairs."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for entry in read_journal(self.path.parent):
+            if not entry.alive and entry.cells <= set(self._cells) and (
+                    self._shard[1] == 1 or list(self._shard) == list(entry.about.get("shard", ()))):
+                entry.path.unlink(missing_ok=True)
 
     def alone(self) -> bool:
         """Whether nobody else is at work on any of these files."""

@@ -124,8 +124,9 @@ class ScoreFile:
         Raises:
             StoreError: if another run with another identity was faster; its first flush decides.
         """
-        if self._part is not None:
-            self._part.flush()
+        part = self._part  # another thread may close it
+        if part is not None:
+            part.flush()
             if not self._confirmed:
                 self._check()
                 self._confirmed = True

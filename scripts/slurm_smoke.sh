@@ -35,7 +35,7 @@ tear_down() {
     local status=$? name pid
     trap - EXIT INT TERM
     set +e
-    if [ $status != 0 ]; then tail -n 12 "$slurm"/log/* "$top"/*.log "$top"/work/results/.submitit/*/*.err 2> /dev/null; fi
+    if [ $status != 0 ]; then tail -n 8 "$slurm"/log/slurm* "$top"/*.log "$top"/work/results/.submitit/*/*.err 2> /dev/null; fi
     [ -z "$(jobs -p)" ] || kill $(jobs -p) 2> /dev/null
     scancel --full -u "$(id -un)" 2> /dev/null && sleep 1
     for name in slurmd-n1 slurmd-n2 slurmctld slurmdbd db munged; do
@@ -127,14 +127,13 @@ END
     await 30 accounting bash -c 'sacctmgr -nP show cluster format=cluster,controlhost | grep -q "smoke|127"'
 }
 
-run() { timeout 240 "$python" "$root/run.py" device=cpu data_dir="$top/data" "$@"; }
+run() { timeout 240 "$python" "$root/run.py" "$@" device=cpu data_dir="$top/data"; }
 zsiqa() { timeout 60 "$python" -m zsiqa.cli "$@"; }
 sweep() { # ARGUMENTS: the shards, as a job array
     run -m hydra/launcher=slurm hydra.launcher.partition=main hydra.launcher.gpus_per_node=null \
         hydra.launcher.cpus_per_task=1 hydra.launcher.mem_gb=4 hydra.launcher.timeout_min=30 \
         "${job[@]}" num_shards=3 'shard=range(3)' "$@"
 }
-array() { squeue -h -r -t RUNNING -o %A_%a "$@" | sort | head -n 1; } # of the running tasks, the first
 entry() { grep -l "\"shard\": \[$1, 3\]" results/scores/demo/*.run; } # what the run of a shard says of itself
 rows() { cat results/scores/demo/*/*.part 2> /dev/null | grep -vc '^#' || true; }
 job=(backbone=efficientnet_lite0 'distance=[wsd,cosine]' dataset=demo)
@@ -169,12 +168,13 @@ zsiqa merge 2>&1 && die "zsiqa merge takes it for whole"
 
 sweep only_missing=true > "$top/second.log" 2>&1 &
 driver=$!
-await 60 "the resumed array" bash -c 'ls results/scores/demo/*.run | xargs grep -l "\"shard\": \[[01], 3\]" | grep -q .'
-sleep 4
-task=$(array)
+before=$(rows)
+more() { [ "$(rows)" -gt "$before" ]; }
+await 90 "more scores from the resumed array" more
+task=$(squeue -h -r -t RUNNING -o %F_%K | head -n 1)
 say "SIGUSR2 to $task"
 scancel --signal=USR2 "$task"
-await 30 "its place in the queue" bash -c "squeue -h -r -o '%A_%a %T' | grep -q PENDING"
+await 30 "its place in the queue" bash -c "squeue -h -r -t PENDING -o %T | grep -q PENDING"
 sleep 5 # at once, SLURM says that its credential was revoked
 scontrol update JobId="$(squeue -h -r -t PENDING -o %F_%K | head -n 1)" StartTime=now # not in two minutes
 wait $driver || die "the resumed sweep"

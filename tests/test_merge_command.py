@@ -29,7 +29,7 @@ def write(tmp_path, pairs):
         for index, (pair, which) in enumerate(zip(pairs, shard_of(pairs, num), strict=True)):
             if which == shard and pair.pair_id not in failed:
                 file.append(pair.pair_id, 1.0 + index + shift)
-        file.close(seconds=1.0, failed={pair_id: "torn" for pair_id in failed})
+        file.close(seconds=1.0, failed=dict.fromkeys(failed, "torn"))
         return file
 
     return write

@@ -1,4 +1,4 @@
-"""Jobs through submitit, as under SLURM, with its executor for this machine; scripts/slurm_smoke.sh has a real SLURM."""
+"""Jobs through submitit, as under SLURM, with its executor for one machine; scripts/slurm_smoke.sh has a real SLURM."""
 
 import json
 import os
@@ -77,10 +77,10 @@ def test_the_status_of_a_jobs_process(folder, baseline, status):
 
 
 def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
-    output = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *ARGUMENTS, "baselines.psnr.model._target_=nothing.Such"],
-        cwd=folder, capture_output=True, text=True, check=False)
-    assert output.returncode == 1
+    command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *ARGUMENTS]
+    done = subprocess.run([*command, "baselines.psnr.model._target_=nothing.Such"], cwd=folder, check=False,
+                          capture_output=True)
+    assert done.returncode == 1
     (record,) = (folder / "results/scores/pairs").glob("*.run")
     assert "nothing" in json.loads(record.read_text())["error"]
 
@@ -89,8 +89,8 @@ def test_queued_again_by_sigusr2_it_goes_on_from_its_own_files(tmp_path):
     """Trap: the task starts from zero. SIGUSR2 is what SLURM sends before the time limit."""
     write_pairs(tmp_path, [(224, 224)], levels=60)
     run(*SLOW, "results_dir=whole", cwd=tmp_path)
-    driver = subprocess.Popen([sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *SLOW, "device=cpu"], cwd=tmp_path,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *SLOW, "device=cpu"]
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def rows():
         return sum(line[:1] != b"#" for part in tmp_path.rglob("*.part") for line in part.read_bytes().splitlines())

@@ -190,8 +190,8 @@ zsiqa status "${job[@]}" | tail -n 1
 ! run -m hydra/launcher=slurm hydra.launcher.partition=main hydra.launcher.gpus_per_node=null \
     hydra.launcher.cpus_per_task=1 hydra.launcher.mem_gb=1 hydra.launcher.timeout_min=20 \
     baseline=psnr dataset=tid2013 dataset.root=nowhere > "$top/third.log" 2>&1 || die "a sweep whose job fails must not succeed"
-id=$(sacct -X -n -P -o JobID | tail -n 1)
-await 20 "FAILED in accounting" bash -c "sacct -X -n -P -j $id -o State,ExitCode | grep -q 'FAILED|1:0'"
+failed() { sacct -X -n -P -o JobID,State,ExitCode | tee "$top/third.sacct" | grep -q '^[0-9]*|FAILED|1:0'; }
+await 20 "FAILED in accounting, $(sacct -X -n -P -o JobID,State,ExitCode | xargs)" failed
 zsiqa status baseline=psnr dataset=tid2013 | tee "$top/third.status" || true
 grep -q "failed.*nowhere" "$top/third.status" || die "zsiqa status does not say why"
 say "passed: one array cancelled, killed, queued again and resumed; the scores are those of one process, bit for bit"

@@ -18,7 +18,7 @@ ALLOWED = {
     "progress": set(),
     "machine": {"types"},
     "weights": {"types"},
-    "parts": set(),
+    "parts": {"types"},
     "pair_list": {"types"},
     "background": set(),
     "journal": set(),

@@ -47,10 +47,12 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Targe
     if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected, journal)
     alone = journal.alone()  # asked before the parts are read: see ScoreFile.finish
-    for key, target in unfinished.items():
-        target.file.finish(dataset.pairs, target.scores.tolist(), view=alone and cfg.num_shards == 1,
-                           info={**info, **describe_metric(cfg, dataset, key),
-                                 "failed": failures.get(key.perturbation, {})})
+    whole = [target.file.finish(dataset.pairs, target.scores.tolist(), view=alone and cfg.num_shards == 1,
+                                info={**info, **describe_metric(cfg, dataset, key),
+                                      "failed": failures.get(key.perturbation, {})})
+             for key, target in unfinished.items()]
+    if all(whole):
+        journal.settle()
     return failures
 
 

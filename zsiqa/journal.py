@@ -106,12 +106,16 @@ class Journal:
             self._remove_dead()
             self._write(error=str(error) or type(error).__name__)
 
-    def _remove_dead(self) -> None:
+    def settle(self) -> None:
+        """Say that every file is whole: what dead runs left of them, of any shard, is removed."""
+        self._remove_dead(of_any_shard=True)
+
+    def _remove_dead(self, *, of_any_shard: bool = False) -> None:
         """Remove what dead runs left of the same files and pairs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for entry in read_journal(self.path.parent):
             if not entry.alive and entry.cells <= set(self._cells) and (
-                    self._shard[1] == 1 or list(self._shard) == list(entry.about.get("shard", ()))):
+                    of_any_shard or self._shard[1] == 1 or list(self._shard) == list(entry.about.get("shard", ()))):
                 entry.path.unlink(missing_ok=True)
 
     def alone(self) -> bool:

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from zsiqa.types import StoreError
+
 NOTE = "#zsiqa "
+AGREEMENT = 1e-3  # two scores of a pair may differ by this share of the largest, as for `zsiqa verify`: rounding of
+# devices and precisions stays far below, other images or other code do not
 
 
 class PartWriter:
@@ -90,3 +95,23 @@ def read_part(path: Path) -> Part:
         except (ValueError, TypeError, csv.Error):  # a machine that lost power may leave blank blocks; computed again
             continue
     return Part(path, scores, session, session.pop("failed", {}))
+
+
+def join(sources: Sequence[tuple[Path, Mapping[str, float]]]) -> dict[str, float]:
+    """The scores of several files by pair_id; of a pair that is in more than one, the first file's.
+
+    Raises:
+        StoreError: if they differ by more than rounding.
+    """
+    scores: dict[str, float] = {}
+    for _, found in reversed(sources):
+        scores.update(found)
+    allowed = AGREEMENT * max((abs(score) for score in scores.values() if math.isfinite(score)), default=0.0)
+    for path, found in sources:
+        for pair_id, score in found.items():
+            if score != scores[pair_id] and not abs(score - scores[pair_id]) <= allowed:
+                other = next(source for source, held in sources if pair_id in held)
+                raise StoreError(f"{pair_id} has the score {scores[pair_id]!r} in {other} and {score!r} in {path}, "
+                                 f"more than rounding apart: other images, or other code? Remove the file that is "
+                                 f"wrong and run the same command again")
+    return scores

@@ -25,13 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.pair_list import format_pairs
-from zsiqa.parts import Part, PartWriter, read_part
+from zsiqa.parts import Part, PartWriter, join, read_part
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
 SCHEMA = 2
-AGREEMENT = 1e-3  # two scores of a pair may differ by this share of the file's largest, as for `zsiqa verify`: rounding
-# of devices and precisions stays far below, other images or other code do not
 
 
 @dataclass
@@ -194,21 +192,10 @@ class ScoreFile:
     def _join(self, parts: Iterable[Part]) -> dict[str, float]:
         """Scores of all parts and of the finished file. Raises StoreError where they do not agree."""
         sources: list[tuple[Path, Mapping[str, float]]] = [(part.path, part.scores) for part in parts]
-        if self.path.is_file():
+        if self.path.is_file():  # read after the parts: one that is gone by now is in it
             sources.insert(0, (self.path, {pair_id: score for pair_id, _, score in read_rows(self.path)
                                            if not math.isnan(score)}))
-        scores: dict[str, float] = {}
-        for _, found in reversed(sources):
-            scores.update(found)
-        allowed = AGREEMENT * max((abs(score) for score in scores.values() if math.isfinite(score)), default=0.0)
-        for path, found in sources:
-            for pair_id, score in found.items():
-                if score != scores[pair_id] and not abs(score - scores[pair_id]) <= allowed:
-                    other = next(source for source, held in sources if pair_id in held)
-                    raise StoreError(f"{pair_id} has the score {scores[pair_id]!r} in {other} and {score!r} in {path}, "
-                                     f"more than rounding apart: other images, or other code? Remove the file that is "
-                                     f"wrong and run the same command again")
-        return scores
+        return join(sources)
 
     def _describe(self, info: Mapping[str, Any], parts: Iterable[Part], *, complete: bool) -> str:
         """The sidecar's text: `info`, with the sessions that the parts, and an older sidecar of this identity, name."""

@@ -36,7 +36,7 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
         parsed = OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("hydra")])
     except OverrideParseException as error:
         raise ZsiqaError(explain(error)) from error
-    plain = [one for one in parsed if one.key_or_group != "sweep"]
+    plain = [one for one in parsed if one.key_or_group not in ("sweep", "only_missing")]
     given = [dict(part.split("=", 1) for part in parts) for parts in BasicSweeper.split_arguments(plain, None)[0]]
     names = [str(one.value()) for one in parsed if one.key_or_group == "sweep"]
     if not names:

@@ -23,6 +23,12 @@ SUBMITIT = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=30"]
 SLOW = ["dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1"]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """Several processes at once, each with as many threads as cores, would wait for each other for minutes."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_pairs(tmp_path, [(24, 24)] * 4, levels=40)
@@ -49,8 +55,7 @@ def test_shards_as_jobs_are_joined(folder):
 
 def test_a_job_that_fails_ends_with_status_1_and_the_others_go_on(folder, monkeypatch, capsys):
     """Trap: Hydra hands a failure on as a result, so submitit and SLURM would take the job for COMPLETED."""
-    output = run("-m", *SUBMITIT, *ARGUMENTS[:2], "baseline=ms_ssim,psnr", cwd=folder, status=1)
-    assert "error:" not in output.splitlines()[-1:]
+    run("-m", *SUBMITIT, *ARGUMENTS[:2], "baseline=ms_ssim,psnr", cwd=folder, status=1)
     ends = {path.parent.name: path for path in folder.rglob("*_result.pkl")}
     assert len(ends) == 2, "both ended by themselves"
     assert "needs sides of at least 161 pixels" in logs(folder)
@@ -87,7 +92,7 @@ def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
 
 def test_queued_again_by_sigusr2_it_goes_on_from_its_own_files(tmp_path):
     """Trap: the task starts from zero. SIGUSR2 is what SLURM sends before the time limit."""
-    write_pairs(tmp_path, [(224, 224)], levels=60)
+    write_pairs(tmp_path, [(224, 224)], levels=40)
     run(*SLOW, "results_dir=whole", cwd=tmp_path)
     command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *SLOW, "device=cpu"]
     driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -110,7 +115,7 @@ def test_queued_again_by_sigusr2_it_goes_on_from_its_own_files(tmp_path):
 
 
 def test_sigterm_outside_of_a_cluster_keeps_all_scores(tmp_path):
-    write_pairs(tmp_path, [(224, 224)], levels=60)
+    write_pairs(tmp_path, [(224, 224)], levels=40)
     process = subprocess.Popen([sys.executable, str(ROOT / "run.py"), *SLOW, "device=cpu"], cwd=tmp_path,
                                stderr=subprocess.PIPE, text=True)
     (part,) = wait_for(lambda: list(tmp_path.rglob("*.part")), "scores")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import image_pair
 
+from zsiqa.parts import read_part
 from zsiqa.store import ScoreFile, read_rows, read_sidecar
 from zsiqa.types import StoreError
 
@@ -126,6 +127,47 @@ def test_two_runs_side_by_side_share_their_scores_and_write_no_common_file(make,
     assert sorted(p.name for p in one.path.parent.iterdir()) == ["original.csv", "original.json"]
 
 
+@pytest.mark.parametrize("view", [False, True])
+def test_who_does_not_complete_a_file_removes_nobodys_part(make, pairs, view):
+    """Two parts of a data set at once: the first to end must not take away what the other is writing."""
+    one, two = make(), make()
+    for name, file in (("a", one), ("b", two)):
+        file.claim({"sessions": [{"id": name, "started": name}]}, pairs)
+    for index, file in ((0, one), (1, two)):
+        file.append(pairs[index].pair_id, SCORES[index])
+        file.flush()
+    one.close(seconds=1.0, failed={pairs[3].pair_id: "torn"})
+    assert not one.finish(pairs, [SCORES[0], *[math.nan] * 3], {}, view=view)
+    assert one.path.exists() == view
+    for index in (2, 3):
+        two.append(pairs[index].pair_id, SCORES[index])
+    two.close(seconds=2.0)
+    assert two.finish(pairs, [math.nan] * 4, {}), "what both have is enough"
+    assert [score for *_, score in read_rows(one.path)] == SCORES
+    sidecar = read_sidecar(one.sidecar)
+    assert sidecar["sessions"] == [{"id": "a", "started": "a", "seconds": 1.0},
+                                   {"id": "b", "started": "b", "seconds": 2.0}]
+    assert sidecar["failed"] == {}, "the other had it"
+
+
+def test_a_finished_file_is_not_claimed_again_by_a_run_that_began_before(make, pairs):
+    file = make()
+    file.claim({"dataset": 1})
+    file.finish(pairs, SCORES, {"dataset": 1})
+    make().claim({"dataset": 1})
+    assert make().is_complete()
+
+
+def test_what_a_run_of_the_same_identity_has_begun_is_not_cleared(make, pairs):
+    """Two jobs with overwrite=true that found the same old scores: the second must keep what the first has by now."""
+    file = make()
+    file.claim({})
+    file.append(pairs[0].pair_id, 1.0)
+    file.flush()
+    make().clear()
+    assert len(make().read()) == 1
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, finished):
     file = make()
@@ -163,9 +205,10 @@ def test_a_part_that_vanishes_is_in_the_finished_file(make, pairs, monkeypatch):
     file.claim({})
     file.append(pairs[0].pair_id, SCORES[0])
     file.flush()
-    listed = make()._parts
+    listed = [part.path for part in make().parts()]
     twin.finish(pairs, SCORES, {})
-    monkeypatch.setattr(ScoreFile, "_parts", listed)
+    monkeypatch.setattr(ScoreFile, "parts", lambda _: [read_part(path) for path in listed])
+    assert len(listed) == 1
     assert len(make().read()) == 4
 
 

@@ -13,9 +13,11 @@ from zsiqa import (
     __version__,
     completion_command,
     data_command,
+    merge_command,
     report_command,
     run_command,
     score_command,
+    status_command,
     weights_command,
 )
 from zsiqa.types import ZsiqaError
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     score_command.add_parser(commands)
     run_command.add_parser(commands)
+    status_command.add_parser(commands)
+    merge_command.add_parser(commands)
     data_command.add_parser(commands)
     weights_command.add_parser(commands)
     scores = argparse.ArgumentParser(add_help=False)
@@ -146,6 +150,9 @@ def _tables(options: argparse.Namespace) -> int:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
     if strays := measurer.folder.strays:
         print(f"{len(strays)} files bear the name of no metric, e.g. {strays[0].name}; `zsiqa audit` says more")
+    if begun := len({(part.parent, part.name.split(".")[0]) for part in options.scores.glob("*/*/*.part")}):
+        print(f"{begun} score files are in parts: `zsiqa merge --scores {options.scores}` joins those that are whole, "
+              f"and says what the others lack")
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

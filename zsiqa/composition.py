@@ -13,11 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
+from zsiqa.gpus import list_gpus
+from zsiqa.machine import code_digest
 from zsiqa.types import WeightsError, ZsiqaError
 from zsiqa.weights import local_file
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
+OmegaConf.register_new_resolver("code_digest", code_digest, replace=True)
+OmegaConf.register_new_resolver("count_gpus", lambda: max(1, len(list_gpus())), replace=True)
+PLUGINS = ("hydra/launcher/submitit_", "hydra/launcher/joblib")
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -42,6 +47,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'"
     if isinstance(error, MissingConfigException):
+        if str(error.missing_cfg_file).startswith(PLUGINS):
+            return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
+                    "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
         group = CONFIGS / Path(error.missing_cfg_file or "").parent
         names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
         return f"no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}"

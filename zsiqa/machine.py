@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from zsiqa import CONFIGS
 from zsiqa.types import ZsiqaError
+
+SUBMITTED_CODE = "ZSIQA_SUBMITTED_CODE"  # set by configs/hydra/launcher/slurm.yaml
 
 
 def pick_device(asked: str) -> tuple[str, str]:
@@ -58,3 +62,26 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def code_digest() -> str:
+    """What the source and the configurations are, in twelve letters."""
+    found = hashlib.sha256()
+    for root, kind in ((Path(__file__).parent, "*.py"), (CONFIGS, "*.yaml")):
+        for path in sorted(root.rglob(kind)):
+            found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def check_code() -> None:
+    """Refuse to score with other code than that from which the job was submitted.
+
+    A job in a queue reads the source when it starts, which may be days after.
+
+    Raises:
+        ZsiqaError: if the source or the configurations have changed meanwhile.
+    """
+    submitted = os.environ.get(SUBMITTED_CODE)
+    if submitted and submitted != (now := code_digest()):
+        raise ZsiqaError(f"the code has changed since this job was submitted (then {submitted}, now {now}), and one "
+                         f"sweep must not mix two; submit again, with only_missing=true, or put the old code back")

@@ -7,15 +7,13 @@ runs answer at once.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import signal
 import sys
-import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from datetime import UTC, datetime
-from itertools import compress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,39 +25,53 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import zsiqa
 from zsiqa import CONFIGS
 from zsiqa.composition import explain, find_baseline_files, find_weights, instantiate
-from zsiqa.description import describe, describe_metric, summary
-from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
-from zsiqa.profiling import Profile, unmeasured
-from zsiqa.progress import track
+from zsiqa.description import describe, summary
+from zsiqa.filling import Build, fill
+from zsiqa.journal import Journal
+from zsiqa.machine import check_code
 from zsiqa.selection import select
 from zsiqa.settings import check_settings
+from zsiqa.sharding import shard_of
 from zsiqa.store import ScoreFile
-from zsiqa.targets import Target, TargetKey, baseline_files, read_target, score_files
-from zsiqa.types import Dataset, DatasetError, Manifest, PairError, ZsiqaError
+from zsiqa.targets import TargetKey, baseline_files, cell_names, planned, read_target, score_files
+from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
 
 if TYPE_CHECKING:
     from zsiqa.scoring import Scorer
 
-SECONDS_BETWEEN_FLUSHES = 0.5
 BATCH_IMAGES = {"cpu": 4, "cuda": 32}
 Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
-Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
 
 
 def main() -> None:
     """Entry of run.py. Errors that the user can mend are one message; status 1, or 130 when interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them with a traceback
+    # Hydra finds the sweeper beside zsiqa, and jobs elsewhere import what this process does, whatever is installed.
+    root = str(Path(zsiqa.__file__).parent.parent)
+    sys.path.append(root)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         _job()
     except JobFailedError:
         sys.exit(1)  # its job has printed why
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+    except (HydraException, OmegaConfBaseException, ZsiqaError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit."):
+            raise
+        sys.exit(f"error: a job did not come to its end; `zsiqa status` says more, the same command goes on\n{error}")
+
+
+def _terminated(*_: object) -> None:
+    print("terminated; the same command goes on from here", file=sys.stderr)
+    sys.exit(143)
 
 
 class JobFailedError(Exception):
@@ -68,6 +80,7 @@ class JobFailedError(Exception):
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
 def _job(cfg: DictConfig) -> None:
+    sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         if cfg.backbone.model is None:
             idle = [given for given in HydraConfig.get().overrides.task
@@ -78,10 +91,37 @@ def _job(cfg: DictConfig) -> None:
         return
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
         print(f"error: {error}", file=sys.stderr)
+        if sweeping:
+            _note_failure(cfg, error)
+    except Exception as error:  # a bug; or submitit gives up a job that ran out of time too often
+        _note_failure(cfg, error)
+        raise
     # Outside the handler: Hydra keeps the exception, and its traceback would keep the model.
-    if HydraConfig.get().mode is RunMode.MULTIRUN:
+    if sweeping:
         raise JobFailedError
     sys.exit(1)
+
+
+def _note_failure(cfg: DictConfig, error: Exception) -> None:
+    """Leave the reason where `zsiqa status` finds it; under submitit, let the job's process end with status 1.
+
+    submitit takes a job of Hydra's that failed for one that went well, and so would SLURM. Its process must end by
+    itself, later, so that submitit can hand the error back to whoever waits for it.
+    """
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        atexit.register(_exit_with_failure)
+    with suppress(ZsiqaError, OmegaConfBaseException):  # whatever is wrong with the configuration has been said
+        folders: dict[Path, list[Path]] = {}
+        for path, _ in planned(cfg).values():
+            folders.setdefault(path.parent.parent, []).append(path)
+        for folder, paths in folders.items():
+            Journal(folder, cell_names(paths), (cfg.shard, cfg.num_shards)).fail(error)
+
+
+def _exit_with_failure() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def run(cfg: DictConfig) -> None:
@@ -90,9 +130,15 @@ def run(cfg: DictConfig) -> None:
     Raises:
         ZsiqaError: for anything that the user can mend; what was scored until then is kept.
     """
+    check_code()
     check_settings(cfg)
     dataset = read_dataset(cfg)
     selected = select(dataset.pairs, **{name: cfg.dataset[name] for name in ("types", "references", "limit")})
+    if cfg.num_shards > 1:
+        selected &= shard_of(dataset.pairs, cfg.num_shards) == cfg.shard
+        if not selected.any():
+            print(f"{dataset.label}, shard {cfg.shard} of {cfg.num_shards}: no pairs, so nothing to do")
+            return
     passes: list[tuple[Build, dict[TargetKey, ScoreFile]]] = []
     if cfg.backbone.model is not None:
         weights = find_weights(cfg)
@@ -137,7 +183,8 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
         window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
-        batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
+        batch_tiles=(cfg.batch_tiles if isinstance(cfg.batch_tiles, int)
+                                else cfg.backbone.batch_tiles[shared["device"]]),
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 
@@ -154,109 +201,3 @@ def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
         window=None, least_side=(baselines[demanding].least_side, demanding),
         batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)
-
-
-def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target], selected: np.ndarray,
-         ) -> dict[str, dict[str, str]]:
-    """Complete the score files of a pass, as far as selected. Returns and raises what `score_missing` does."""
-    unfinished = {key: target for key, target in targets.items() if not target.complete}
-    info = describe(cfg, dataset)
-    failures: dict[str, dict[str, str]] = {}
-    if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
-        failures = score_missing(cfg, dataset, build, unfinished, info, selected)
-    for key, target in unfinished.items():
-        target.file.finish(dataset.pairs, target.scores.tolist(),
-                         {**info, **describe_metric(cfg, dataset, key), "failed": failures.get(key.perturbation, {})})
-    return failures
-
-
-def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target],
-                  info: dict[str, Any], selected: np.ndarray) -> dict[str, dict[str, str]]:
-    """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
-
-    Args:
-        targets: the unfinished ones of a pass. All their perturbations take part, those without a missing score too: a
-            resumed run must form the same batches.
-        selected: (pairs,) bool, which pairs to score; the others' images need not be there.
-
-    Returns:
-        With on_error=skip, the errors of the pairs that failed, by perturbation and pair_id.
-
-    Raises:
-        PairError: the first failure (with on_error=stop).
-    """
-    if cfg.on_error == "stop":
-        check_images(dataset, selected)
-    import torch
-
-    from zsiqa.scoring import Failed
-
-    metrics = list(dict.fromkeys(key.metric for key in targets))
-    perturbations = list(dict.fromkeys(key.perturbation for key in targets))
-    wanted = {name: selected & np.any([np.isnan(target.scores) for key, target in targets.items()
-                                       if key.perturbation == name], axis=0) for name in perturbations}
-    device, described = pick_device(cfg.device)
-    if device == "cpu":
-        keep_freed_memory()
-    torch.manual_seed(cfg.seed)
-    measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
-    scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
-                   workers=pick_workers(cfg, device), device=device, measure=measure)
-    session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                               "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
-                               "versions": versions(), "git_commit": git_commit()}
-    info["sessions"] = [session]
-    for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
-        if target.stale:
-            target.file.clear()
-        target.file.claim({**info, **describe_metric(cfg, dataset, key)})
-    outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
-    failures: dict[str, dict[str, str]] = {}
-    started = flushed = time.monotonic()
-    with ExitStack() as stack:
-        stack.enter_context(closing(outcomes))
-        for target in targets.values():
-            stack.callback(target.file.close)
-        for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="images"):
-            pair_id = dataset.pairs[outcome.index].pair_id
-            if isinstance(outcome, Failed):
-                if cfg.on_error == "stop":
-                    raise PairError(f"{outcome.error}\nWhat was scored so far is kept. Mend the pair and run the same "
-                                    f"command again, or give on_error=skip to leave such pairs out")
-                failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
-                continue
-            with measure("write"):
-                for metric, score in outcome.scores.items():
-                    lacking = targets.get(TargetKey(metric, outcome.perturbation))
-                    if lacking is not None and np.isnan(lacking.scores[outcome.index]):
-                        lacking.scores[outcome.index] = score
-                        lacking.file.append(pair_id, score)
-                if time.monotonic() - flushed >= SECONDS_BETWEEN_FLUSHES:
-                    for target in targets.values():
-                        target.file.flush()
-                    flushed = time.monotonic()
-    if isinstance(measure, Profile):
-        print(measure.report(aside=("decode", "perturb", "cut tiles")))
-    session["seconds"] = round(time.monotonic() - started, 3)
-    return failures
-
-
-def pick_workers(cfg: DictConfig, device: str) -> int:
-    """Threads that load images ahead of the model."""
-    return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
-
-
-def check_images(dataset: Dataset, selected: np.ndarray) -> None:
-    """Check, before anything is computed, that all images of the selected pairs are there.
-
-    Raises:
-        PairError: naming the first few pairs whose images are not.
-    """
-    exists = functools.cache(Path.is_file)
-    missing = [(pair, path) for pair in compress(dataset.pairs, selected) for path in (pair.ref_path, pair.dis_path)
-               if not exists(path)]
-    if missing:
-        examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
-        raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {selected.sum()} pairs of {dataset.name} "
-                        f"lack an image, e.g.{examples}\nPut the images there (of a published set, `zsiqa data check` "
-                        f"says more), or give on_error=skip to leave such pairs out")

@@ -220,9 +220,10 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
     import torch
 
     from zsiqa.description import caveats, protocol_note
+    from zsiqa.filling import pick_workers
     from zsiqa.machine import keep_freed_memory, pick_device
     from zsiqa.perturbations import Original
-    from zsiqa.runner import backbone_scorer, baseline_scorer, pick_workers
+    from zsiqa.runner import backbone_scorer, baseline_scorer
     from zsiqa.settings import metric_name
 
     device, _ = pick_device(cfg.device)

@@ -22,6 +22,8 @@ def check_settings(cfg: DictConfig) -> None:
     Raises:
         ZsiqaError: naming the setting, what it may be and what it is.
     """
+    if "sweep" in cfg:
+        raise ZsiqaError("+sweep=... is many jobs; give -m, too: python run.py -m +sweep=...")
     if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
         raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
     if unsure := [name for name, value in flat(OmegaConf.to_container(cfg)) if str(value).lower() in NEARLY_BOOLEAN]:
@@ -33,16 +35,21 @@ def check_settings(cfg: DictConfig) -> None:
         if OmegaConf.select(cfg, name) not in choices:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
-                 "official_train_mode", "profile", "compile"):
+                 "official_train_mode", "profile", "compile", "only_missing"):
         if not isinstance(OmegaConf.select(cfg, name), bool):
             raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
-                        ("seed", 0), ("dataset.limit", 1)):
+                        ("seed", 0), ("dataset.limit", 1), ("num_shards", 1), ("shard", 0)):
         value = OmegaConf.select(cfg, name)
-        if value is None and name not in ("stride", "seed"):  # whole images, all pairs, or whatever suits the device
+        if value is None and name in ("window", "batch_tiles", "batch_images", "workers", "dataset.limit"):
+            continue  # whole images, all pairs, or whatever suits the device
+        if (name, value) == ("batch_tiles", "auto"):
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
+    if cfg.shard >= cfg.num_shards:
+        raise ZsiqaError(f"shard={cfg.shard}, but num_shards={cfg.num_shards}: shards are counted from 0; all of them "
+                         f"are -m num_shards={cfg.num_shards} 'shard=range({cfg.num_shards})'")
     for name in ("dataset.types", "dataset.references"):
         value = OmegaConf.select(cfg, name)
         if not (value is None or (OmegaConf.is_list(value) and len(value))):

@@ -3,10 +3,11 @@
     <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv    pair_id,ref,dis,type,mos,score in the data set's order
     <results_dir>/scores/<dataset>/<metric>/<perturbation>.json   identity, configuration, versions, times
 
-A run appends to a part file of its own beside them and moves the whole into place at the end, so a killed run
-loses what it had not yet flushed, and runs side by side never write to the same file. There are no locks: NFS
-breaks them. The *identity* in the sidecar holds everything that decides the scores; a file with another identity
-is never added to, and never replaced unless asked.
+A run appends to a part file of its own beside them (`zsiqa.parts`), so a killed run loses what it had not yet flushed,
+and runs side by side never write to the same file. There are no locks: NFS breaks them. Parts are removed by whoever
+finds that together they have every pair, and has put the whole into place; until then, nobody removes anything, and a
+CSV with gaps is but a view of them. The *identity* in the sidecar holds everything that decides the scores; a file with
+another identity is never added to, and never replaced unless asked.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from zsiqa.pair_list import format_pairs
+from zsiqa.parts import Part, PartWriter, join, read_part
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
@@ -40,7 +43,8 @@ class ScoreFile:
 
     path: Path
     identity: Mapping[str, Any]
-    _stream: TextIO | None = field(default=None, repr=False)
+    _part: PartWriter | None = field(default=None, repr=False)
+    _session: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _confirmed: bool = field(default=False, repr=False)
 
     @property
@@ -49,9 +53,18 @@ class ScoreFile:
         return self.path.with_suffix(".json")
 
     @property
-    def _parts(self) -> list[Path]:
-        """Part files of this identity, this run's among them."""
-        return sorted(self.path.parent.glob(f"{self.path.stem}.{digest(self.identity)[:8]}-*.part"))
+    def _prefix(self) -> str:
+        return f"{self.path.stem}.{digest(self.identity)[:8]}-"
+
+    def parts(self) -> list[Part]:
+        """The part files of this identity, this run's among them."""
+        return [read_part(path) for path in sorted(self.path.parent.glob(f"{self._prefix}*.part"))]
+
+    def sessions(self) -> list[Mapping[str, Any]]:
+        """The sessions of this identity that the sidecar and the part files name."""
+        old = read_sidecar(self.sidecar) if self.sidecar.exists() else {}
+        of_sidecar = old.get("sessions", ()) if old.get("identity") == self.identity else ()
+        return [*of_sidecar, *(part.session for part in self.parts())]
 
     def is_complete(self) -> bool:
         """Whether the finished file is here, with a score for every pair."""
@@ -61,41 +74,53 @@ class ScoreFile:
         """Scores by pair_id, from the finished file and all part files.
 
         Raises:
-            StoreError: if there are scores of another identity; it names the settings that differ.
+            StoreError: if there are scores of another identity, with the settings that differ; or if two parts have
+                scores of a pair that are not the same but for rounding.
         """
         self._check()
-        scores: dict[str, float] = {}
-        for part in self._parts:
-            scores.update(_read_part(part))
-        if self.path.is_file():
-            scores.update({pair_id: score for pair_id, _, score in read_rows(self.path) if not math.isnan(score)})
-        return scores
+        return self._join(self.parts())
 
-    def claim(self, info: Mapping[str, Any]) -> None:
+    def claim(self, info: Mapping[str, Any], pairs: Sequence[ImagePair] = ()) -> None:
         """Say in the sidecar that scores of this identity are in the making.
 
         Args:
-            info: what the sidecar says beside the identity. Its `sessions` are added to those already there.
+            info: what the sidecar says beside the identity. The last of its `sessions` is this run.
+            pairs: of the whole data set, in its order; kept beside the scores for whoever joins them.
 
         Raises:
             StoreError: if there are scores of another identity.
         """
         self._check()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(self.sidecar, self._describe(info, complete=False))
+        self._session = next(iter(reversed(info.get("sessions", ()))), {})
+        about = {name: value for name, value in info.items() if name != "sessions"}
+        if pairs:
+            about["pairs_file"], content = format_pairs(pairs)
+            listed = self.path.parent.parent / about["pairs_file"]
+            if not listed.exists():
+                _replace(listed, content)
+        if self.sidecar.exists():  # of this identity, as a run beside this one may have left it just now?
+            old = read_sidecar(self.sidecar)
+            if not _differences(old["identity"], self.identity) and all(
+                    old.get(name) == about.get(name) for name in ("dataset", "pairs_file")):
+                return
+        _replace(self.sidecar, self._describe(about, self.parts(), complete=False))
 
     def clear(self) -> None:
-        """Remove whatever is here, of any identity."""
+        """Remove whatever is here of any other identity, or damaged. What another run of this identity does stays."""
+        try:
+            ours = self.sidecar.exists() and not _differences(read_sidecar(self.sidecar)["identity"], self.identity)
+        except StoreError:
+            ours = False
+        if ours:
+            return
         for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part"),
                       *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
             stale.unlink(missing_ok=True)
 
     def append(self, pair_id: str, score: float) -> None:
         """Note a score; `flush` brings it to disk."""
-        if self._stream is None:
-            name = f"{self.path.stem}.{digest(self.identity)[:8]}-{uuid.uuid4().hex[:12]}.part"
-            self._stream = (self.path.parent / name).open("x", newline="", encoding="utf-8")
-        csv.writer(self._stream, lineterminator="\n").writerow([pair_id, repr(score)])
+        self._open().append(pair_id, score)
 
     def flush(self) -> None:
         """Hand all noted scores to the operating system; from then on, a killed process loses none of them.
@@ -103,53 +128,95 @@ class ScoreFile:
         Raises:
             StoreError: if another run with another identity was faster; its first flush decides.
         """
-        if self._stream is not None:
-            self._stream.flush()
+        part = self._part  # another thread may close it
+        if part is not None:
+            part.flush()
             if not self._confirmed:
                 self._check()
                 self._confirmed = True
 
-    def close(self) -> None:
-        """Flush and close the part file, which stays."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+    def close(self, **outcome: Any) -> None:
+        """Note how this run ended, flush and close its part file, which stays.
 
-    def finish(self, pairs: Sequence[ImagePair], scores: Sequence[float], info: Mapping[str, Any]) -> None:
-        """Write the final CSV, then the sidecar, each in one step; then remove the part files.
+        Args:
+            outcome: `seconds`, and `failed`: by pair_id, why pairs could not be scored.
+        """
+        if self._part is None and outcome.get("failed"):
+            self._open()
+        if self._part is not None:
+            self._part.close(outcome)
+            self._part = None
+
+    def finish(self, pairs: Sequence[ImagePair], scores: Sequence[float], info: Mapping[str, Any], *,
+               view: bool = True) -> bool:
+        """Join what there is. Once every pair has a score, write the final files, each in one step; remove the parts.
+
+        Runs that do so at once write the same.
 
         Args:
             pairs: of the whole data set, in its order.
-            scores: of each pair; NaN for a pair without a score, whose field stays empty.
+            scores: of each pair, as far as this run knows them; NaN elsewhere.
             info: what the sidecar says beside the identity.
+            view: write the CSV even if pairs lack a score, whose fields stay empty. Not while others are at work: what
+                they finish meanwhile would be replaced.
+
+        Returns:
+            Whether every pair has a score.
 
         Raises:
             StoreError: if, meanwhile, another run has put scores of another identity here. The part files stay.
         """
         self.close()
         self._check()
+        parts = self.parts()  # before the sidecar is read: whoever removes a part has named its session there
+        known = self._join(parts)
+        known.update({pair.pair_id: score for pair, score in zip(pairs, map(float, scores), strict=True)
+                      if not math.isnan(score)})
+        complete = all(pair.pair_id in known for pair in pairs)
+        if not complete and not view:
+            return False
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for pair, score in zip(pairs, map(float, scores), strict=True):
-            text_of_score = "" if math.isnan(score) else repr(score)
-            writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos), text_of_score])
-        parts = self._parts
+        for pair in pairs:
+            score = repr(known[pair.pair_id]) if pair.pair_id in known else ""
+            writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos), score])
+        failed = {**{key: why for part in parts for key, why in part.failed.items()}, **info.get("failed", {})}
+        about = {**info, "failed": {key: why for key, why in failed.items() if key not in known}}
         _replace(self.path, text.getvalue())
-        _replace(self.sidecar, self._describe(info, complete=not any(map(math.isnan, scores))))
-        for part in parts:
-            part.unlink(missing_ok=True)
+        _replace(self.sidecar, self._describe(about, parts, complete=complete))
+        if complete:
+            for part in parts:
+                part.path.unlink(missing_ok=True)
+        return complete
 
-    def _describe(self, info: Mapping[str, Any], *, complete: bool) -> str:
-        """The sidecar's text: `info`, with the sessions that an older sidecar of this identity names."""
-        sessions = list(info.get("sessions", ()))
+    def _open(self) -> PartWriter:
+        if self._part is None:
+            self._part = PartWriter(self.path.parent / f"{self._prefix}{uuid.uuid4().hex[:12]}.part", self._session)
+        return self._part
+
+    def _join(self, parts: Iterable[Part]) -> dict[str, float]:
+        """Scores of all parts and of the finished file. Raises StoreError where they do not agree."""
+        sources: list[tuple[Path, Mapping[str, float]]] = [(part.path, part.scores) for part in parts]
+        if self.path.is_file():  # read after the parts: one that is gone by now is in it
+            sources.insert(0, (self.path, {pair_id: score for pair_id, _, score in read_rows(self.path)
+                                           if not math.isnan(score)}))
+        return join(sources)
+
+    def _describe(self, info: Mapping[str, Any], parts: Iterable[Part], *, complete: bool) -> str:
+        """The sidecar's text: `info`, with the sessions that the parts, and an older sidecar of this identity, name."""
+        sessions: list[Mapping[str, Any]] = [part.session for part in parts if "id" in part.session]
+        sessions = sorted(sessions, key=lambda session: str(session.get("started")))
         if self.sidecar.exists():
             old = read_sidecar(self.sidecar)
             if not _differences(old["identity"], self.identity):
-                known = {session["id"] for session in sessions}
-                sessions = [one for one in old.get("sessions", ()) if one["id"] not in known] + sessions
+                sessions = [*old.get("sessions", ()), *sessions]
+                info = {**{name: old[name] for name in ("pairs_file",) if name in old}, **info}
+        merged: dict[str, Mapping[str, Any]] = {}
+        for session in (*sessions, *info.get("sessions", ())):
+            merged[session["id"]] = {**merged.get(session["id"], {}), **session}
         return json.dumps({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info,
-                           "sessions": sessions}, indent=2, ensure_ascii=False) + "\n"
+                           "sessions": list(merged.values())}, indent=2, ensure_ascii=False) + "\n"
 
     def _check(self) -> None:
         """Refuse scores of another identity, and scores without a sidecar."""
@@ -205,22 +272,6 @@ def read_rows(path: Path) -> list[tuple[str, float, float]]:
 def digest(data: Any) -> str:
     """Hex SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _read_part(path: Path) -> dict[str, float]:
-    """Scores of a part file. A last line without its newline was torn by a kill, and is computed again."""
-    try:
-        whole, _, _torn = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
-    except FileNotFoundError:  # a run beside this one has just finished; its scores are in the CSV by now
-        return {}
-    scores = {}
-    for line in whole.split("\n"):
-        try:
-            ((pair_id, score),) = csv.reader([line])
-            scores[pair_id] = float(score)
-        except (ValueError, csv.Error):  # a machine that lost power may leave blank blocks; computed again, too
-            continue
-    return scores
 
 
 def _size(path: Path) -> int:

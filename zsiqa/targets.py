@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -45,42 +45,51 @@ class Target:
     stale: bool
 
 
+def planned(cfg: DictConfig) -> dict[TargetKey, tuple[Path, dict[str, Any]]]:
+    """Where the scores of a configuration go, and what of their identity it decides: all but data set and weights.
+
+    Needs neither images nor weights.
+    """
+    settings = plain(cfg)
+    found: dict[TargetKey, tuple[Path, dict[str, Any]]] = {}
+    if settings["backbone"]["model"] is not None:
+        shared = {"backbone": settings["backbone"]["model"],
+                  **{name: settings[name] for name in ("window", "stride", "precision")},
+                  **({"noise_seed": cfg.seed} if cfg.official_train_mode else {})}
+        # What imitates the authors' chance and rounding must not be confused with the rest.
+        variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
+        for representation in cfg.representations:
+            for distance in cfg.distances:
+                for perturbation in cfg.perturbations:
+                    path = scores_folder(cfg, variant) / metric_name(cfg, representation, distance)
+                    found[TargetKey((representation, distance), perturbation)] = (
+                        path / f"{perturbation}.csv",
+                        {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
+                         "perturbation": settings["perturbations"][perturbation]})
+    for name, node in settings["baselines"].items():
+        library = {"library": {node["library"]: metadata.version(node["library"])}} if node["library"] else {}
+        for perturbation in cfg.perturbations:
+            found[TargetKey((name,), perturbation)] = (
+                scores_folder(cfg) / name / f"{perturbation}.csv",
+                {"baseline": node["model"], **library, "perturbation": settings["perturbations"][perturbation]})
+    return found
+
+
 def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[TargetKey, ScoreFile]:
     """The score files of the backbone, each with its identity: everything that decides its scores."""
-    settings = plain(cfg)
-    shared = {
-        "dataset": identify(cfg, dataset),
-        "backbone": settings["backbone"]["model"],
-        "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)},
-        **{name: settings[name] for name in ("window", "stride", "precision")},
-        **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
-    }
-    # What imitates the authors' chance and rounding must not be confused with the rest.
-    variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
-    root = scores_folder(cfg, variant)
-    return {
-        TargetKey((representation, distance), perturbation): ScoreFile(
-            root / metric_name(cfg, representation, distance) / f"{perturbation}.csv",
-            {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
-             "perturbation": settings["perturbations"][perturbation]})
-        for representation in cfg.representations for distance in cfg.distances for perturbation in cfg.perturbations}
+    shared = {"dataset": identify(cfg, dataset),
+              "weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)}}
+    return {key: ScoreFile(path, {**shared, **decided}) for key, (path, decided) in planned(cfg).items()
+            if key.metric[0] not in cfg.baselines}
 
 
 def baseline_files(cfg: DictConfig, dataset: Dataset,
                    weights: Mapping[str, Mapping[str, Path]]) -> dict[TargetKey, ScoreFile]:
     """The score files of the baselines, likewise; `weights` are the files of each, by what they are."""
-    settings = plain(cfg)
     known_by = identify(cfg, dataset)
-    found: dict[TargetKey, ScoreFile] = {}
-    for name, node in settings["baselines"].items():
-        identity = {"dataset": known_by, "baseline": node["model"],
-                    **{role: {"sha256": sha256(file)} for role, file in weights[name].items()},
-                    **({"library": {node["library"]: metadata.version(node["library"])}} if node["library"] else {})}
-        for perturbation in cfg.perturbations:
-            found[TargetKey((name,), perturbation)] = ScoreFile(
-                scores_folder(cfg) / name / f"{perturbation}.csv",
-                {**identity, "perturbation": settings["perturbations"][perturbation]})
-    return found
+    sums = {name: {role: {"sha256": sha256(file)} for role, file in files.items()} for name, files in weights.items()}
+    return {key: ScoreFile(path, {"dataset": known_by, **sums[key.metric[0]], **decided})
+            for key, (path, decided) in planned(cfg).items() if key.metric[0] in cfg.baselines}
 
 
 def identify(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
@@ -97,6 +106,11 @@ def identify(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
 def scores_folder(cfg: DictConfig, variant: str = "") -> Path:
     """The folder of this data set's scores."""
     return Path(str(cfg.results_dir)) / f"{cfg.protocol.folder}{variant}" / str(cfg.dataset.name)
+
+
+def cell_names(paths: Iterable[Path]) -> list[str]:
+    """`metric/perturbation` of score files, as journals name them."""
+    return [f"{path.parent.name}/{path.stem}" for path in paths]
 
 
 def read_target(file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *, overwrite: bool) -> Target:

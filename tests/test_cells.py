@@ -1,0 +1,89 @@
+"""`zsiqa status` and only_missing: what is said of a sweep at every stage of it."""
+
+import json
+
+import pytest
+from conftest import write_pairs
+from test_sharding import run
+
+from zsiqa.cli import main
+from zsiqa.journal import Journal
+
+ARGUMENTS = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr,ms_ssim", "perturbation=[original,rotate]"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """PSNR is whole, of two shards of MS-SSIM one ran and one has failed; its images are too small."""
+    folder = tmp_path_factory.mktemp("status")
+    write_pairs(folder, [(24, 24)] * 4, levels=40)
+    run("-m", *ARGUMENTS[:2], "baseline=psnr", ARGUMENTS[3], "num_shards=2", "shard=0,1", cwd=folder)
+    run("-m", *ARGUMENTS[:2], "baseline=ms_ssim", ARGUMENTS[3], cwd=folder, status=1)
+    return folder
+
+
+@pytest.fixture
+def status(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+
+    def status(*arguments):
+        code = main(["status", *arguments])
+        return code, capsys.readouterr().out
+
+    return status
+
+
+def test_done_and_failed_with_the_reason(status):
+    code, text = status(*ARGUMENTS)
+    assert code == 1
+    assert "  done       2 files, 160 of 160 pairs\n" in text
+    assert "  failed     2 files, 0 of 160 pairs: ref0.png|dis0_1.png (original): " in text
+    assert text.endswith("2 jobs, 4 score files: 2 done, 2 failed\n")
+
+
+def test_json_has_every_file(status):
+    found = json.loads(status(*ARGUMENTS, "--json")[1])
+    assert [(cell["metric"], cell["perturbation"], cell["state"], cell["there"]) for cell in found] == [
+        ("psnr", "original", "done", 160), ("psnr", "rotate", "done", 160),
+        ("ms_ssim", "original", "failed", 0), ("ms_ssim", "rotate", "failed", 0)]
+
+
+def test_missing_partial_and_running(status, folder):
+    where = "results_dir=other"
+    arguments = [*ARGUMENTS[:2], "baseline=psnr", where]
+    assert status(*arguments) == (1, f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 jobs, 1 score files: "
+                                     "1 missing\n")
+    run(*arguments, "num_shards=2", "shard=1", cwd=folder)
+    assert "  partial    1 file, 80 of 160 pairs\n" in status(*arguments)[1]
+    code, text = status(*arguments, "num_shards=2", "shard=range(2)")
+    assert "  missing    1 file, 0 of 80 pairs\n" in text
+    assert "  done       1 file, 80 of 80 pairs\n" in text
+    with Journal(folder / "other/scores/pairs", ["psnr/original"], (0, 2)).at_work():
+        code, text = status(*arguments, "num_shards=2", "shard=range(2)")
+        assert "  running    1 file, 0 of 80 pairs: process " in text
+        assert code == 1
+    run(*arguments, cwd=folder)
+    assert status(*arguments)[0] == 0
+
+
+def test_scores_of_other_settings_are_not_those_that_are_wanted(status):
+    text = status(*ARGUMENTS[:2], "baseline=psnr", "perturbation=rotate", "perturbations.rotate.degrees=2")[1]
+    assert "  failed     1 file: there are scores of other settings: perturbation\n" in text
+
+
+def test_only_missing_leaves_out_what_is_there(folder):
+    arguments = ["-m", *ARGUMENTS[:2], "baseline=psnr", "perturbation=original,rotate,dilate", "only_missing=true"]
+    output = run(*arguments, cwd=folder)
+    assert output.count("done already: ") == 2
+    assert "psnr    dilate " in output
+    assert "psnr    original " not in output
+    output = run(*arguments, cwd=folder)
+    assert output.count("done already: ") == 3
+    assert "PLCC" not in output
+
+
+def test_tables_say_that_there_are_parts(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    run(*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts", "num_shards=2", "shard=1", cwd=folder)
+    main(["tables", "--scores", "parts/scores", "--table", "demo", "--no-cache"])
+    assert "1 score files are in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""`zsiqa merge`: join the parts that shards and interrupted runs left, and name what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zsiqa.types import ImagePair, StoreError
+
+MOST = 5  # references to name
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of `zsiqa`."""
+    parser = commands.add_parser(
+        "merge", help="join the parts of sharded or interrupted runs; name what is missing",
+        description="Join part files wherever together they have every pair, and name the shards and references that "
+                    "are missing elsewhere. Needs neither images nor weights. Exit status 1 if anything is missing, "
+                    "or two parts disagree.")
+    parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
+                        help="our own store (%(default)s)")
+    parser.set_defaults(command=_merge)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    if not options.scores.is_dir():
+        raise StoreError(f"no folder {options.scores}; say where the scores are")
+    beginnings = sorted({path.with_name(f"{path.name.split('.')[0]}.json")
+                         for path in options.scores.glob("*/*/*.part")})
+    joined = problems = 0
+    for sidecar in beginnings:
+        try:
+            missing = merge(sidecar)
+        except StoreError as error:
+            missing = [f"error: {error}"]
+        joined += not missing
+        problems += bool(missing)
+        for line in missing:
+            print(f"{sidecar.with_suffix('.csv')}: {line}", file=sys.stderr)
+    if not beginnings:
+        print(f"no part files in {options.scores}: nothing to join")
+    else:
+        print(f"{joined} files joined, {problems} not")
+    return 1 if problems else 0
+
+
+def merge(sidecar: Path) -> list[str]:
+    """Join the parts of a score file.
+
+    Args:
+        sidecar: the JSON file that the parts lie beside.
+
+    Returns:
+        What is missing; [] if the file is whole now.
+
+    Raises:
+        StoreError: if sidecar, parts or the list of pairs are damaged or do not agree.
+    """
+    from zsiqa.pair_list import read_pairs
+    from zsiqa.store import ScoreFile, read_sidecar
+
+    about = read_sidecar(sidecar)
+    if "pairs_file" not in about:
+        raise StoreError("it does not say which pairs there are, for an older zsiqa began it; run the same command "
+                         "again")
+    file = ScoreFile(sidecar.with_suffix(".csv"), about["identity"])
+    pairs = read_pairs(sidecar.parent.parent / about["pairs_file"])
+    parts = file.parts()
+    shared = Counter(pair_id for part in parts for pair_id in part.scores)
+    file.read()  # raises where parts do not agree
+    if overlap := sum(count > 1 for count in shared.values()):
+        shards = sorted({_shard_name(part.session) for part in parts if any(shared[one] > 1 for one in part.scores)})
+        print(f"{file.path}: {overlap} pairs in more than one part ({', '.join(shards)}); they agree")
+    info = {name: value for name, value in about.items() if name not in ("schema", "complete", "identity", "sessions")}
+    if file.finish(pairs, [math.nan] * len(pairs), info, view=False):
+        return []
+    known = file.read()
+    sessions = sorted((part.session for part in parts if "shard" in part.session),
+                      key=lambda session: str(session.get("started")))
+    return _name_missing([pair.pair_id not in known for pair in pairs], pairs, sessions[-1:],
+                         {key: why for part in parts for key, why in part.failed.items() if key not in known})
+
+
+def _name_missing(missing: Sequence[bool], pairs: Sequence[ImagePair], last: Sequence[Mapping[str, Any]],
+                  failed: Mapping[str, str]) -> list[str]:
+    """One line for each shard of the last sharding that lacks pairs, or one for all."""
+    from zsiqa.sharding import shard_of
+
+    count = last[0]["shard"][1] if last else 1
+    lines = []
+    for shard, which in enumerate([shard_of(pairs, count) == one for one in range(count)]):
+        lacking = [pair for pair, absent, mine in zip(pairs, missing, which, strict=True) if absent and mine]
+        if lacking:
+            refs = list(dict.fromkeys(pair.ref for pair in lacking))
+            name = f"shard {shard} of {count}: " if count > 1 else ""
+            more = f" and {len(refs) - MOST} more" if len(refs) > MOST else ""
+            lines.append(f"{name}{len(lacking)} of {int(which.sum())} pairs missing, of the references "
+                         f"{', '.join(refs[:MOST])}{more}")
+    return lines + [f"{pair_id} could not be scored: {why}" for pair_id, why in list(failed.items())[:MOST]]
+
+
+def _shard_name(session: Mapping[str, Any]) -> str:
+    which, number = session.get("shard", (0, 1))
+    return f"shard {which} of {number}" if number > 1 else "a run without shards"

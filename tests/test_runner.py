@@ -238,7 +238,7 @@ def test_a_warm_up_finds_the_batch_and_a_resumed_run_keeps_it(folder, tmp_path):
     about["sessions"][0]["batch_tiles"] = 3  # which no warm-up finds
     sidecar.write_text(json.dumps(about))
     run(*arguments, cwd=tmp_path)
-    assert [session["batch_tiles"] for session in json.loads(sidecar.read_text())["sessions"]] == [3, 3]
+    assert json.loads(sidecar.read_text())["sessions"][-1]["batch_tiles"] == 3
 
 
 def scores_of(results, name="original"):

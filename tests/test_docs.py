@@ -21,6 +21,7 @@ from zsiqa.cli import _parser, main
 from zsiqa.composition import compose
 from zsiqa.datasets import demo as demo_images
 from zsiqa.settings import check_settings
+from zsiqa.sweeps import expand
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -160,6 +161,11 @@ def _check_run(words):
     overrides = [word for word in words if word not in ("-m", "--cfg", "job")]
     if any(word.startswith("hydra.searchpath") for word in overrides):
         return  # with files of the page: those blocks run
+    if any(word.startswith("+sweep=") for word in overrides):
+        assert "-m" in words
+        for job in expand(overrides):
+            check_settings(compose(*job))
+        return
     chosen = []
     for one in OverridesParser.create().parse_overrides(overrides):
         values = list(one.sweep_string_iterator()) if one.is_sweep_override() else [None]

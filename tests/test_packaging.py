@@ -14,7 +14,7 @@ from setuptools import find_packages
 from zsiqa import CONFIGS, __version__
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ["zsiqa", "configs", "pyproject.toml", "README.md", "LICENSE"]
+SOURCES = ["zsiqa", "configs", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE"]
 
 
 def run(*command, cwd, check=True):

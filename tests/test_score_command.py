@@ -234,3 +234,14 @@ def test_nothing_heavy_before_it_is_needed(pair, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
     assert score(pair[0], pair[1].with_name("nothing.png")) == 1
     assert score(*pair, "--distance", "nothing") == 1
+
+
+@pytest.mark.parametrize("options", [["--csv", "ref.png"], ["--heatmap", "dis.png"], ["--csv", "a", "--json", "./a"]])
+def test_no_image_and_no_other_output_is_written_over(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ref.png", "dis.png"):
+        Image.new("RGB", (224, 224)).save(name)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert main(["score", "ref.png", "dis.png", *options]) == 1
+    assert "is one of the images, or another output; name another file" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

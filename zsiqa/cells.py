@@ -74,12 +74,12 @@ def _look(path: Path, decided: Mapping[str, Any], shard: tuple[int, int], journa
                 if there == total:
                     return Cell(key, "done", there, total)
         except (StoreError, KeyError, TypeError) as error:
-            return Cell(key, "failed", why=_first_line(str(error)))
+            return Cell(key, "failed", why=_cause(str(error)))
     at_work = [entry for entry in entries if entry.alive]
     if at_work:
         return Cell(key, "running", there, total, "; ".join(map(str, at_work)))
     if errors := [entry.error for entry in entries if entry.error]:
-        return Cell(key, "failed", there, total, _first_line(errors[-1]))
+        return Cell(key, "failed", there, total, _cause(errors[-1]))
     last = min(entries, key=lambda entry: entry.age, default=None)
     return Cell(key, "partial" if there else "missing", there, total, f"stopped without a word: {last}" if last else "")
 
@@ -100,5 +100,6 @@ def _shards(path: Path, num_shards: int) -> Mapping[str, int]:
     return dict(zip((pair.pair_id for pair in pairs), shard_of(pairs, num_shards).tolist(), strict=True))
 
 
-def _first_line(text: str) -> str:
-    return text.split("\n", 1)[0]
+def _cause(text: str) -> str:
+    """The first line, and the first example of those that it announces."""
+    return " ".join(line.strip() for line in text.split("\n")[:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,7 @@ def _score(options: argparse.Namespace) -> int:
     problems, pairs = pair_up(options.ref, options.dis)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
+    check_outputs([options.csv, options.json, options.heatmap], pairs)
     for path in (options.csv, options.json):  # before the work, so that it is not lost to a place that cannot be had
         if path is not None and str(path) != "-":
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +133,17 @@ def _score(options: argparse.Namespace) -> int:
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if problems or errors else 0
+
+
+def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) -> None:
+    """Refuse to write over an image that is to be scored, or two results to one file. May raise ZsiqaError."""
+    taken = {path.resolve() for pair in pairs for path in (pair.ref_path, pair.dis_path)}
+    for output in outputs:
+        if output is None or str(output) == "-":
+            continue
+        if output.resolve() in taken:
+            raise ZsiqaError(f"{output} is one of the images, or another output; name another file")
+        taken.add(output.resolve())
 
 
 def show(found: Found, options: argparse.Namespace) -> None:

@@ -179,7 +179,7 @@ def test_blocks_in_no_language_hold_no_commands():
     """They would be checked by nothing."""
     for page in PAGES:
         for block in blocks(page):
-            assert block.language in ("", "bash", "console", "python", "yaml"), page  # console: for a cluster, as a whole
+            assert block.language in ("", "bash", "console", "python", "yaml"), page
             if not block.language:
                 assert not re.search(r"^(zsiqa|make|python|git) ", block.text, re.MULTILINE), f"{page}: {block.text}"
 

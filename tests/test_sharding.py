@@ -116,6 +116,7 @@ def test_what_failed_in_a_shard_is_not_forgotten(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
+    (["num_shards=3"], "num_shards=3, but no shard=...: all of them are -m num_shards=3 'shard=range(3)'"),
     (["num_shards=0"], "num_shards must be a whole number of at least 1, found 0"),
     (["num_shards=null"], "num_shards must be a whole number of at least 1, found None"),
     (["num_shards=2", "shard=2"], "shard=2, but num_shards=2: shards are counted from 0"),

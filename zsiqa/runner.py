@@ -82,9 +82,13 @@ class JobFailedError(Exception):
 def _job(cfg: DictConfig) -> None:
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
+        given = HydraConfig.get().overrides.task
+        sharded = isinstance(cfg.num_shards, int) and cfg.num_shards > 1
+        if sharded and not any(one.startswith("shard=") for one in given):
+            raise ZsiqaError(f"num_shards={cfg.num_shards}, but no shard=...: all of them are -m "
+                             f"num_shards={cfg.num_shards} 'shard=range({cfg.num_shards})'")
         if cfg.backbone.model is None:
-            idle = [given for given in HydraConfig.get().overrides.task
-                    if given.startswith(("distance=", "representation="))]
+            idle = [one for one in given if one.startswith(("distance=", "representation="))]
             if idle:
                 raise ZsiqaError(f"{' '.join(idle)} needs a backbone; baseline=... alone has none: add backbone=NAME")
         run(cfg)

@@ -1,7 +1,11 @@
 """Hydra's own sweeper, with the jobs that `zsiqa.sweeps` makes. Hydra takes sweepers from the package hydra_plugins."""
 
+import sys
+from typing import cast
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 
 class ZsiqaSweeper(BasicSweeper):
@@ -10,10 +14,16 @@ class ZsiqaSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # a static method there
             self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs, in batches that are submitted one after another."""
-        from zsiqa.sweeps import expand, unfinished  # Hydra imports this module at every start
+        from zsiqa.settings import check_boolean  # here, for Hydra imports this module at every start
+        from zsiqa.slurm import limit_warnings
+        from zsiqa.sweeps import expand, unfinished
 
+        cfg = cast(DictConfig, self.config)
+        check_boolean(cfg, "only_missing")
+        for warning in limit_warnings(cfg.hydra.launcher):
+            print(f"warning: {warning}", file=sys.stderr)
         jobs = expand([str(override.input_line) for override in overrides])
-        if self.config is not None and self.config.only_missing:
+        if cfg.only_missing:
             jobs = unfinished(jobs)
         size = max_batch_size or max(len(jobs), 1)
         return [jobs[first:first + size] for first in range(0, len(jobs), size)]

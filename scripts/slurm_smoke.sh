@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A sweep under a real SLURM, on this machine alone: a job array of shards of the demo; one job is cancelled, one killed
-# with -9; the same command resumes; one job is queued again by SIGUSR2; the scores must be those of one process, bit for
-# bit. And a job that fails must be FAILED for SLURM. In about two minutes, loopback only, nothing stays.
+# with -9; the same command resumes; one job is queued again by SIGUSR2, one by a preemption; the scores must be those of one
+# process, bit for bit. And a job that fails must be FAILED for SLURM. In about two minutes, loopback only, nothing stays.
 #
 #     apt-get install -y --no-install-recommends slurmctld slurmd slurm-client slurmdbd munge \
 #         mariadb-server-core mariadb-client-core
@@ -35,7 +35,7 @@ tear_down() {
     local status=$? name pid
     trap - EXIT INT TERM
     set +e
-    if [ $status != 0 ]; then tail -n 8 "$slurm"/log/slurm* "$top"/*.log "$top"/work/results/.submitit/*/*.err 2> /dev/null; fi
+    if [ $status != 0 ]; then tail -n 8 "$slurm"/log/slurm* "$top"/*.log "$top"/run/results/.submitit/*/*.err 2> /dev/null; fi
     [ -z "$(jobs -p)" ] || kill $(jobs -p) 2> /dev/null
     scancel --full -u "$(id -un)" 2> /dev/null && sleep 1
     for name in slurmd-n1 slurmd-n2 slurmctld slurmdbd db munged; do
@@ -118,12 +118,15 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((port + 2))
 AccountingStoragePass=$slurm/munge.sock
 NodeName=n[1-2] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 11))-$((port + 12))] CPUs=1 RealMemory=8000 State=UNKNOWN
-PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
+PartitionName=urgent Nodes=n[1-2] MaxTime=INFINITE State=UP PriorityTier=2
 END
     slurmctld -c
     slurmd -N n1
     slurmd -N n2
-    await 30 "two idle nodes" bash -c '[ "$(sinfo -h -N -t idle -o %N | wc -l)" = 2 ]'
+    await 30 "two idle nodes" bash -c '[ "$(sinfo -h -N -p main -t idle -o %N | wc -l)" = 2 ]'
     await 30 accounting bash -c 'sacctmgr -nP show cluster format=cluster,controlhost | grep -q "smoke|127"'
 }
 
@@ -139,8 +142,8 @@ rows() { cat results/scores/demo/*/*.part 2> /dev/null | grep -vc '^#' || true; 
 job=(backbone=efficientnet_lite0 'distance=[wsd,cosine]' dataset=demo)
 
 bring_up
-mkdir "$top/work"
-cd "$top/work"
+mkdir "$top/run"
+cd "$top/run"
 say "SLURM $(sinfo --version | cut -d' ' -f2) is up"
 run dataset=demo baseline=psnr dataset.limit=1 results_dir=data > /dev/null 2>&1 || die "the photographs of the demo"
 run "${job[@]}" results_dir=whole > "$top/whole.log" 2>&1 &
@@ -169,14 +172,18 @@ zsiqa merge 2>&1 && die "zsiqa merge takes it for whole"
 sweep only_missing=true > "$top/second.log" 2>&1 &
 driver=$!
 before=$(rows)
-more() { [ "$(rows)" -gt "$before" ]; }
+more() { [ "$(rows)" -gt "$before" ] && entry 0 && entry 1; }
 await 90 "more scores from the resumed array" more
-task=$(squeue -h -r -t RUNNING -o %F_%K | head -n 1)
-say "SIGUSR2 to $task"
-scancel --signal=USR2 "$task"
-await 30 "its place in the queue" bash -c "squeue -h -r -t PENDING -o %T | grep -q PENDING"
+tasks=($(squeue -h -r -t RUNNING -o %F_%K))
+[ ${#tasks[@]} = 2 ] || die "two jobs should be at work: ${tasks[*]}"
+say "SIGUSR2 to ${tasks[0]}; ${tasks[1]} is preempted"
+scancel --signal=USR2 "${tasks[0]}"
+sbatch --quiet --partition=urgent --nodelist="$(squeue -h -j "${tasks[1]}" -o %N)" --mem=1 -o /dev/null --wrap true
+pending() { squeue -h -r -t PENDING -o %F_%K | sort; }
+both() { [ "$(pending)" = "$(printf '%s\n' "${tasks[@]}" | sort)" ]; }
+await 30 "their places in the queue" both
 sleep 5 # at once, SLURM says that its credential was revoked
-scontrol update JobId="$(squeue -h -r -t PENDING -o %F_%K | head -n 1)" StartTime=now # not in two minutes
+for task in "${tasks[@]}"; do scontrol update JobId="$task" StartTime=now; done # not in two minutes
 wait $driver || die "the resumed sweep"
 grep -q "done already: .*shard=2" "$top/second.log" || die "shard 2 was submitted again"
 say "resumed"

@@ -51,7 +51,7 @@ def test_json_has_every_file(status):
 def test_missing_partial_and_running(status, folder):
     where = "results_dir=other"
     arguments = [*ARGUMENTS[:2], "baseline=psnr", where]
-    assert status(*arguments) == (1, f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 jobs, 1 score files: "
+    assert status(*arguments) == (1, f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 job, 1 score file: "
                                      "1 missing\n")
     run(*arguments, "num_shards=2", "shard=1", cwd=folder)
     assert "  partial    1 file, 80 of 160 pairs\n" in status(*arguments)[1]
@@ -82,8 +82,40 @@ def test_only_missing_leaves_out_what_is_there(folder):
     assert "PLCC" not in output
 
 
+def test_a_part_of_the_data_set_can_be_all_that_is_asked_for(status, folder):
+    where = [*ARGUMENTS[:2], "baseline=psnr", "results_dir=limited"]
+    limited = [*where, "dataset.limit=10"]
+    run(*limited, cwd=folder)
+    assert status(*limited) == (0, f"job 0: {' '.join(limited)}\n  done       1 file, 10 of 10 pairs\n"
+                                   "1 job, 1 score file: 1 done\n")
+    assert "  partial    1 file, 3 of 40 pairs\n" in status(*where, "dataset.references=[ref0]")[1]
+    assert "  partial    1 file, 10 of 160 pairs\n" in status(*where)[1]
+    assert "  failed     1 file: dataset.references: unknown nobody; there are" in status(
+        *where, "dataset.references=[nobody]")[1]
+
+
+def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
+    arguments = [*ARGUMENTS[:2], "baseline=psnr", "results_dir=damaged"]
+    run(*arguments, cwd=folder)
+    file = folder / "damaged/scores/pairs/psnr/original.csv"
+    whole = file.read_text()
+    file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
+    file.write_text(whole[:-3])
+    assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
+    assert "To mend it, score again with overwrite=true" in run(*arguments, cwd=folder, status=1)
+    run(*arguments, "overwrite=true", cwd=folder)
+    assert file.read_text() == whole
+    assert status(*arguments)[0] == 0
+
+
+def test_only_missing_is_true_or_false(folder):
+    output = run("-m", *ARGUMENTS[:2], "baseline=psnr", "only_missing=maybe", cwd=folder, status=1)
+    assert "error: only_missing must be true or false, found 'maybe'" in output
+
+
 def test_tables_say_that_there_are_parts(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     run(*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts", "num_shards=2", "shard=1", cwd=folder)
     main(["tables", "--scores", "parts/scores", "--table", "demo", "--no-cache"])
-    assert "1 score files are in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out
+    assert "1 score file in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out

@@ -90,8 +90,9 @@ def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
     assert "nothing" in json.loads(record.read_text())["error"]
 
 
-def test_queued_again_by_sigusr2_it_goes_on_from_its_own_files(tmp_path):
-    """Trap: the task starts from zero. SIGUSR2 is what SLURM sends before the time limit."""
+@pytest.mark.parametrize("word", [signal.SIGUSR2, signal.SIGTERM])
+def test_queued_again_by_a_signal_it_goes_on_from_its_own_files(tmp_path, word):
+    """Trap: the task starts from zero. SLURM sends SIGUSR2 before the time limit, SIGTERM before a preemption."""
     write_pairs(tmp_path, [(224, 224)], levels=40)
     run(*SLOW, "results_dir=whole", cwd=tmp_path)
     command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *SLOW, "device=cpu"]
@@ -103,8 +104,7 @@ def test_queued_again_by_sigusr2_it_goes_on_from_its_own_files(tmp_path):
     wait_for(rows, "scores")
     (record,) = tmp_path.rglob("*.run")
     pid = json.loads(record.read_text())["pid"]
-    os.kill(pid, signal.SIGTERM)  # SLURM's first word; whatever comes next, nothing is to be lost
-    os.kill(pid, signal.SIGUSR2)
+    os.kill(pid, word)
     wait_for(lambda: "Requeued job" in logs(tmp_path), "its place in the queue")
     output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, output + logs(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from conftest import image_pair
 
 from zsiqa.cli import main
+from zsiqa.journal import Journal
 from zsiqa.sharding import shard_of
 from zsiqa.store import ScoreFile, read_rows, read_sidecar
 
@@ -44,7 +45,7 @@ def merge(tmp_path, capsys):
 def test_all_shards_are_joined_with_their_origin(tmp_path, pairs, write, capsys):
     for shard in (2, 0, 3, 1):
         file = write(shard)
-    assert merge(tmp_path, capsys) == (0, "1 files joined, 0 not\n", "")
+    assert merge(tmp_path, capsys) == (0, "1 file joined, 0 not\n", "")
     assert [score for *_, score in read_rows(file.path)] == [1.0 + index for index in range(len(pairs))]
     sidecar = read_sidecar(file.sidecar)
     assert (sidecar["complete"], sidecar["failed"], sidecar["dataset"]) == (True, {}, {"pairs": len(pairs)})
@@ -83,6 +84,15 @@ def test_overlapping_shards_may_differ_by_rounding_alone(tmp_path, write, capsys
     if status:
         assert "more than rounding apart: other images, or other code?" in err
         assert len(list(tmp_path.rglob("*.part"))) == 3
+
+
+def test_why_runs_failed_that_left_nothing(tmp_path, capsys):
+    folder = tmp_path / "scores/set"
+    Journal(folder, ["psnr/original"], (1, 2)).fail(ValueError("no disk"))
+    status, out, err = merge(tmp_path, capsys)
+    assert (status, "nothing to join" in out) == (1, True)
+    assert err.startswith(f"{folder}: psnr/original (process ")
+    assert err.endswith(", shard 1 of 2) failed: no disk\n")
 
 
 def test_damage_is_one_line(tmp_path, write, capsys):

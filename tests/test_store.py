@@ -273,14 +273,15 @@ def test_a_damaged_sidecar_is_one_clear_error(make, content):
     file = make()
     file.path.parent.mkdir(parents=True)
     file.sidecar.write_text(content)
-    with pytest.raises(StoreError, match="is no sidecar of schema 2"):
+    with pytest.raises(StoreError, match=r"does not say how .*: it (is damaged|has schema 0)"):
         file.claim({})
     file.clear()
     file.claim({})
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "pair_id,ref,dis,type,mos,score\na,b,c,d,1\n",
-                                     "pair_id,ref,dis,type,mos,score\na,b,c,d,1,x\n"])
+                                     "pair_id,ref,dis,type,mos,score\na,b,c,d,1,x\n",
+                                     "pair_id,ref,dis,type,mos,score\na,b,c,d,1,0.2"])
 def test_a_damaged_score_file_is_one_clear_error(make, content):
     file = make()
     file.path.parent.mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from omegaconf import DictConfig
 from zsiqa.journal import Entry, read_journal
 from zsiqa.pair_list import read_pairs
 from zsiqa.scores import ScoreKey
-from zsiqa.sharding import shard_of
+from zsiqa.selection import part_of, select
 from zsiqa.store import ScoreFile, read_sidecar
 from zsiqa.targets import cell_names, planned
-from zsiqa.types import StoreError
+from zsiqa.types import DatasetError, StoreError
 
 _remembered: dict[tuple[tuple[Path, int], ...], frozenset[str]] = {}
 STATES = ("done", "running", "failed", "partial", "missing")
@@ -48,13 +49,13 @@ def look(cfg: DictConfig) -> list[Cell]:
     """The score files that a configuration is to fill."""
     files = list(planned(cfg).values())
     journals = {folder: read_journal(folder) for folder in {path.parent.parent for path, _ in files}}
-    return [_look(path, decided, (cfg.shard, cfg.num_shards), journals[path.parent.parent]) for path, decided in files]
+    return [_look(cfg, path, decided, journals[path.parent.parent]) for path, decided in files]
 
 
-def _look(path: Path, decided: Mapping[str, Any], shard: tuple[int, int], journal: Sequence[Entry]) -> Cell:
+def _look(cfg: DictConfig, path: Path, decided: Mapping[str, Any], journal: Sequence[Entry]) -> Cell:
     key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
-    entries = [entry for entry in journal if cell_names([path])[0] in entry.cells
-               and (shard[1] == 1 or list(entry.about.get("shard", ())) in (list(shard), [0, 1]))]
+    entries = [entry for entry in journal if cell_names([path])[0] in entry.cells and (
+        cfg.num_shards == 1 or list(entry.about.get("shard", ())) in ([cfg.shard, cfg.num_shards], [0, 1]))]
     there, total = 0, None
     if path.with_suffix(".json").is_file():
         try:
@@ -63,17 +64,17 @@ def _look(path: Path, decided: Mapping[str, Any], shard: tuple[int, int], journa
             if differing:
                 return Cell(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
             total = int(sidecar["dataset"]["pairs"])
-            if sidecar.get("complete") is True and path.is_file():
+            file = ScoreFile(path, sidecar["identity"])
+            if file.is_complete() and _is_whole(path, total):
                 return Cell(key, "done", total, total)
-            known = _known(ScoreFile(path, sidecar["identity"]))
+            known = _known(file)
             there = len(known)
-            if shard[1] > 1 and "pairs_file" in sidecar:
-                shards = _shards(path.parent.parent / sidecar["pairs_file"], shard[1])
-                mine = [pair_id for pair_id, which in shards.items() if which == shard[0]]
-                there, total = sum(pair_id in known for pair_id in mine), len(mine)
+            if "pairs_file" in sidecar:
+                wanted = _wanted(path.parent.parent / sidecar["pairs_file"], **part_of(cfg))
+                there, total = len(wanted & known), len(wanted)
                 if there == total:
                     return Cell(key, "done", there, total)
-        except (StoreError, KeyError, TypeError) as error:
+        except (StoreError, DatasetError, KeyError, TypeError) as error:
             return Cell(key, "failed", why=_cause(str(error)))
     at_work = [entry for entry in entries if entry.alive]
     if at_work:
@@ -93,11 +94,17 @@ def _known(file: ScoreFile) -> frozenset[str]:
     return _remembered[state]
 
 
+def _is_whole(path: Path, pairs: int) -> bool:
+    """Whether a finished file still has all its lines: a glance, for there may be a thousand of them."""
+    data = path.read_bytes()
+    return data.endswith(b"\n") and data.count(b"\n") == pairs + 1
+
+
 @functools.cache
-def _shards(path: Path, num_shards: int) -> Mapping[str, int]:
-    """The shard of each pair; a file of pairs never changes, for its name is a digest of it."""
+def _wanted(path: Path, **part: Any) -> frozenset[str]:
+    """The pairs that are to be scored; a file of pairs never changes, for its name is a digest of it."""
     pairs = read_pairs(path)
-    return dict(zip((pair.pair_id for pair in pairs), shard_of(pairs, num_shards).tolist(), strict=True))
+    return frozenset(pair.pair_id for pair in compress(pairs, select(pairs, **part)))
 
 
 def _cause(text: str) -> str:

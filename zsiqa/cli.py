@@ -21,6 +21,7 @@ from zsiqa import (
     weights_command,
 )
 from zsiqa.types import ZsiqaError
+from zsiqa.wording import count
 
 if TYPE_CHECKING:
     from zsiqa.measurement import Measurer
@@ -149,10 +150,11 @@ def _tables(options: argparse.Namespace) -> int:
     if options.out:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
     if strays := measurer.folder.strays:
-        print(f"{len(strays)} files bear the name of no metric, e.g. {strays[0].name}; `zsiqa audit` says more")
+        print(f"{count(len(strays), 'file')} with the name of no metric, or without a sidecar, e.g. {strays[0].name}; "
+              f"`zsiqa audit` says more")
     if begun := len({(part.parent, part.name.split(".")[0]) for part in options.scores.glob("*/*/*.part")}):
-        print(f"{begun} score files are in parts: `zsiqa merge --scores {options.scores}` joins those that are whole, "
-              f"and says what the others lack")
+        print(f"{count(begun, 'score file')} in parts: `zsiqa merge --scores {options.scores}` joins those that are "
+              f"whole, and says what the others lack")
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsiqa import __version__
 from zsiqa.types import DatasetError, Manifest
+from zsiqa.wording import count
 
 if TYPE_CHECKING:
     from zsiqa.inspection import Header
@@ -76,7 +77,7 @@ def _list(_options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from zsiqa.datasets.release import names_of
-    from zsiqa.inspection import count, decode, describe_headers, image_files, judge_headers, missing, read_headers
+    from zsiqa.inspection import decode, describe_headers, image_files, judge_headers, missing, read_headers
 
     facts, root = _facts(options.name), options.root or _root(options.name)
     found = _read(options.name, root)

@@ -12,6 +12,7 @@ from zsiqa.settings import plain, protocol_deviations
 from zsiqa.store import digest
 from zsiqa.targets import Target, TargetKey
 from zsiqa.types import Dataset
+from zsiqa.wording import count
 
 
 def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     mos = np.array([pair.mos for pair in dataset.pairs])
     width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets.values()))
     folders = dict.fromkeys(str(target.file.path.parent.parent) for target in targets.values())
-    files = f"{len(targets)} file{'s' * (len(targets) > 1)} in {' and '.join(folders)}"
+    files = f"{count(len(targets), 'file')} in {' and '.join(folders)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
     scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
               *(node.label for node in cfg.baselines.values())]

@@ -20,10 +20,11 @@ from omegaconf import DictConfig
 from zsiqa.background import repeating
 from zsiqa.composition import instantiate
 from zsiqa.description import describe, describe_metric
-from zsiqa.journal import Journal, slurm_job
+from zsiqa.journal import Journal
 from zsiqa.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.profiling import Profile, unmeasured
 from zsiqa.progress import track
+from zsiqa.slurm import job_name
 from zsiqa.targets import Target, TargetKey, cell_names
 from zsiqa.types import Dataset, PairError
 
@@ -99,7 +100,7 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
                                "versions": versions(), "git_commit": git_commit(),
-                               "host": socket.gethostname(), "job": slurm_job(), "shard": [cfg.shard, cfg.num_shards]}
+                               "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}
     info["sessions"] = [session]
     for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
         if target.stale:

@@ -11,7 +11,7 @@ import numpy as np
 from zsiqa.official import OfficialFolder
 from zsiqa.published import published
 from zsiqa.scores import Pairs, ScoreKey, Scores, read_table
-from zsiqa.store import COLUMNS, read_sidecar
+from zsiqa.store import COLUMNS, REMEDY, read_sidecar
 from zsiqa.types import StoreError
 
 
@@ -83,6 +83,8 @@ class StoredFolder:
         """
         sidecar = read_sidecar(path.with_suffix(".json"))
         table = read_table(path, COLUMNS)
+        if not path.read_bytes().endswith(b"\n"):
+            raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
         try:
             about = sidecar["dataset"]
             pairs, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])

@@ -15,6 +15,7 @@ from PIL import Image
 from zsiqa.datasets.release import names_of, ref_id
 from zsiqa.loading import DECODER_ERRORS, EIGHT_BIT_MODES, open_rgb
 from zsiqa.types import ImagePair, Manifest
+from zsiqa.wording import count
 
 LEAST = 224  # the default window; see docs/protocol.md section 3
 THREADS = 8  # files on a network are waited for, not computed
@@ -120,16 +121,6 @@ def describe_headers(headers: Mapping[Path, Header]) -> str:
     """How many images have which size."""
     sizes = Counter(header.size for header in headers.values() if not header.error)
     return ", ".join(f"{size} ({count:,})" for size, count in sizes.most_common())
-
-
-def count(number: int, what: str = "image") -> str:
-    """A number of things.
-
-    Examples:
-        >>> count(1), count(2000)
-        ('1 image', '2,000 images')
-    """
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _problems(found: Mapping[str, Sequence[str]]) -> list[str]:

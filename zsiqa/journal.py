@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsiqa.slurm import job_name
+
 SECONDS_BETWEEN_SIGNS = 15.0
 SECONDS_UNTIL_DEAD = 120.0  # clocks of nodes and file servers differ by less, and NFS shows a change within a minute
 
@@ -124,7 +126,7 @@ class Journal:
                        for entry in read_journal(self.path.parent))
 
     def _write(self, **more: str) -> None:
-        about = {"cells": self._cells, "host": socket.gethostname(), "pid": os.getpid(), "job": slurm_job(),
+        about = {"cells": self._cells, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
                  "started": self._started, "shard": list(self._shard), **more}
         beside = self.path.with_suffix(".tmp")
         beside.write_text(json.dumps(about), encoding="utf-8")
@@ -139,10 +141,3 @@ def read_journal(folder: Path) -> Sequence[Entry]:
             about = json.loads(path.read_text(encoding="utf-8"))
             found.append(Entry(path, frozenset(about.pop("cells")), about, time.time() - path.stat().st_mtime))
     return found
-
-
-def slurm_job() -> str:
-    """`SLURM job 12_3`; "" outside of SLURM."""
-    job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    name = "_".join(map(str, job)) if all(job) else os.environ.get("SLURM_JOB_ID", "")
-    return f"SLURM job {name}" if name else ""

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zsiqa.journal import read_journal
 from zsiqa.types import ImagePair, StoreError
+from zsiqa.wording import count
 
 MOST = 5  # references to name
 
@@ -42,10 +44,15 @@ def _merge(options: argparse.Namespace) -> int:
         problems += bool(missing)
         for line in missing:
             print(f"{sidecar.with_suffix('.csv')}: {line}", file=sys.stderr)
+    for entry in (one for folder in options.scores.glob("*/") for one in read_journal(folder)):
+        if entry.error:
+            problems += 1
+            print(f"{entry.path.parent}: {', '.join(sorted(entry.cells))} ({entry}) failed: {entry.error}",
+                  file=sys.stderr)
     if not beginnings:
         print(f"no part files in {options.scores}: nothing to join")
     else:
-        print(f"{joined} files joined, {problems} not")
+        print(f"{count(joined, 'file')} joined, {len(beginnings) - joined} not")
     return 1 if problems else 0
 
 

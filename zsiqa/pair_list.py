@@ -1,6 +1,6 @@
 """The pairs of a data set as a file beside its scores, so that scores can be joined where the images are not.
 
-    <results_dir>/scores/<dataset>/<digest>.pairs    pair_id,ref,dis,type,mos in the data set's order
+    <results_dir>/scores/<dataset>/<digest>.pairs    pair_id,ref,dis,type,subsets,mos in the data set's order
 
 The name is a digest of the content: runs that write it at once write the same.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zsiqa.types import ImagePair, StoreError
 
-COLUMNS = ("pair_id", "ref", "dis", "type", "mos")
+COLUMNS = ("pair_id", "ref", "dis", "type", "subsets", "mos")
 
 
 def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
@@ -23,7 +23,8 @@ def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos)] for pair in pairs)
+    writer.writerows([pair.pair_id, pair.ref, pair.dis, pair.type, "|".join(pair.subsets), repr(pair.mos)]
+                     for pair in pairs)
     content = text.getvalue()
     return f"{hashlib.sha256(content.encode()).hexdigest()[:12]}.pairs", content
 
@@ -38,7 +39,8 @@ def read_pairs(path: Path) -> list[ImagePair]:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         return [ImagePair(row["pair_id"], row["ref"], row["dis"], float(row["mos"]), Path(row["ref"]),
-                          Path(row["dis"]), row["type"]) for row in rows]
+                          Path(row["dis"]), row["type"], subsets=tuple(filter(None, row["subsets"].split("|"))))
+                for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); the run that wrote the parts beside it writes it again") \
             from error

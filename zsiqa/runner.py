@@ -7,7 +7,6 @@ runs answer at once.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import signal
@@ -32,9 +31,9 @@ from zsiqa.description import describe, summary
 from zsiqa.filling import Build, fill
 from zsiqa.journal import Journal
 from zsiqa.machine import check_code
-from zsiqa.selection import select
+from zsiqa.selection import part_of, select
 from zsiqa.settings import check_settings
-from zsiqa.sharding import shard_of
+from zsiqa.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.store import ScoreFile
 from zsiqa.targets import TargetKey, baseline_files, cell_names, planned, read_target, score_files
 from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
@@ -80,6 +79,7 @@ class JobFailedError(Exception):
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
 def _job(cfg: DictConfig) -> None:
+    requeue_when_preempted()
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         given = HydraConfig.get().overrides.task
@@ -107,25 +107,14 @@ def _job(cfg: DictConfig) -> None:
 
 
 def _note_failure(cfg: DictConfig, error: Exception) -> None:
-    """Leave the reason where `zsiqa status` finds it; under submitit, let the job's process end with status 1.
-
-    submitit takes a job of Hydra's that failed for one that went well, and so would SLURM. Its process must end by
-    itself, later, so that submitit can hand the error back to whoever waits for it.
-    """
-    if "SUBMITIT_EXECUTOR" in os.environ:
-        atexit.register(_exit_with_failure)
+    """Leave the reason where `zsiqa status` finds it, and let SLURM know."""
+    fail_at_exit()
     with suppress(ZsiqaError, OmegaConfBaseException):  # whatever is wrong with the configuration has been said
         folders: dict[Path, list[Path]] = {}
         for path, _ in planned(cfg).values():
             folders.setdefault(path.parent.parent, []).append(path)
         for folder, paths in folders.items():
             Journal(folder, cell_names(paths), (cfg.shard, cfg.num_shards)).fail(error)
-
-
-def _exit_with_failure() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
 
 
 def run(cfg: DictConfig) -> None:
@@ -137,12 +126,10 @@ def run(cfg: DictConfig) -> None:
     check_code()
     check_settings(cfg)
     dataset = read_dataset(cfg)
-    selected = select(dataset.pairs, **{name: cfg.dataset[name] for name in ("types", "references", "limit")})
-    if cfg.num_shards > 1:
-        selected &= shard_of(dataset.pairs, cfg.num_shards) == cfg.shard
-        if not selected.any():
-            print(f"{dataset.label}, shard {cfg.shard} of {cfg.num_shards}: no pairs, so nothing to do")
-            return
+    selected = select(dataset.pairs, **part_of(cfg))
+    if not selected.any():
+        print(f"{dataset.label}, shard {cfg.shard} of {cfg.num_shards}: no pairs, so nothing to do")
+        return
     passes: list[tuple[Build, dict[TargetKey, ScoreFile]]] = []
     if cfg.backbone.model is not None:
         weights = find_weights(cfg)

@@ -7,22 +7,34 @@ a run on a part is one that has not come to its end. The rest can follow at any 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
 
+from zsiqa.sharding import shard_of
 from zsiqa.types import DatasetError, ImagePair
 
 MOST = 40  # names to list in an error
 
 
+def part_of(cfg: DictConfig) -> dict[str, Any]:
+    """What a configuration says of the pairs, as `select` takes it. All values can be hashed."""
+    parts = {name: cfg.dataset[name] for name in ("types", "references", "limit")}
+    return {**{name: tuple(value) if OmegaConf.is_list(value) else value for name, value in parts.items()},
+            "shard": (cfg.shard, cfg.num_shards)}
+
+
 def select(pairs: Sequence[ImagePair], *, types: Iterable[object] | None = None,
-           references: Iterable[object] | None = None, limit: int | None = None) -> np.ndarray:
-    """The pairs of these distortion types and references; of these, the first `limit`.
+           references: Iterable[object] | None = None, limit: int | None = None,
+           shard: tuple[int, int] = (0, 1)) -> np.ndarray:
+    """The pairs of these distortion types and references; of these, the first `limit`; of these, those of a shard.
 
     Args:
         types: distortion types (`jp2k`, or `8` for `08`) and published groups of them (`Noise`), in any case.
         references: names of reference images, in any case, with or without their suffix.
         limit: at least 1. None means all, here and above.
+        shard: which, of how many; it may have no pair.
 
     Returns:
         (pairs,) bool.
@@ -45,6 +57,8 @@ def select(pairs: Sequence[ImagePair], *, types: Iterable[object] | None = None,
         selected &= np.cumsum(selected) <= limit
     if not selected.any():
         raise DatasetError("dataset.types and dataset.references leave no pair; choose parts that overlap")
+    which, number = shard
+    selected &= shard_of(pairs, number) == which
     return selected
 
 

@@ -36,8 +36,7 @@ def check_settings(cfg: DictConfig) -> None:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
                  "official_train_mode", "profile", "compile", "only_missing"):
-        if not isinstance(OmegaConf.select(cfg, name), bool):
-            raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
+        check_boolean(cfg, name)
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
                         ("seed", 0), ("dataset.limit", 1), ("num_shards", 1), ("shard", 0)):
         value = OmegaConf.select(cfg, name)
@@ -93,6 +92,12 @@ def check_settings(cfg: DictConfig) -> None:
     if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
         raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
                          f"authors did not run it in half precision; choose fp32")
+
+
+def check_boolean(cfg: DictConfig, name: str) -> None:
+    """Check that a setting is true or false. May raise ZsiqaError."""
+    if not isinstance(OmegaConf.select(cfg, name), bool):
+        raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
 
 
 def protocol_deviations(cfg: DictConfig) -> list[str]:

@@ -6,6 +6,8 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from zsiqa.wording import count
+
 if TYPE_CHECKING:
     from zsiqa.cells import Cell
 
@@ -59,5 +61,5 @@ def _to_text(jobs: list[tuple[list[str], list[Cell]]]) -> str:
             if len(alike) > 1 and state != "done":
                 lines += [f"             {metric}: {', '.join(names)}" for metric, names in metrics.items()]
     counts = Counter(cell.state for _, mine in jobs for cell in mine)
-    total = f"{len(jobs)} jobs, {counts.total()} score files: "
+    total = f"{count(len(jobs), 'job')}, {count(counts.total(), 'score file')}: "
     return "\n".join([*lines, total + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])])

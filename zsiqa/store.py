@@ -30,6 +30,7 @@ from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
 SCHEMA = 2
+REMEDY = "To mend it, score again with overwrite=true; other files stay as they are"
 
 
 @dataclass
@@ -109,11 +110,11 @@ class ScoreFile:
     def clear(self) -> None:
         """Remove whatever is here of any other identity, or damaged. What another run of this identity does stays."""
         try:
-            ours = self.sidecar.exists() and not _differences(read_sidecar(self.sidecar)["identity"], self.identity)
+            if self.sidecar.exists() and not _differences(read_sidecar(self.sidecar)["identity"], self.identity):
+                self.read()
+                return
         except StoreError:
-            ours = False
-        if ours:
-            return
+            pass
         for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part"),
                       *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
             stale.unlink(missing_ok=True)
@@ -244,29 +245,29 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
         if sidecar["schema"] == SCHEMA and isinstance(sidecar["identity"], dict):
             return dict(sidecar)
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        pass
-    raise StoreError(f"{path} is no sidecar of schema {SCHEMA}; give another results_dir=DIR, or overwrite=true to "
-                     f"replace it and its scores")
+        why = f"it has schema {sidecar['schema']}, this zsiqa has {SCHEMA}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it is damaged ({type(error).__name__}: {error})"
+    raise StoreError(f"{path} does not say how the scores beside it came about: {why}. {REMEDY}")
 
 
 def read_rows(path: Path) -> list[tuple[str, float, float]]:
     """(pair_id, mos, score) of a finished score file, in its order; NaN where a pair has no score.
 
     Raises:
-        StoreError: if it is not a score file.
+        StoreError: if it is not a score file, or was cut off.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.reader(stream)
-        header = tuple(next(reader, ()))
-        if header != tuple(COLUMNS):
-            raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}; remove the "
-                             f"file, or give overwrite=true")
-        try:
-            return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos, score in reader]
-        except ValueError as error:
-            raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}); remove the file, or "
-                             f"give overwrite=true") from error
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = tuple(next(reader, ()))
+    if header != tuple(COLUMNS):
+        raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}. {REMEDY}")
+    if not text.endswith("\n"):
+        raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
+    try:
+        return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos, score in reader]
+    except ValueError as error:
+        raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}). {REMEDY}") from error
 
 
 def digest(data: Any) -> str:

@@ -15,6 +15,9 @@ from zsiqa.scores import ScoreKey
 from zsiqa.store import ScoreFile
 from zsiqa.types import ImagePair
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def make_image(width: int, height: int, seed: int) -> Image.Image:
     """Smooth colour blobs with some grain, 8-bit RGB."""

@@ -50,7 +50,8 @@ def explain(error: Exception) -> str:
         if str(error.missing_cfg_file).startswith(PLUGINS):
             return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
                     "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
-        group = CONFIGS / Path(error.missing_cfg_file or "").parent
+        named = CONFIGS / str(error.missing_cfg_file).partition("/..")[0]
+        group = next(folder for folder in (named, *named.parents) if folder.is_dir())
         names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
         return f"no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}"
     return str(error)

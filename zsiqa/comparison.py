@@ -12,7 +12,7 @@ coefficient.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -184,20 +184,20 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     differences = x[both] - y[both]
     n, ties = len(differences), int(np.sum(differences == 0))
     statistic, p_value = math.nan, math.nan
-    if ties < n:
-        few = 1 < n <= FEW_REFERENCES
-        test = stats.wilcoxon(differences, zero_method="zsplit", method="asymptotic" if few else "auto")
-        if few:  # every choice of signs, as "auto" does for ties, but in one array: 0.8 s become 0.02
-            exact = stats.permutation_test((differences,), _positive_ranks, permutation_type="samples", vectorized=True)
-        statistic, p_value = float(test.statistic), float(exact.pvalue if few else test.pvalue)
-    elif n:
+    if n and ties == n:
         statistic, p_value = n * (n + 1) / 4, 1.0
+    elif 1 < n <= FEW_REFERENCES:  # every choice of signs, as scipy does for ties, but in one array: 0.8 s become 0.02
+        exact = stats.permutation_test((differences,), _positive_ranks, permutation_type="samples", vectorized=True)
+        statistic = float(min(exact.statistic, n * (n + 1) / 2 - exact.statistic))
+        p_value = float(exact.pvalue)
+    elif n:
+        test = stats.wilcoxon(differences, zero_method="zsplit")
+        statistic, p_value = float(test.statistic), float(test.pvalue)
     return Wilcoxon(statistic, p_value, int(np.sum(differences > 0)), ties, n, len(x) - n)
 
 
-def _positive_ranks(differences: np.ndarray, axis: int) -> np.ndarray:
-    ranks: np.ndarray = stats.rankdata(np.abs(differences), axis=axis)
-    return np.sum(ranks * (1 + np.sign(differences)) / 2, axis=axis)
+def _positive_ranks(differences: np.ndarray, axis: int) -> Any:
+    return np.sum(stats.rankdata(np.abs(differences), axis=axis) * (1 + np.sign(differences)) / 2, axis=axis)
 
 
 def _checked(r_jk: float, r_jh: float, r_kh: float, n: int) -> float:

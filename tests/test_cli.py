@@ -179,7 +179,7 @@ def test_a_folder_for_results_that_is_a_file_is_one_clear_line(tmp_path, capsys,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("kept")
     line = one_line_error(capsys, [*command, "--scores", "theirs", "--out", out])
-    assert line == f"error: --out {out}: expected a folder, or a place for a new one, found a file; name another"
+    assert line == f"error: --out {out}: expected a folder, or a place where one can be made: a file is in the way"
     assert (tmp_path / "file").read_text() == "kept"
 
 

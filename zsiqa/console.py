@@ -28,9 +28,8 @@ def make_output(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = "a file" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise ZsiqaError(f"--out {folder}: expected a folder, or a place for a new one, found {found}; name "
-                         f"another") from error
+        why = "a file is in the way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise ZsiqaError(f"--out {folder}: expected a folder, or a place where one can be made: {why}") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -100,6 +101,11 @@ def test_a_value_of_some_pairs_has_a_star_and_says_how_many():
     assert "0.500{*}" in latex_rows(table)[-1]
     assert "{*}: not of all pairs" in to_latex_document([table])
     assert "*" not in to_text(one_column(a=[0.5])), "of all pairs"
+    table = one_column(a=[1.0, 0.9, 0.8])
+    few = replace(table.cells[0], n=3)
+    row = replace(table.rows[0], cells=(few,))
+    table = replace(table, groups=(replace(table.groups[0], rows=(row, *table.rows[1:])),))
+    assert html_marks(table) == [set(), {"best", "group-best"}, {"second"}], "not ranked among values of all pairs"
 
 
 def test_each_column_is_marked_by_itself():

@@ -2,7 +2,8 @@
 
 In every column the best value is red, the second best blue, and the best of each group underlined; Markdown has bold
 and italic instead of colours. Marks go by the three printed decimals, so values that look equal are marked equally.
-A figure in brackets is the paper's, where the value does not agree with it. A star is at a value of some pairs only.
+A figure in brackets is the paper's, where the value does not agree with it. A star is at a value of some pairs only,
+which is not ranked among those of all pairs.
 """
 
 from __future__ import annotations
@@ -211,6 +212,7 @@ def _marks(table: Table) -> dict[int, set[str]]:
 
 
 def _mark(cells: Sequence[Cell], column: Column, marks: Mapping[int, set[str]], names: Sequence[str]) -> None:
+    cells = [cell for cell in cells if not cell.mark] or cells  # few pairs are soon perfect
     values = {round(cell.value, 3) for cell in cells if not math.isnan(cell.value)}
     for name, value in zip(names, sorted(values, reverse=column.statistic not in LOWER_IS_BETTER), strict=False):
         for cell in cells:

@@ -142,7 +142,7 @@ function showRobustness() {
   const about = one => `${one} (${three(value(one, "original"))}, at worst ${three(value(one, "original") - loss(one))})`;
   const steady = losses[0], frail = losses[losses.length - 1];
   const fewest = Math.min(...Object.values(set.analyses).map(found => found.n)), all = set.ids.length;
-  const part = fewest < all ? `, ${fewest} of ${all} pairs` : "";
+  const part = fewest < all ? ` (${fewest} of ${all} pairs at least)` : "";
   say("robustness", losses.length > 1 ? `${set.label}${part}: least is lost by ${about(steady)}, most by ${about(frail)}.` : "");
 }
 

@@ -15,6 +15,10 @@ from zsiqa.scores import ScoreKey
 from zsiqa.store import ScoreFile
 from zsiqa.types import ImagePair
 
+# Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each other. They
+# would spin, and with other work on the cores most of the time of the tests went there.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def make_image(width: int, height: int, seed: int) -> Image.Image:
     """Smooth colour blobs with some grain, 8-bit RGB."""

@@ -231,7 +231,9 @@ def test_the_site_builds_and_loads_nothing_from_the_network(tmp_path):
     pages = sorted(tmp_path.rglob("*.html"))
     assert len(pages) > len(list(ROOT.glob("docs/*.md")))
     for page in pages:
-        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r'href="[^":]+\.md["#]', text), f"{page.name}: a link to a source"
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", text):
             assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", tag), f"{page.name}: {tag}"
     for style in tmp_path.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")), style.name

@@ -22,8 +22,8 @@ setup: .venv/ready ## make .venv with everything that zsiqa needs (about 6 GB, m
 demo: setup ## score real photographs with the embedded default, and print the table
 	$(BIN)/python run.py dataset=demo backbone=efficientnet_lite0 distance=all representation=all perturbation=all \
 		'baseline=[psnr,ms_ssim]'
-	$(BIN)/python run.py dataset=demo 'baseline=[fsimc,stlpips_alex,stlpips_vgg]' # the slow ones: original images alone
-	@echo
+	$(BIN)/python run.py dataset=demo 'baseline=[fsimc,stlpips_alex,stlpips_vgg]'
+	@echo; echo "FSIMc and ST-LPIPS are slow: here on original images alone; python run.py -m +sweep=demo does the rest."
 	$(BIN)/zsiqa tables --table demo
 	$(BIN)/zsiqa report --dataset demo
 

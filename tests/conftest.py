@@ -15,8 +15,9 @@ from zsiqa.scores import ScoreKey
 from zsiqa.store import ScoreFile
 from zsiqa.types import ImagePair
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each other. They
+# would spin, and with other work on the cores most of the time of the tests went there.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def make_image(width: int, height: int, seed: int) -> Image.Image:

@@ -242,6 +242,17 @@ def test_pairs_without_a_usable_score_are_left_out_for_all_and_counted(tmp_path)
     assert found.notes[-1] in text
 
 
+def test_a_metric_of_few_pairs_does_not_take_them_from_the_others(tmp_path):
+    quality = {name: QUALITY[name].copy() for name in "abc"}
+    quality["b"][59:] = math.nan
+    quality["c"][60:] = math.nan
+    folder = _store(tmp_path, quality)
+    found = _analyse(folder)
+    assert (set(found.methods.index), found.n) == ({"a", "c"}, 60)
+    assert "left out: b has scores of 59 of 120 pairs" in found.notes
+    assert _analyse(folder, metrics=["a", "b"]).n == 59, "as asked for"
+
+
 def test_a_reference_that_loses_all_its_pairs_is_not_counted(tmp_path):
     found = _analyse(_store(tmp_path, {"a": np.where(GROUPS == 4, math.nan, QUALITY["a"])}))
     assert (found.n, found.references) == (108, 9)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from conftest import noisy, official_rows, write_official, write_stored
 from zsiqa.cli import main
 from zsiqa.scores import ScoreKey
 
+ROOT = Path(__file__).parent.parent
 COMMANDS = ("tables", "audit", "verify", "stats")
 ROWS = official_rows("live")
 DRIFTING = "live_dinov1_cos.csv"  # random scores for a cell of Table 2
@@ -64,7 +66,9 @@ def test_help(capsys, command, words):
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["verify"], ["stats"],
-                                       ["stats", "--dataset", "live", "--replicates", "many"]])
+                                       ["stats", "--dataset", "live", "--replicates", "many"],
+                                       ["stats", "--dataset", "live", "--replicates", "99"],
+                                       ["report", "--replicates", "99"]])
 def test_a_command_line_that_makes_no_sense_shows_the_usage(capsys, arguments):
     with pytest.raises(SystemExit) as left:
         main(arguments)
@@ -156,15 +160,26 @@ def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, monkeypatch, opti
         assert word in line
 
 
-@pytest.mark.parametrize("arguments", [["tables", "--out", "file"], ["audit", "--json", "file/findings.json"],
-                                       ["audit", "--json", "folder"],
-                                       ["stats", "--dataset", "live", "--replicates", "100", "--out", "file"]])
+@pytest.mark.parametrize("arguments", [["audit", "--json", "file/findings.json"], ["audit", "--json", "folder"]])
 def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path, capsys, monkeypatch, authors_like, arguments):
     authors_like(UNPRINTED)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()
     assert arguments[-1].partition("/")[0] in one_line_error(capsys, [*arguments, "--scores", "theirs"])
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("command", [["tables"], ["stats", "--dataset", "live", "--replicates", "100"],
+                                     ["report", "--replicates", "100"]], ids=["tables", "stats", "report"])
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_for_results_that_is_a_file_is_one_clear_line(tmp_path, capsys, monkeypatch, authors_like, command,
+                                                               out):
+    authors_like(UNPRINTED)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("kept")
+    line = one_line_error(capsys, [*command, "--scores", "theirs", "--out", out])
+    assert line == f"error: --out {out}: expected a folder, or a place where one can be made: a file is in the way"
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -256,13 +271,16 @@ def test_results_are_remembered_unless_that_is_turned_off(tmp_path, monkeypatch,
     assert [path.name for path in (tmp_path / "cache/zsiqa").iterdir()] == ["measurements.json"]
 
 
-@pytest.mark.parametrize("table", [[], ["--table", "demo"]], ids=["long", "short"])
-def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path, table):
+@pytest.mark.parametrize("command", [
+    ["-m", "zsiqa.cli", "tables", "--scores", "."], ["-m", "zsiqa.cli", "tables", "--scores", ".", "--table", "demo"],
+    ["-m", "zsiqa.cli", "run", "--help"], [str(ROOT / "run.py"), "--help"],
+], ids=["long", "short", "help of runs", "run.py"])
+def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path, command):
     """As in `zsiqa tables | head -1`."""
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-m", "zsiqa.cli", "tables", "--scores", ".", *table], cwd=tmp_path,
-                          stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True,
+                          check=False)
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 1

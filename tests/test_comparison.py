@@ -121,6 +121,13 @@ def test_wilcoxon_against_every_sign():
     assert result == pytest.approx((smaller, expected, 6, 0, 8, 0))
 
 
+def test_wilcoxon_of_ties_against_every_sign():
+    """scipy's own permutation test, which takes the choices one at a time."""
+    differences = np.array([0.5, -0.5, 0.25, 0.5, 0.0, 0.25, 1.0])
+    expected = stats.wilcoxon(differences, zero_method="zsplit")
+    assert wilcoxon_over_references(differences, np.zeros(7))[:2] == (expected.statistic, expected.pvalue)
+
+
 def test_wilcoxon_counts_wins_ties_and_what_it_leaves_out():
     result = wilcoxon_over_references([0.5, 0.5, 0.9, math.nan, 0.1], [0.5, 0.4, 0.1, 0.3, math.nan])
     assert result[2:] == (2, 1, 3, 2)

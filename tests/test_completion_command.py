@@ -37,6 +37,8 @@ def complete(tmp_path, capsys):
     (["score", "a", "b", "--basel"], ["--baseline"]), (["score", "ca"], ["cat one.png"]),
     (["score", "a", "b", "--backbone", "dino"], ["dinov1", "dinov2"]),
     (["score", "a", "b", "--distance", "wsd,js"], ["wsd,jsd"]),
+    (["score", "a", "b", "--distance", "wsd,jsd,ws"], [""]), (["score", "a", "b", "--distance", "ws"], ["wsd"]),
+    (["score", "a", "b", "--backbone", "dinov1,dino"], ["dinov1,dinov2"]),
     (["tables", "--scores", "s"], ["scores"]), (["tables", "--scores", "ca"], [""]),
     (["tables", "--table", "table1", "--table", "ext"], ["extended"]),
     (["weights", "fetch", "dinov1", "lpips"], ["lpips_alex", "lpips_vgg"]),

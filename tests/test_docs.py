@@ -5,6 +5,7 @@ all bash blocks, line by line; then all Python blocks as one. A block after `<!-
 its lines are still held against the parsers of `zsiqa` and `run.py`, and the Makefile.
 """
 
+import functools
 import re
 import shlex
 import subprocess
@@ -62,7 +63,7 @@ def demo(tmp_path_factory):
 def folder(tmp_path, demo):
     """Where a page's examples run: the images and files that its text speaks of."""
     for name, sigma in (("ref.png", 0), ("dis.png", 8)):
-        add_noise(make_image(256, 224, 0), sigma, seed=1).save(tmp_path / name)
+        add_noise(make_image(224, 224, 0), sigma, seed=1).save(tmp_path / name)
         for place in ("refs", "distorted"):
             (tmp_path / place).mkdir(exist_ok=True)
             add_noise(make_image(224, 224, 1), sigma if place == "distorted" else 0, 2).save(tmp_path / place / name)
@@ -164,7 +165,7 @@ def _check_run(words):
     if any(word.startswith("+sweep=") for word in overrides):
         assert "-m" in words
         for job in expand(overrides):
-            check_settings(compose(*job))
+            _check_job(*job)
         return
     chosen = []
     for one in OverridesParser.create().parse_overrides(overrides):
@@ -172,7 +173,12 @@ def _check_run(words):
         assert len(values) == 1 or "-m" in words
         chosen.append([one.input_line if value is None else f"{one.get_key_element()}={value}" for value in values])
     for number in range(max(map(len, chosen), default=0)):
-        check_settings(compose(*(values[min(number, len(values) - 1)] for values in chosen)))
+        _check_job(*(values[min(number, len(values) - 1)] for values in chosen))
+
+
+@functools.cache
+def _check_job(*overrides):
+    check_settings(compose(*overrides))
 
 
 def test_blocks_in_no_language_hold_no_commands():
@@ -225,7 +231,9 @@ def test_the_site_builds_and_loads_nothing_from_the_network(tmp_path):
     pages = sorted(tmp_path.rglob("*.html"))
     assert len(pages) > len(list(ROOT.glob("docs/*.md")))
     for page in pages:
-        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r'href="[^":]+\.md["#]', text), f"{page.name}: a link to a source"
+        for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", text):
             assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", tag), f"{page.name}: {tag}"
     for style in tmp_path.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")), style.name

@@ -50,6 +50,29 @@ def test_eight_bit_modes_become_rgb(mode, tmp_path):
     np.testing.assert_array_equal(np.asarray(opened), np.asarray(image.convert("RGB")))
 
 
+def test_cmyk_by_pillows_formula_and_one_bit_as_black_and_white(tmp_path):
+    Image.new("CMYK", (4, 4), (10, 200, 30, 40)).save(tmp_path / "ink.tif")
+    ink = [255 * (1 - value / 255) * (1 - 40 / 255) for value in (10, 200, 30)]
+    np.testing.assert_allclose(open_rgb(tmp_path / "ink.tif").getpixel((0, 0)), ink, atol=0.5 + 1e-9)  # rounded
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "bit.png")
+    assert [open_rgb(tmp_path / "bit.png").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
+def test_of_several_frames_the_first_counts(suffix, tmp_path):
+    first, second = Image.new("RGB", (8, 6), "white"), Image.new("RGB", (8, 6))
+    first.save(tmp_path / f"many.{suffix}", save_all=True, append_images=[second])
+    assert open_rgb(tmp_path / f"many.{suffix}").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_exif_turns_nothing_but_tiff(suffix, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter
+    Image.new("RGB", (8, 6)).save(tmp_path / f"turned.{suffix}", exif=turned)
+    assert open_rgb(tmp_path / f"turned.{suffix}").size == ((6, 8) if suffix == "tif" else (8, 6))
+
+
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((20, 30), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match="expected 8 bits a channel"):

@@ -2,6 +2,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -18,13 +19,13 @@ HOSTILE = r"""a&b_c$d%e#f{g}h~i^j\k<b>l</b>|m"n'o*p*`q`"""
 
 
 def make(groups, *, statistics=("srcc",), printed=NAN, name="small", title="Title", stub=("Group", "Row"),
-         dataset="set", label="Set"):
-    """A table of groups {name: {row: values}}; `printed` is every cell's figure, NaN for none."""
+         dataset="set", label="Set", used=4):
+    """A table of groups {name: {row: values}}; `printed` is every cell's figure, NaN for none, of `used` of 4 pairs."""
     columns = tuple(Column(dataset, "original", statistic) for statistic in statistics)
     figure = None if math.isnan(printed) else printed
     return Table(name, title, stub, columns, tuple(
         Group(group, tuple(Row(row, f"metric-of-{row}", tuple(
-            Cell(column, value, figure, "missing" if math.isnan(value) else "", source="file.csv", n=3, expected=4)
+            Cell(column, value, figure, *(["missing"] if math.isnan(value) else ["", "", "file.csv", used, 4]))
             for column, value in zip(columns, values, strict=True))) for row, values in rows.items()))
         for group, rows in groups.items()), {dataset: label}, (), ())
 
@@ -88,6 +89,23 @@ def test_the_best_is_bold_the_second_italic_and_the_best_of_a_group_underlined()
     assert html_marks(table) == [set(), {"best", "group-best"}, {"second"}, set(), {"group-best"}]
     assert [row.rpartition("& ")[2] for row in latex_rows(table)[3:]] == [
         "0.500", r"\textcolor{red}{\underline{0.900}}", r"\textcolor{blue}{0.800}", "0.600", r"\underline{0.700}"]
+
+
+def test_a_value_of_some_pairs_has_a_star_and_says_how_many():
+    table, said = make({"g": {"x": [0.5]}}, used=3), "* scores of 3 of 4 pairs: set (original): metric-of-x"
+    assert markdown_cells(table) == [r"0.500\*"]
+    assert r"\* scores of 3 of 4 pairs" in to_markdown([table])
+    assert (" 0.500*\n" in to_text(table), said in to_text(table).splitlines()) == (True, True)
+    assert [cell["text"] for (cell,) in Page(to_html([table])).numbers] == ["0.500*"]
+    assert f"<li>{said}</li>" in to_html([table])
+    assert "0.500{*}" in latex_rows(table)[-1]
+    assert "{*}: not of all pairs" in to_latex_document([table])
+    assert "*" not in to_text(one_column(a=[0.5])), "of all pairs"
+    table = one_column(a=[1.0, 0.9, 0.8])
+    few = replace(table.cells[0], n=3)
+    row = replace(table.rows[0], cells=(few,))
+    table = replace(table, groups=(replace(table.groups[0], rows=(row, *table.rows[1:])),))
+    assert html_marks(table) == [set(), {"best", "group-best"}, {"second"}], "not ranked among values of all pairs"
 
 
 def test_each_column_is_marked_by_itself():

@@ -38,10 +38,10 @@ def scores_like(labels, seed, spread):
     return list(200 - np.array(labels) + np.random.default_rng(seed).normal(0, spread, len(labels)))
 
 
-@pytest.fixture
-def store(tmp_path):
-    """Three metrics on a data set of one's own: psnr suffers when images move, two distances do not."""
-    root = tmp_path / "scores"
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Three metrics on a data set of one's own: psnr suffers when images move, two distances do not. Read only."""
+    root = tmp_path_factory.mktemp("store") / "scores"
     for perturbation, psnr_spread in (("original", 5), ("translate", 200), ("dilate", 100), ("rotate", 150)):
         for seed, (metric, spread) in enumerate([("psnr", psnr_spread), ("dinov1-features-wsd", 10),
                                                  ("dinov1-features-l2", 12)]):
@@ -50,6 +50,22 @@ def store(tmp_path):
                                               "versions": {"torch": "9.9"}, "git_commit": "abc123", "seconds": 3.2}]},
                          notes=["RANDOM WEIGHTS (seed 0)"] if metric.startswith("dino") else [])
     return root
+
+
+@pytest.fixture
+def copied(store, tmp_path):
+    """The store, to be changed."""
+    return shutil.copytree(store, tmp_path / "scores")
+
+
+@pytest.fixture(scope="module")
+def report(store):
+    return collected(store)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return to_page(report, {})
 
 
 def collected(root, **options):
@@ -83,8 +99,8 @@ def test_without_a_curve_the_worst_are_found_by_rank(tmp_path):
     assert set(points.worst[:2].tolist()) == {0, 29}
 
 
-def test_the_statistics_are_those_of_the_files(store):
-    (found,) = collected(store).datasets
+def test_the_statistics_are_those_of_the_files(report):
+    (found,) = report.datasets
     analysis = found.analyses["original"]
     expected = stats.spearmanr(-np.array(scores_like(LABELS, 1, 10)), LABELS).statistic
     assert analysis.methods.loc["dinov1-features-wsd", "srcc"] == pytest.approx(expected, abs=1e-12)
@@ -118,12 +134,12 @@ def test_points_beyond_the_bound_are_named(store, monkeypatch):
     assert all(f"{one.metric}/{one.perturbation}" in note for one in found.points[5:])
 
 
-def test_constant_few_and_missing_scores_are_said_and_the_rest_is_there(store):
+def test_constant_few_and_missing_scores_are_said_and_the_rest_is_there(copied):
     nan = float("nan")
-    write_stored(store, ScoreKey("mine", "constant", "original"), [1.0] * 24, LABELS)
-    write_stored(store, ScoreKey("mine", "few", "original"), [1.0, 2.0] + [nan] * 22, LABELS)
-    write_stored(store, ScoreKey("mine", "gaps", "original"), [nan, *scores_like(LABELS, 5, 9)[1:]], LABELS)
-    report = collected(store)
+    write_stored(copied, ScoreKey("mine", "constant", "original"), [1.0] * 24, LABELS)
+    write_stored(copied, ScoreKey("mine", "few", "original"), [1.0, 2.0] + [nan] * 22, LABELS)
+    write_stored(copied, ScoreKey("mine", "gaps", "original"), [nan, *scores_like(LABELS, 5, 9)[1:]], LABELS)
+    report = collected(copied)
     (found,) = report.datasets
     notes = " ".join([*found.notes, *found.analyses["original"].notes])
     assert "few/original: left out, only 2 pairs have a usable score" in notes
@@ -153,8 +169,8 @@ def test_an_empty_folder_is_one_error(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_tables_are_those_with_a_cell_and_all_metrics_of_the_other_data_sets(store, tmp_path):
-    assert [table.title for table in collected(store).tables] == ["All metrics on mine"]
+def test_tables_are_those_with_a_cell_and_all_metrics_of_the_other_data_sets(report, tmp_path):
+    assert [table.title for table in report.tables] == ["All metrics on mine"]
     rows = official_rows("live")
     write_official(tmp_path / "theirs/live_dinov1_l2.csv", rows, noisy(rows, 1))
     write_official(tmp_path / "theirs/live_psnr.csv", rows, noisy(rows, 2))
@@ -162,12 +178,11 @@ def test_tables_are_those_with_a_cell_and_all_metrics_of_the_other_data_sets(sto
     assert [table.title.partition(":")[0] for table in tables] == ["Table 2", "All metrics on LIVE"]
 
 
-def test_runs_of_the_same_origin_are_one_line(store):
-    plain, random = sorted(collected(store).runs, key=lambda run: run.notes)
+def test_runs_of_the_same_origin_are_one_line(report, page):
+    plain, random = sorted(report.runs, key=lambda run: run.notes)
     assert plain.metrics == ("psnr",)
     assert random.metrics == ("dinov1-features-l2", "dinov1-features-wsd")
     assert random.sessions[0]["git_commit"] == "abc123"
-    page = to_page(collected(store), {})
     assert "RANDOM WEIGHTS" in page.partition("<nav")[0], "a caveat stands at the top"
     for word in ("abc123", "torch 9.9", "a device", "2026-01-02"):
         assert word in page.partition('id="runs"')[2]
@@ -182,8 +197,8 @@ def test_json_cannot_end_its_script():
     assert json.loads(text)["name"] == HOSTILE
 
 
-def test_scores_and_labels_survive_packing(store):
-    (found,) = data_of(to_page(collected(store), {}))["datasets"]
+def test_scores_and_labels_survive_packing(page):
+    (found,) = data_of(page)["datasets"]
     points = next(one for one in found["points"] if one["metric"] == "psnr" and one["perturbation"] == "original")
     steps = np.frombuffer(base64.b64decode(points["scores"]["data"]), "<u2")
     scores = points["low"] + steps * (points["high"] - points["low"]) / 65534
@@ -193,8 +208,7 @@ def test_scores_and_labels_survive_packing(store):
     np.testing.assert_allclose(labels, LABELS, rtol=1e-7)  # float32
 
 
-def test_the_page_asks_for_nothing(store):
-    page = to_page(collected(store), {})
+def test_the_page_asks_for_nothing(page):
     own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)  # plotly.js names addresses, and asks for none
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
     assert not re.search(r"@import|url\(", own)
@@ -202,33 +216,49 @@ def test_the_page_asks_for_nothing(store):
     assert page.count("plotly.js v") == 1
 
 
-def test_damaged_files_are_errors_and_the_rest_is_rendered(store, tmp_path, capsys):
-    (store / "mine/psnr/rotate.csv").write_text("nonsense\n1,2\n")
-    (store / "mine/dinov1-features-l2/dilate.json").write_text("{}")
-    assert main(["report", "--scores", str(store), "--out", str(tmp_path / "out"), "--replicates", "20",
+def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp_path, capsys):
+    (copied / "mine/psnr/rotate.csv").write_text("nonsense\n1,2\n")
+    (copied / "mine/dinov1-features-l2/dilate.json").write_text("{}")
+    cut = copied / "mine/dinov1-features-wsd/dilate.csv"
+    cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:21]))
+    for perturbation in ("translate", "dilate"):
+        write_stored(copied, ScoreKey("mine", "three", perturbation), [1.0, 2.0, 4.0] + [float("inf")] * 21, LABELS)
+    assert main(["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100",
                  "--no-cache"]) == 1
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
+    notes = ["the file has 20 of 24 rows: mine (dilate): dinov1-features-wsd",
+             "* scores of 3 of 24 pairs: mine (translate, dilate): three"]
+    assert {line for line in said if line.startswith("note: ")} == {f"note: {note}" for note in notes}
+    assert sum(line.startswith("error: ") for line in said) == 2
     page = (tmp_path / "out/index.html").read_text()
     assert page.count("could not be read") == 2
     assert "rotate.csv" in page
-    assert len(data_of(page)["datasets"][0]["points"]) == 10
+    assert all(f"<li>{note}</li>" in page for note in notes)
+    assert len(data_of(page)["datasets"][0]["points"]) == 11
+
+
+def test_runs_that_are_not_complete_are_told_apart(copied):
+    for perturbation, when in (("original", "1"), ("rotate", "2")):
+        sidecar = copied / "mine/psnr" / f"{perturbation}.json"
+        said = json.loads(sidecar.read_text())
+        sidecar.write_text(json.dumps({**said, "complete": False, "sessions": [{"started": when}]}))
+    warnings = re.findall(r'<p class="warning">(mine .*?)</p>', to_page(collected(copied), {}))
+    assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name in ("original", "rotate")]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--dataset", "other"], "no scores of other in"), (["--root", "other=x"], "--root: no scores of other"),
-    (["--replicates", "0"], "at least 1 replicate"),
 ])
 def test_arguments_that_fit_nothing(store, tmp_path, capsys, arguments, message):
-    assert main(["report", "--scores", str(store), "--out", str(tmp_path / "out"), "--no-cache", "--replicates", "20",
-                 *arguments]) == 1
+    assert main(["report", "--scores", str(store), "--out", str(tmp_path / "out"), "--no-cache", *arguments]) == 1
     assert message in capsys.readouterr().err
 
 
 def test_no_torch(store, tmp_path):
+    some = shutil.copytree(store, tmp_path / "some", ignore=shutil.ignore_patterns("translate.*", "dilate.*"))
     code = "import sys; from zsiqa.cli import main; print(main(sys.argv[1:])); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, "report", "--scores", str(store), "--out", "out", "--replicates",
-                           "20", "--figures"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, "report", "--scores", str(some), "--out", "out", "--replicates",
+                           "100", "--figures"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
     names = {path.name for path in (tmp_path / "out/figures").iterdir()}
     assert {f"mine_{name}.{kind}" for kind in ("png", "pdf") for name in (
@@ -337,8 +367,13 @@ def shown_rows(dom):
     return re.findall(r'<tr data-metric="([^"]*)">', dom)
 
 
-def test_in_a_browser_tables_and_plots_are_there(store, tmp_path):
-    dom = opened(to_page(collected(store), {}), tmp_path)
+def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(page, tmp_path):
+    hover = """<script>new MutationObserver((_, observer) => {
+        if (document.documentElement.dataset.ready !== "yes") return;
+        observer.disconnect();
+        Plotly.Fx.hover("scatter-plot", [{curveNumber: 0, pointNumber: 0}]);
+    }).observe(document.documentElement, {attributes: true});</script>"""
+    dom = opened(page.replace("<script type", f"{hover}<script type", 1), tmp_path)
     assert len(shown_rows(dom)) == 3
     for name in ("scatter", "robustness", "types", "references", "significance"):
         assert 'class="main-svg"' in section(dom, name), name
@@ -346,10 +381,10 @@ def test_in_a_browser_tables_and_plots_are_there(store, tmp_path):
     assert section(dom, "worst").count("<li>") == 10
     assert "most by psnr" in section(dom, "robustness")
     assert len(re.findall(r'<g class="point"', section(dom, "robustness"))) == 12
+    assert "dis0" in re.search(r'<g class="hoverlayer">.*?</g></g>', section(dom, "scatter"), re.DOTALL)[0]
 
 
-def test_in_a_browser_the_address_decides_what_is_shown(store, tmp_path):
-    page = to_page(collected(store), {})
+def test_in_a_browser_the_address_decides_what_is_shown(page, tmp_path):
     dom = opened(page, tmp_path, "#q=DINO%20l2&perturbation=translate&columns=chosen")
     assert shown_rows(dom) == ["dinov1-features-l2"]
     assert "1 of 3 rows" in dom
@@ -358,12 +393,11 @@ def test_in_a_browser_the_address_decides_what_is_shown(store, tmp_path):
     assert "translate" in headings
     assert "rotate" not in headings
     assert len(re.findall(r'<g class="point"', section(dom, "robustness"))) == 4
-    dom = opened(page, tmp_path, "#metric=dinov1-features-wsd&perturbation=rotate")
-    assert "dinov1-features-wsd, rotate images" in section(dom, "scatter")
-    assert len(shown_rows(dom)) == 3
-    dom = opened(page, tmp_path, "#q=nosuchmetric&dataset=nosuchset&metric=%00&perturbation=<b>")
+    dom = opened(page, tmp_path, "#q=nosuchmetric&dataset=nosuchset&coefficient=%00&order=<b>&perturbation=rotate"
+                                 "&metric=dinov1-features-wsd")
     assert shown_rows(dom) == []
     assert "0 of 3 rows" in dom
+    assert "dinov1-features-wsd, rotate images" in section(dom, "scatter")
 
 
 def test_in_a_browser_hostile_names_are_names(tmp_path):
@@ -389,25 +423,13 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
     page = to_page(report, {})
     (cell,) = [cell for table in report.tables[:1] for cell in table.cells
                if cell.verdict == "drift" and cell.column.statistic == "srcc"]
-    ours = opened(page, tmp_path)
-    assert f"{cell.value:.3f}" in section(ours, "tables")
+    assert f">{cell.value:.3f}</span> <small>[{cell.printed:.3f}]</small>" in section(page, "tables")
     dom = opened(page, tmp_path, "#show=difference")
     (shown,) = re.findall(r'<td class="drift" title="live/original/srcc[^>]*style="([^"]*)">([^<]*)</td>', dom)
     assert shown[1] == f"{cell.value - cell.printed:+.3f}"
     assert "213, 94, 0" in shown[0], "orange: lower than the paper's"
     assert "no sidecars" in section(dom, "runs")
     assert "No pictures" in section(dom, "worst")
-
-
-def test_in_a_browser_the_mouse_tells_the_pair(store, tmp_path):
-    hover = """<script>new MutationObserver((_, observer) => {
-        if (document.documentElement.dataset.ready !== "yes") return;
-        observer.disconnect();
-        Plotly.Fx.hover("scatter-plot", [{curveNumber: 0, pointNumber: 0}]);
-    }).observe(document.documentElement, {attributes: true});</script>"""
-    page = to_page(collected(store), {}).replace("<script type", f"{hover}<script type", 1)
-    hovered = re.search(r'<g class="hoverlayer">.*?</g></g>', section(opened(page, tmp_path), "scatter"), re.DOTALL)[0]
-    assert "dis0" in hovered
 
 
 def test_in_a_browser_thumbnails_are_shown(pictured):

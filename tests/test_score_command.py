@@ -20,6 +20,9 @@ from zsiqa.types import ZsiqaError
 NAME = "efficientnet_lite0-features-wsd"
 TINY = ["--backbone", "timm", "--override", "backbone.model_name=test_vit.r160_in1k", "--override",
         "backbone.pretrained=false", "--override", "window=160", "--override", "stride=140"]
+TURNED = Image.Exif()
+TURNED[0x0112] = 3  # upside down
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (170, 160))]}
 TINY_NAME = "test_vit.r160_in1k_RANDOM_WEIGHTS-features"
 
 
@@ -106,6 +109,26 @@ def test_grey_palette_and_alpha(mode, seen, tmp_path, capsys):
     assert score(tmp_path / "ref.png", tmp_path / "dis.png", "--baseline", "psnr", "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)["pairs"][0]["scores"]["psnr"]
     assert found == pytest.approx(PSNR()(tensor(ref), tensor(seen(image))).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options", "note"), [
+    ("turned.jpg", {"exif": TURNED}, "scored as stored, not as turned by EXIF"),
+    ("turned.png", {"exif": TURNED}, "scored as stored, not as turned by EXIF"),
+    ("upright.jpg", {"exif": Image.Exif()}, None),
+    ("many.gif", FRAMES, "scored by the first frame alone"),
+    ("many.tif", FRAMES, "scored by the first frame alone"),
+    ("one.gif", {}, None),
+])
+def test_what_is_left_out_of_a_file_is_a_note(name, options, note, tmp_path, capsys):
+    image, ref, dis = make_image(170, 160, 3), tmp_path / "ref.png", tmp_path / name
+    image.save(ref)
+    image.save(dis, **options)
+    assert score(ref, dis, "--baseline", "psnr", "--json", "-") == 0
+    streams = capsys.readouterr()
+    assert streams.err.splitlines() == ([f"note: {note}: {dis}"] if note else [])
+    found = json.loads(streams.out)["pairs"][0]["scores"]["psnr"]
+    with Image.open(dis) as stored:
+        assert found == pytest.approx(PSNR()(tensor(image), tensor(stored)).item(), rel=1e-6)
 
 
 def test_sixteen_bits_are_refused(pair, tmp_path, capsys):

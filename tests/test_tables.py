@@ -56,7 +56,9 @@ def test_a_table_holds_what_is_there_and_names_what_is_not(scores):
     assert original_srcc.source == "set/net-features-l2/original.csv"
     assert all(math.isnan(cell.value) for cell in table.rows[1].cells)
     assert table.missing() == ["missing: set (original, rotate): net-features-wsd"]
-    assert table.notes == ("a caveat", "set/net-features-l2/rotate: only 3 of 4 pairs have a usable score")
+    assert table.notes == ("a caveat",)
+    assert [cell.mark for cell in table.rows[0].cells] == ["", "", "*", "*"]
+    assert table.partial() == ["* scores of 3 of 4 pairs: set (rotate): net-features-l2"]
     assert table.problems == ()
     assert table.differences() == []
 
@@ -137,7 +139,9 @@ def test_a_file_that_ends_early_is_noted(tmp_path):
     write_official(tmp_path / "live_psnr.csv", rows[:700], noisy(rows[:700], 0))
     spec = {**SPEC, "datasets": ["live"], "labels": {"live": "LIVE"},
             "groups": [{"name": "", "rows": [{"name": "PSNR", "metric": "psnr"}]}]}
-    assert build(tmp_path, spec).notes == ("live/psnr/original: the file has 700 of 779 rows",)
+    table = build(tmp_path, spec)
+    assert table.partial() == ["the file has 700 of 779 rows: live (original): psnr"]
+    assert {cell.mark for cell in table.cells} == {""}, "nothing is shown of it"
 
 
 def test_further_columns_stand_beside_the_coefficients_and_have_no_figure(scores):

@@ -118,7 +118,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     Args:
         folder: of scores.
         dataset, perturbation: which scores.
-        metrics: which metrics; None for all that have a row for every pair.
+        metrics: which metrics; None for all that have a row for every pair, and scores of half as many as the fullest.
         settings: what to compute.
 
     Raises:
@@ -128,7 +128,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
         raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
     notes: list[str] = []
     loaded = _agreeing(_load(folder, dataset, perturbation, metrics, notes), notes, named=metrics is not None)
-    scored = _common(loaded, notes)
+    scored = _common(loaded if metrics else _fuller(loaded, notes), notes)
     groups = int(scored.groups.max()) + 1
     weights = np.vstack([np.ones((1, groups), dtype=int), leave_one_out(groups),
                          draw(groups, settings.replicates, settings.seed)])
@@ -201,6 +201,14 @@ def _agreeing(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> lis
         else:
             notes.append(f"left out: {scores.path} has other {what} than most; `zsiqa audit` says more")
     return kept
+
+
+def _fuller(loaded: Sequence[Scores], notes: list[str]) -> list[Scores]:
+    """Those that have scores of half as many pairs as the fullest: a run just begun must not take the rest's pairs."""
+    usable = [int(scores.usable.sum()) for scores in loaded]
+    notes += [f"left out: {scores.key.metric} has scores of {count} of {scores.expected} pairs"
+              for scores, count in zip(loaded, usable, strict=True) if 2 * count < max(usable)]
+    return [scores for scores, count in zip(loaded, usable, strict=True) if 2 * count >= max(usable)]
 
 
 def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from zsiqa import (
     status_command,
     weights_command,
 )
+from zsiqa.console import at_least, make_output, reader_may_leave
 from zsiqa.types import ZsiqaError
 from zsiqa.wording import count
 
@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 FORMATS = ("md", "tex", "csv", "html")
 
 
+@reader_may_leave()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        status = int(options.command(options))
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # `| head`; what is left in the buffer must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return int(options.command(options))
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -99,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder `results` of a clone of the official repository")
     verify.add_argument("--dataset", action="append", metavar="NAME", help="only this data set; may be repeated")
     verify.add_argument("--metric", action="append", metavar="NAME", help="only this metric; may be repeated")
-    verify.add_argument("--rtol", type=_at_least(0.0), default=1e-3, metavar="X",
+    verify.add_argument("--rtol", type=at_least(0.0), default=1e-3, metavar="X",
                         help="a pair diverges when the difference exceeds this share of the authors' largest score "
                              "of the file (%(default)s)")
     verify.set_defaults(command=_verify)
@@ -112,9 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("--metric", action="append", metavar="NAME", help="may be repeated (all that are there)")
     stats.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
                        help="of comparisons and distortion types (%(default)s)")
-    stats.add_argument("--replicates", type=_at_least(100), default=2000, metavar="B",
+    stats.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
                        help="of the bootstrap (%(default)s)")
-    stats.add_argument("--seed", type=_at_least(0), default=0, help="of the bootstrap (%(default)s)")
+    stats.add_argument("--seed", type=at_least(0), default=0, help="of the bootstrap (%(default)s)")
     stats.add_argument("--interval", default="percentile", choices=("percentile", "bca"), help="(%(default)s)")
     stats.add_argument("--logistic", type=int, default=4, choices=(4, 5), help="parameters (%(default)s)")
     stats.add_argument("--refit", action="store_true",
@@ -137,6 +135,8 @@ def _tables(options: argparse.Namespace) -> int:
     also = _choices("--also", options.also, STATISTICS)
     names = options.table or ([] if options.extended else PAPER)
     measurer = _measurer(options)
+    if options.out:
+        make_output(options.out)
     specs = [spec for name in [*names, *(["extended"] if options.extended else [])] for spec in read_specs(name)]
     try:
         tables = [build_table(spec, measurer, also) for spec in specs]
@@ -198,22 +198,14 @@ def _stats(options: argparse.Namespace) -> int:
 
     settings = Settings(options.coefficient, options.replicates, options.seed, options.interval, options.logistic,
                         options.refit)
-    found = analyse(open_folder(options.scores), options.dataset, options.perturbation, options.metric, settings)
+    folder = open_folder(options.scores)
+    if options.out:
+        make_output(options.out)
+    found = analyse(folder, options.dataset, options.perturbation, options.metric, settings)
     print(to_text(found))
     if options.out:
         print("wrote", ", ".join(str(path) for path in write(found, options.out)))
     return 0
-
-
-def _at_least(least: float) -> Callable[[str], float]:
-    """An argument's type: a number of the kind of `least`, and not smaller."""
-    def number(text: str) -> float:
-        value = type(least)(text)
-        if not value >= least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, found {text}")
-        return value
-    number.__name__ = type(least).__name__  # in argparse's own messages
-    return number
 
 
 def _measurer(options: argparse.Namespace) -> Measurer:

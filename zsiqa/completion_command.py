@@ -54,5 +54,8 @@ def _complete_names(argument: str) -> dict[str, Any]:
     names = " ".join(sorted({file.stem for group in NAMES[argument] for file in (CONFIGS / group).glob("*.yaml")}))
     function = f"_zsiqa_{argument}"
     return {"bash": function, "zsh": function, "tcsh": f"({names})", "preamble": {
-        "bash": f'{function}() {{ compgen -P "${{1%"${{1##*,}}"}}" -W "{names}" -- "${{1##*,}}"; }}',
+        # What stands before the last comma goes in front of each name, and is not offered again; zsh does so itself.
+        "bash": f'{function}() {{ local have="${{1%"${{1##*,}}"}}" left="" name\n'
+                f'  for name in {names}; do [[ ,$have == *,$name,* ]] || left+=" $name"; done\n'
+                f'  compgen -P "$have" -W "$left" -- "${{1##*,}}"; }}',
         "zsh": f"{function}() {{ _sequence compadd - {names} }}"}}

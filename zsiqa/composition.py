@@ -31,6 +31,9 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         ZsiqaError: if a name or a value is unknown to the configuration.
     """
+    for name, _, value in (one.partition("=") for one in overrides):
+        if ".." in value and (CONFIGS / name).is_dir():  # Hydra would take a file of another group
+            raise ZsiqaError(_unknown(f"{name}/{value}"))
     outside = GlobalHydra.instance().hydra  # of a program that runs under Hydra itself, and makes a Metric
     GlobalHydra.instance().clear()
     try:
@@ -50,10 +53,15 @@ def explain(error: Exception) -> str:
         if str(error.missing_cfg_file).startswith(PLUGINS):
             return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
                     "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
-        group = CONFIGS / Path(error.missing_cfg_file or "").parent
-        names = ", ".join(sorted(file.stem for file in group.glob("*.yaml")))
-        return f"no {error.missing_cfg_file} in the configuration; {group.name} can be: {names}"
+        return _unknown(str(error.missing_cfg_file))
     return str(error)
+
+
+def _unknown(file: str) -> str:
+    named = CONFIGS / file.partition("/..")[0]
+    group = next(folder for folder in (named, *named.parents) if folder.is_dir())
+    names = ", ".join(sorted(one.stem for one in group.glob("*.yaml")))
+    return f"no {file} in the configuration; {group.name} can be: {names}"
 
 
 def instantiate(node: DictConfig, **extra: Any) -> Any:

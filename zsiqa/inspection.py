@@ -6,11 +6,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from zsiqa.datasets.release import names_of, ref_id
 from zsiqa.loading import DECODER_ERRORS, EIGHT_BIT_MODES, open_rgb
@@ -66,6 +68,19 @@ def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
             else:
                 same[digest].append(path)
     return _problems({"not to be decoded": errors} if errors else {}), same
+
+
+def passed_over(paths: Iterable[Path]) -> list[str]:
+    """What decoding leaves out without a word, and in which files: frames after the first, EXIF's orientation."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        # An image that cannot be read is the decoder's business. Pillow itself turns TIFF, and has no "exif" for it.
+        with suppress(OSError, ValueError, *DECODER_ERRORS), Image.open(path) as image:
+            if getattr(image, "is_animated", False):
+                found["scored by the first frame alone"].append(str(path))
+            if "exif" in image.info and image.getexif().get(Base.Orientation, 1) != 1:
+                found["scored as stored, not as turned by EXIF"].append(str(path))
+    return [f"{what}: {', '.join(files)}" for what, files in found.items()]
 
 
 def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:

@@ -192,7 +192,7 @@ def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS, share_r
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """Decode an 8-bit image as RGB (grey is repeated, alpha is dropped), without resizing.
+    """Decode an 8-bit image as RGB, without resizing: the rules are in docs/scoring.md.
 
     Raises:
         OSError: if the file is missing or is no readable image.

@@ -2,7 +2,8 @@
 
 In every column the best value is red, the second best blue, and the best of each group underlined; Markdown has bold
 and italic instead of colours. Marks go by the three printed decimals, so values that look equal are marked equally.
-A figure in brackets is the paper's, where the value does not agree with it.
+A figure in brackets is the paper's, where the value does not agree with it. A star is at a value of some pairs only,
+which is not ranked among those of all pairs.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zsiqa.tables import Group, Row, Table, to_frame
-from zsiqa.verdicts import Cell, Column, agrees
+from zsiqa.verdicts import PARTIAL, Cell, Column, agrees
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
-          "[0.000]: the paper prints this instead. {nothing}: no scores.")
+          "[0.000]: the paper prints this instead. {partial}: not of all pairs. {nothing}: no scores.")
 LOWER_IS_BETTER = ("rmse",)
 NEITHER_IS_BETTER = ("between_share",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -69,10 +70,12 @@ def to_markdown(tables: Sequence[Table]) -> str:
         for group in table.groups:
             for first, row in _first(group):
                 cells = [_wrapped(cell, marks[id(cell)], wrap, "-")
-                         + (f" [{cell.printed:.3f}]" if _differs(cell) else "") for cell in row.cells]
+                         + escape(cell.mark) + (f" [{cell.printed:.3f}]" if _differs(cell) else "")
+                         for cell in row.cells]
                 lines.append("| " + " | ".join([escape(group.name) if first else "", escape(row.name), *cells]) + " |")
         parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in _remarks(table) if line)]))
-    legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>", nothing="-")
+    legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>",
+                           partial=escape(PARTIAL), nothing="-")
     return "\n\n".join([*parts, legend]) + "\n"
 
 
@@ -91,7 +94,7 @@ def to_latex(table: Table) -> str:
     for group in table.groups:
         lines.append(r"\midrule")
         for first, row in _first(group):
-            cells = [(_wrapped(cell, marks[id(cell)], wrap, "--")
+            cells = [(_wrapped(cell, marks[id(cell)], wrap, "--") + _tex(cell.mark)
                       + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if _differs(cell) else "")).replace("-0.", "$-$0.")
                      for cell in row.cells]
             lines.append(" & ".join([_tex(group.name) if first else "", _tex(row.name), *cells]) + r" \\")
@@ -101,7 +104,7 @@ def to_latex(table: Table) -> str:
 def to_latex_document(tables: Sequence[Table]) -> str:
     """A page that shows the files `<name>.tex` of `to_latex`, one after the other."""
     legend = LEGEND.format(best=r"\textcolor{red}{red}", second=r"\textcolor{blue}{blue}",
-                           group=r"\underline{underlined}", nothing="--")
+                           group=r"\underline{underlined}", partial=_tex(PARTIAL), nothing="--")
     lines = [r"\documentclass{article}", r"\usepackage[a4paper,landscape,margin=12mm]{geometry}",
              r"\usepackage{booktabs,xcolor,graphicx}",
              # Shrinks a box to the page where it is wider or higher, and never blows it up.
@@ -156,7 +159,8 @@ def to_html_part(tables: Sequence[Table]) -> str:
         parts.append(f'<div class="wide"><table data-columns="{columns}"><caption>{html.escape(table.title)}</caption>'
                      f'\n<thead>{"".join(heads)}</thead>\n{"".join(bodies)}</table></div>\n<ul>{remarks}</ul>')
     legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
-                           group='<span class="group-best">underlined</span>', nothing="-")
+                           group='<span class="group-best">underlined</span>',
+                           partial=PARTIAL, nothing="-")
     return ("\n".join(parts) + f"\n<p>{legend} Backgrounds: yellow mislabelled, blue wrong file, red drift, grey "
             f"missing.</p>")
 
@@ -189,8 +193,8 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 
 
 def _remarks(table: Table) -> list[str]:
-    return ["", *filter(None, [table.pairs_used()]), *table.problems, *table.notes, *table.differences(),
-            *table.missing()]
+    return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
+            *table.differences(), *table.missing()]
 
 
 def _marks(table: Table) -> dict[int, set[str]]:
@@ -208,6 +212,7 @@ def _marks(table: Table) -> dict[int, set[str]]:
 
 
 def _mark(cells: Sequence[Cell], column: Column, marks: Mapping[int, set[str]], names: Sequence[str]) -> None:
+    cells = [cell for cell in cells if not cell.mark] or cells  # few pairs are soon perfect
     values = {round(cell.value, 3) for cell in cells if not math.isnan(cell.value)}
     for name, value in zip(names, sorted(values, reverse=column.statistic not in LOWER_IS_BETTER), strict=False):
         for cell in cells:
@@ -221,7 +226,7 @@ def _differs(cell: Cell) -> bool:
 
 
 def _plain(cell: Cell) -> str:
-    value = "-" if math.isnan(cell.value) else f"{cell.value:.3f}"
+    value = ("-" if math.isnan(cell.value) else f"{cell.value:.3f}") + cell.mark
     return f"{value} [{cell.printed:.3f}]" if _differs(cell) else value
 
 
@@ -246,7 +251,7 @@ def _html_cell(cell: Cell, marks: set[str]) -> str:
         delta = f"{cell.delta:+.3f}"
         compared = f' data-paper="{cell.printed:.3f}" data-delta="{delta if float(delta) else "0.000"}"'
     return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}"{compared}>'
-            f'<span class="{names}">{value}</span>{printed}</td>')
+            f'<span class="{names}">{value}</span>{cell.mark}{printed}</td>')
 
 
 def _tex(text: str) -> str:

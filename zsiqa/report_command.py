@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zsiqa.console import at_least, make_output
 from zsiqa.types import ZsiqaError
 
 
@@ -16,8 +17,8 @@ def add_parser(commands: Any) -> None:
         "report", help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
         description="Write OUT/index.html, a page that needs no network and nothing beside it: tables, scores against "
                     "labels, correlations by distortion type and reference, robustness, significance, the worst "
-                    "disagreements with their images, and where the scores come from. Exit status 1 if a score file "
-                    "could not be read; the page has the rest.")
+                    "disagreements with their images, and where the scores come from. Score files that lack pairs are "
+                    "named. Exit status 1 if one could not be read; the page has the rest.")
     parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
                         help="our own store, or the folder `results` of the official repository (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
@@ -29,7 +30,7 @@ def add_parser(commands: Any) -> None:
                         help="where data sets lie, for thumbnails (where they were when they were scored)")
     parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
                         help="where one data set lies: its folder, or the CSV file of your own pairs; may be repeated")
-    parser.add_argument("--replicates", type=int, default=2000, metavar="B",
+    parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
                         help="resamples of the references behind intervals and tests (%(default)s)")
     parser.add_argument("--no-cache", action="store_true", help="measure the tables anew")
     parser.set_defaults(command=_report)
@@ -56,7 +57,7 @@ def _report(options: argparse.Namespace) -> int:
     if unknown := sorted(set(roots) - there):
         raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
                          f"{', '.join(sorted(there)) or 'none'}")
-    options.out.mkdir(parents=True, exist_ok=True)  # before the work, so that it is not lost
+    make_output(options.out)
     report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
     measurer.remember()
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
@@ -69,6 +70,8 @@ def _report(options: argparse.Namespace) -> int:
 
         written = write_figures(report, options.out / "figures")
         print(f"wrote {len(written)} figures in {options.out / 'figures'}")
+    for note in dict.fromkeys(line for table in report.tables for line in table.partial()):
+        print(f"note: {note}", file=sys.stderr)
     for problem in report.problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if report.problems else 0

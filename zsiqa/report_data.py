@@ -133,10 +133,8 @@ def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | No
         datasets: only these; None for all.
 
     Raises:
-        StoreError: if the folder holds no scores, or none of a data set that was asked for, or a setting is impossible.
+        StoreError: if the folder holds no scores, or none of a data set that was asked for.
     """
-    if settings.replicates < 1:
-        raise StoreError(f"intervals need at least 1 replicate, found {settings.replicates}")
     folder = measurer.folder
     there = sorted({key.dataset for key in folder.held()})
     if not there:

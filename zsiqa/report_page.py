@@ -52,8 +52,8 @@ def to_page(report: Report, images: Images) -> str:
         notes.append(f"a report has at most {len(thumbnails.uris)} thumbnails, of the best metrics on original images "
                      f"first; {thumbnails.left_out} are left out")
     caveats = dict.fromkeys(f"{run.dataset}: {note}" for run in report.runs for note in run.notes)
-    incomplete = [f"{run.dataset}: not all pairs have a score yet: {', '.join(run.metrics)}" for run in report.runs
-                  if not run.complete]
+    incomplete = [f"{run.dataset} ({', '.join(run.perturbations)}): not all pairs have a score yet: "
+                  f"{', '.join(run.metrics)}" for run in report.runs if not run.complete]
     uris = {path: number for number, path in enumerate(path for path, uri in thumbnails.uris.items() if uri)}
     for one in datasets:
         one["images"] = {row: [uris.get(path, -1) for path in paths] for row, paths in one["images"].items()}

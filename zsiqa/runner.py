@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 import zsiqa
 from zsiqa import CONFIGS
 from zsiqa.composition import explain, find_baseline_files, find_weights, instantiate
+from zsiqa.console import reader_may_leave
 from zsiqa.description import describe, summary
 from zsiqa.filling import Build, fill
 from zsiqa.journal import Journal
@@ -45,6 +46,7 @@ BATCH_IMAGES = {"cpu": 4, "cuda": 32}
 Metric = tuple[str, ...]  # as in zsiqa.scoring, which is imported late
 
 
+@reader_may_leave()
 def main() -> None:
     """Entry of run.py. Errors that the user can mend are one message; status 1, or 130 when interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them with a traceback
@@ -57,6 +59,8 @@ def main() -> None:
         _job()
     except JobFailedError:
         sys.exit(1)  # its job has printed why
+    except BrokenPipeError:
+        raise
     except (HydraException, OmegaConfBaseException, ZsiqaError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
@@ -93,6 +97,8 @@ def _job(cfg: DictConfig) -> None:
                 raise ZsiqaError(f"{' '.join(idle)} needs a backbone; baseline=... alone has none: add backbone=NAME")
         run(cfg)
         return
+    except BrokenPipeError:
+        raise
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
         print(f"error: {error}", file=sys.stderr)
         if sweeping:

@@ -83,8 +83,9 @@ def add_parser(commands: Any) -> None:
                     "too; what has no counterpart under its full name, by its name without the extension. Files "
                     "that Pillow has no name for are no images. Images are decoded as by run.py: grey is repeated, "
                     "palettes are resolved, alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more "
-                    "than 8 bits a channel are refused. Exit status 1 if a pair could not be scored, or a file has no "
-                    "counterpart.")
+                    "than 8 bits a channel are refused; notes name files with several frames, of which the first is "
+                    "scored, and those that EXIF would turn. Exit status 1 if a pair could not be scored, or a file "
+                    "has no counterpart.")
     parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
     parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
     for name, text in (("backbone", "NAME of configs/backbone, or several (efficientnet_lite0; none with --baseline)"),
@@ -106,6 +107,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
+    from zsiqa.inspection import image_files, passed_over
     from zsiqa.pairing import pair_up
 
     problems, pairs = pair_up(options.ref, options.dis)
@@ -119,7 +121,7 @@ def _score(options: argparse.Namespace) -> int:
     plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
     if options.heatmap:
         check_heatmap(options, [cfg for cfg, *_ in plans])
-    found = Found([Outcome(pair) for pair in pairs])
+    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(passed_over(image_files(pairs))))
     try:
         for one in (one for plan in plans for one in passes(*plan, options.pad)):
             found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))

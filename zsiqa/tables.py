@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,16 +89,27 @@ class Table:
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)
 
+    def partial(self) -> list[str]:
+        """What rests on some pairs only, and which files have no row for every pair; alike ones in one line."""
+        return self._alike(lambda cell: f"{cell.mark} scores of {cell.n} of {cell.expected} pairs" if cell.mark else
+                           f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else "")
+
     def missing(self) -> list[str]:
         """What is missing, metrics that lack the same in one line."""
-        lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        return self._alike(lambda cell: "missing" if cell.verdict == "missing" else "")
+
+    def _alike(self, what: Callable[[Cell], str]) -> list[str]:
+        """A line for all metrics whose cells have the same said of them, in the same data set and perturbations."""
+        lines: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for row in self.rows:
-            columns = [cell.column for cell in row.cells if cell.verdict == "missing"]
-            for dataset in dict.fromkeys(column.dataset for column in columns):
-                names = tuple(dict.fromkeys(column.perturbation for column in columns if column.dataset == dataset))
-                lacking.setdefault((dataset, names), []).append(row.metric)
-        return [f"missing: {dataset} ({', '.join(names)}): {', '.join(metrics)}"
-                for (dataset, names), metrics in lacking.items()]
+            mine: dict[tuple[str, str], dict[str, None]] = {}
+            for cell in row.cells:
+                if text := what(cell):
+                    mine.setdefault((text, cell.column.dataset), {})[cell.column.perturbation] = None
+            for (text, dataset), names in mine.items():
+                lines.setdefault((text, dataset, tuple(names)), []).append(row.metric)
+        return [f"{text}: {dataset} ({', '.join(names)}): {', '.join(metrics)}"
+                for (text, dataset, names), metrics in lines.items()]
 
 
 def table_names() -> list[str]:
@@ -187,11 +198,7 @@ def _remarks(spec: Mapping[str, Any], metrics: Sequence[str],
                 notes.update(dict.fromkeys(one.notes))
                 if one.problem:
                     problems.append(one.problem)
-                elif one.whole and one.n < one.expected:
-                    notes[f"{dataset}/{metric}/{name}: only {one.n} of {one.expected} pairs have a usable score"] = None
-                elif not one.whole:
-                    notes[f"{dataset}/{metric}/{name}: the file has {one.rows} of {one.expected} rows"] = None
-                if not one.problem:
+                else:
                     amounts[name].add(one.amount)
             if len({one.settings for one in found.values() if not one.problem}) > 1:
                 notes[f"{dataset}/{metric}: cells of different settings; see `identity` in the sidecars"] = None

@@ -21,6 +21,7 @@ from zsiqa.measurement import Measurement, Measurer
 from zsiqa.scores import ScoreKey
 
 VERDICTS = ("match", "mislabelled", "wrong file", "drift", "missing")
+PARTIAL = "*"  # stands at a value of some pairs only
 HALF_A_DIGIT = 0.0005 + 1e-9  # of three printed decimals; 1e-9 for the binary fractions of a value on the border
 FEWEST_CELLS = 3  # with 45 metrics, some other one agrees with one or two cells of a row by chance
 
@@ -61,6 +62,11 @@ class Cell:
     def delta(self) -> float:
         """Value minus printed figure; NaN where either is missing."""
         return math.nan if self.printed is None else self.value - self.printed
+
+    @property
+    def mark(self) -> str:
+        """`PARTIAL` where pairs of the data set have no part in the value."""
+        return PARTIAL if self.n < self.expected and self.verdict != "missing" else ""
 
 
 def agrees(value: float, printed: float) -> bool:

@@ -98,6 +98,8 @@ function showWorst() {
 function shownRows(found) {
   return found ? found.metrics.map((_, row) => row).filter(row => fits(found.metrics[row])) : [];
 }
+const basis = () =>
+  `${dataset().label}, ${chosen("perturbation")} images, ${analysis().n} of ${dataset().ids.length} pairs`;
 const NONE = "No statistics for this choice; the filter leaves no metric, or the notes at the end say why.";
 
 function showRobustness() {
@@ -139,7 +141,9 @@ function showRobustness() {
   const losses = metrics.filter(one => loss(one) !== null).sort((a, b) => loss(a) - loss(b));
   const about = one => `${one} (${three(value(one, "original"))}, at worst ${three(value(one, "original") - loss(one))})`;
   const steady = losses[0], frail = losses[losses.length - 1];
-  say("robustness", losses.length > 1 ? `${set.label}: least is lost by ${about(steady)}, most by ${about(frail)}.` : "");
+  const fewest = Math.min(...Object.values(set.analyses).map(found => found.n)), all = set.ids.length;
+  const part = fewest < all ? ` (${fewest} of ${all} pairs at least)` : "";
+  say("robustness", losses.length > 1 ? `${set.label}${part}: least is lost by ${about(steady)}, most by ${about(frail)}.` : "");
 }
 
 function heat(section, found, rows, columns, z, text, layout) {
@@ -164,7 +168,7 @@ function showTypes() {
     rows.map(row => found.types.values[row].map((value, column) =>
       `${plain(found.metrics[row])}<br>${plain(found.types.titles[column])}: ${three(value)}`)),
     {numbers: true, below: 190});
-  say("types", `${dataset().label}, ${chosen("perturbation")} images, ${found.n} pairs.`
+  say("types", `${basis()}.`
     + (found.types.names.length > dataset().types.names.length ? " The last columns are published groups of types." : ""));
 }
 function showReferences() {
@@ -180,7 +184,7 @@ function showReferences() {
     xaxis: {title: {text: "SRCC"}, zeroline: true, zerolinecolor: "#333"},
     yaxis: {autorange: "reversed", automargin: true}, margin: {l: 40, r: 20, t: 30, b: 50}});
   const undefined_ = rows.reduce((sum, row) => sum + found.within.values[row].filter(value => value === null).length, 0);
-  say("references", `${dataset().label}, ${chosen("perturbation")} images, ${names.length} references.`
+  say("references", `${basis()}, ${names.length} references.`
     + (undefined_ ? ` ${undefined_} values are undefined (all scores or labels equal) and left out.` : ""));
 }
 function showSignificance() {
@@ -196,6 +200,5 @@ function showSignificance() {
     rows.map(a => rows.map(b => a === b ? null : found.significance[a][b])), rows.map(a => rows.map(b => about(a, b))),
     {below: narrow() ? 60 : 190, ticks: !narrow()});
   const best = found.metrics.filter((_, row) => found.best[row]);
-  say("significance", `${dataset().label}, ${chosen("perturbation")} images. Best, and not significantly worse than it: `
-    + `${best.join(", ")}.`);
+  say("significance", `${basis()}. Best, and not significantly worse than it: ${best.join(", ")}.`);
 }

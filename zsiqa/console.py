@@ -1,0 +1,45 @@
+"""What commands share: types of arguments, folders for output, and a reader who goes away."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zsiqa.types import ZsiqaError
+
+
+def at_least(least: float) -> Callable[[str], float]:
+    """An argument's type: a number of the kind of `least`, and not smaller."""
+    def number(text: str) -> float:
+        value = type(least)(text)
+        if not value >= least:
+            raise ArgumentTypeError(f"must be at least {least}, found {text}")
+        return value
+    number.__name__ = type(least).__name__  # in argparse's own messages
+    return number
+
+
+def make_output(folder: Path) -> None:
+    """Make the folder of --out, before the work, so that it is not lost. May raise ZsiqaError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "a file is in the way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise ZsiqaError(f"--out {folder}: expected a folder, or a place where one can be made: {why}") from error
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Ends the program with status 1, without a word, once nobody reads what it prints: `| head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # what is left in the buffer must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

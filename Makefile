@@ -28,7 +28,7 @@ demo: setup ## score real photographs with the embedded default, and print the t
 	$(BIN)/zsiqa report --dataset demo
 
 test: setup ## the tests: no GPU, no download, no data set
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import yaml
 from conftest import add_noise, make_image, write_pairs
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from zsiqa.cli import _parser, main
+from zsiqa.cli import main, make_parser
 from zsiqa.composition import compose
 from zsiqa.datasets import demo as demo_images
 from zsiqa.settings import check_settings
@@ -143,7 +143,7 @@ def test_commands_exist(page, line):
     if words[:2] == ["python", "run.py"] or words[:2] == ["zsiqa", "run"]:
         _check_run(words[2:])
     elif words[0] == "zsiqa":
-        options = _parser().parse_args(words[1:])
+        options = make_parser().parse_args(words[1:])
         assert options.command
     elif words[0] == "make":
         for target in (word for word in words[1:] if "=" not in word):

@@ -20,10 +20,10 @@ from zsiqa.cli import main
 from zsiqa.datasets.pairs import read
 from zsiqa.folder import open_folder
 from zsiqa.measurement import Measurer
-from zsiqa.report_data import collect
-from zsiqa.report_figures import write_figures
-from zsiqa.report_images import SIDE, Thumbnails, find_images
-from zsiqa.report_page import to_json, to_page
+from zsiqa.report.data import collect
+from zsiqa.report.figures import write_figures
+from zsiqa.report.images import SIDE, Thumbnails, find_images
+from zsiqa.report.page import to_json, to_page
 from zsiqa.scores import ScoreKey
 from zsiqa.types import StoreError
 
@@ -126,7 +126,7 @@ def test_order_of_the_rows_does_not_matter(tmp_path):
 
 
 def test_points_beyond_the_bound_are_named(store, monkeypatch):
-    monkeypatch.setattr("zsiqa.report_data.MOST_POINTS", 24 * 5)
+    monkeypatch.setattr("zsiqa.report.data.MOST_POINTS", 24 * 5)
     (found,) = collected(store).datasets
     assert [one.shown for one in found.points] == [True] * 5 + [False] * 7
     assert [one.perturbation for one in found.points[:3]] == ["original"] * 3

@@ -12,9 +12,9 @@ from PIL import Image
 
 from zsiqa.baselines.psnr import PSNR
 from zsiqa.cli import main
+from zsiqa.commands.score import ReflectPad
 from zsiqa.metric import Metric
 from zsiqa.pairing import pair_up
-from zsiqa.score_command import ReflectPad
 from zsiqa.types import ZsiqaError
 
 NAME = "efficientnet_lite0-features-wsd"

@@ -4,12 +4,39 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsiqa.types import ZsiqaError
+
+if TYPE_CHECKING:
+    from zsiqa.measurement import Measurer
+
+
+def scores_option() -> ArgumentParser:
+    """The option --scores of the commands that evaluate."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
+                        help="our own store, or the folder `results` of the official repository (%(default)s)")
+    return parser
+
+
+def cache_option() -> ArgumentParser:
+    """The option --no-cache of those that remember what they measured."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("--no-cache", action="store_true", help="measure everything anew")
+    return parser
+
+
+def make_measurer(scores: Path, *, cached: bool) -> Measurer:
+    """What measures the files of a folder. Raises StoreError if there is none."""
+    from zsiqa.folder import open_folder
+    from zsiqa.measurement import Measurer, default_memory
+
+    return Measurer(open_folder(scores), default_memory() if cached else None)
 
 
 def at_least(least: float) -> Callable[[str], float]:

@@ -14,7 +14,7 @@ from zsiqa.folder import ScoreFolder, load_whole
 from zsiqa.measurement import Measurer
 from zsiqa.provenance import Run, read_runs
 from zsiqa.published import published
-from zsiqa.report_points import Points, aligned, points_of
+from zsiqa.report.points import Points, aligned, points_of
 from zsiqa.scores import Pairs, ScoreKey, Scores, split_metric
 from zsiqa.store import read_sidecar
 from zsiqa.tables import PAPER, Table, build_table, read_specs

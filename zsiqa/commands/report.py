@@ -7,20 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.console import at_least, make_output
+from zsiqa.console import at_least, cache_option, make_measurer, make_output, scores_option
 from zsiqa.types import ZsiqaError
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to argparse's `commands`."""
     parser = commands.add_parser(
-        "report", help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
+        "report", parents=[scores_option(), cache_option()],
+        help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
         description="Write OUT/index.html, a page that needs no network and nothing beside it: tables, scores against "
                     "labels, correlations by distortion type and reference, robustness, significance, the worst "
                     "disagreements with their images, and where the scores come from. Score files that lack pairs are "
                     "named. Exit status 1 if one could not be read; the page has the rest.")
-    parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
-                        help="our own store, or the folder `results` of the official repository (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
                         help="where to write (%(default)s)")
     parser.add_argument("--dataset", action="append", metavar="NAME", help="only this data set; may be repeated")
@@ -32,7 +31,6 @@ def add_parser(commands: Any) -> None:
                         help="where one data set lies: its folder, or the CSV file of your own pairs; may be repeated")
     parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
                         help="resamples of the references behind intervals and tests (%(default)s)")
-    parser.add_argument("--no-cache", action="store_true", help="measure the tables anew")
     parser.set_defaults(command=_report)
 
 
@@ -45,13 +43,11 @@ def _root(text: str) -> tuple[str, Path]:
 
 def _report(options: argparse.Namespace) -> int:
     from zsiqa.analysis import Settings
-    from zsiqa.folder import open_folder
-    from zsiqa.measurement import Measurer, default_memory
-    from zsiqa.report_data import collect
-    from zsiqa.report_images import find_images
-    from zsiqa.report_page import to_page
+    from zsiqa.report.data import collect
+    from zsiqa.report.images import find_images
+    from zsiqa.report.page import to_page
 
-    measurer = Measurer(open_folder(options.scores), None if options.no_cache else default_memory())
+    measurer = make_measurer(options.scores, cached=not options.no_cache)
     roots = dict(options.root)
     there = {key.dataset for key in measurer.folder.held()}
     if unknown := sorted(set(roots) - there):
@@ -66,7 +62,7 @@ def _report(options: argparse.Namespace) -> int:
     page.write_text(to_page(report, images), encoding="utf-8", errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if options.figures:
-        from zsiqa.report_figures import write_figures
+        from zsiqa.report.figures import write_figures
 
         written = write_figures(report, options.out / "figures")
         print(f"wrote {len(written)} figures in {options.out / 'figures'}")

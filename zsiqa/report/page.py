@@ -23,9 +23,9 @@ from zsiqa.analysis import Analysis
 from zsiqa.correlation import COEFFICIENTS
 from zsiqa.provenance import Run
 from zsiqa.rendering import HTML_STYLE, to_html_part
-from zsiqa.report_data import ALL_METRICS, DatasetReport, Report
-from zsiqa.report_images import Thumbnails
-from zsiqa.report_points import Points
+from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
+from zsiqa.report.images import Thumbnails
+from zsiqa.report.points import Points
 from zsiqa.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -39,7 +39,7 @@ def to_page(report: Report, images: Images) -> str:
 
     Args:
         report: what it shows.
-        images: by data set, as `zsiqa.report_images.find_images` returns them.
+        images: by data set, as `zsiqa.report.images.find_images` returns them.
     """
     from plotly.offline import get_plotlyjs
 

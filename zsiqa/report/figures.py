@@ -10,8 +10,8 @@ import pandas as pd
 
 from zsiqa.figures import Panel, coefficient_matrix, robustness_bars, scatter_grid, significance_matrix
 from zsiqa.mapping import logistic
-from zsiqa.report_data import DatasetReport, Report
-from zsiqa.report_points import Points
+from zsiqa.report.data import DatasetReport, Report
+from zsiqa.report.points import Points
 
 PANELS = 6  # scatter plots of a figure: the best metrics
 

@@ -1,0 +1,1 @@
+"""`zsiqa report`: one page, and figures, of a folder of scores."""

@@ -249,7 +249,7 @@ def test_a_metric_of_few_pairs_does_not_take_them_from_the_others(tmp_path):
     folder = _store(tmp_path, quality)
     found = _analyse(folder)
     assert (set(found.methods.index), found.n) == ({"a", "c"}, 60)
-    assert "left out: b has scores of 59 of 120 pairs" in found.notes
+    assert "few pairs: b has scores of 59 of 120, and is left out (--metric keeps it in)" in found.notes
     assert _analyse(folder, metrics=["a", "b"]).n == 59, "as asked for"
 
 

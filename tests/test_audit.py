@@ -90,8 +90,8 @@ def test_a_clean_folder_has_no_findings(folder):
     found = _audit(folder)
     assert (found.files, found.complete) == (4, {"tid2013": 4})
     assert found.odd_files == found.duplicates == found.unsteady == found.wrong_sign == []
-    assert found.agreement == {"tid2013": "4 complete sets of scores, 4 with one and the same sequence of pairs and "
-                                          "labels, which is not that of commit 1d8c1ce"}
+    assert found.agreement == {"tid2013": "4 files with a row for every pair, 4 with one and the same sequence of "
+                                          "pairs and labels, which is not that of commit 1d8c1ce"}
 
 
 def _write(rows=ROWS, scores=None, name=FIRST):
@@ -115,7 +115,7 @@ def _replaced(row, place, value):
     (_text(lambda text: text, "tid2013_lpips.csv"), "tid2013_dists.csv, tid2013_lpips.csv",
      "the same content, byte for byte"),
     (_write(scores=[np.nan, 1, np.inf, *range(2997)]), FIRST,
-     "2 of 3000 scores are NaN or infinite: tid2013/i01_01_1, tid2013/i01_01_3"),
+     "2 of 3000 scores are absent, NaN or infinite: tid2013/i01_01_1, tid2013/i01_01_3"),
     (_text(lambda text: text.replace("pred", "score", 1)), FIRST,
      "expected the columns dis,ref,mos,pred, found dis,ref,mos,score"),
     (_write(_replaced(0, 0, "x.png")), FIRST, "line 2: expected a name like"),
@@ -217,7 +217,7 @@ def test_a_wrong_sign_is_named_beside_the_printed_figures(folder):
 
 def test_contradictions_of_the_paper_need_no_scores(tmp_path):
     found = _audit(tmp_path)
-    assert found.counts == {"match": 0, "mislabelled": 0, "wrong file": 0, "drift": 0, "missing": 756}
+    assert found.counts == {"match": 0, "mislabelled": 0, "wrong file": 0, "drift": 0, "partial": 0, "missing": 756}
     assert len(found.contradictions) == 8
     assert found.contradictions[0] == "clip_rn50-features-cosine, pipal/original/srcc: 0.581 in table1, 0.598 in table3"
     assert {line.partition(",")[0] for line in found.contradictions} == {"clip_rn50-features-cosine",
@@ -244,7 +244,8 @@ def test_the_text_has_the_essentials(duplicates):
     _, found = duplicates
     text = to_text(found)
     for part in ("756 printed cells: 0 match", "drift: table2, WSD, EfficientNet: 2 cells", "is not 0.",
-                 "6 files", "tid2013: 6 complete sets of scores", "tid2013: 52 images of 25 references are copies",
+                 "6 files", "tid2013: 6 files with a row for every pair",
+                 "tid2013: 52 images of 25 references are copies",
                  "*_02_3 = *_05_4 in 25 references", "without all of them SRCC changes by",
                  "efficientnet_b7-features-wsd (printed: table2: WSD, EfficientNet; table3: ",
                  "tid2013/fsimc/original: plcc -0.", "The paper prints one quantity with two figures"):
@@ -274,7 +275,7 @@ def test_our_own_store_is_audited_alike(tmp_path):
     (same,) = found.duplicates
     assert (same.pairs, same.images, same.references) == (3, 6, 3)
     assert same.patterns == ((("*_02_00", "*_02_01"), 3),), "our own files spell the reference with its ending"
-    assert found.agreement == {"set": "3 complete sets of scores"}
+    assert found.agreement == {"set": "3 files with a row for every pair"}
 
 
 def test_a_damaged_file_of_our_own_store_is_named_with_its_folder(tmp_path):

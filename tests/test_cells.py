@@ -101,12 +101,45 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
+    file.write_text(f"{whole.rpartition(',')[0]},\n")
+    assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
     file.write_text(whole[:-3])
     assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
     assert "To mend it, score again with overwrite=true" in run(*arguments, cwd=folder, status=1)
     run(*arguments, "overwrite=true", cwd=folder)
     assert file.read_text() == whole
     assert status(*arguments)[0] == 0
+    file.with_suffix(".json").unlink()
+    assert "original.csv has no original.json beside it" in status(*arguments)[1]
+
+
+def test_pairs_and_labels_of_ones_own_may_change(status, folder):
+    arguments = ["dataset=pairs", "dataset.csv=some.csv", "baseline=psnr", "results_dir=own"]
+    header, *rows = (folder / "pairs.csv").read_text().splitlines(keepends=True)
+    (folder / "some.csv").write_text("".join([header, *rows[:5]]))
+    run(*arguments, cwd=folder)
+    assert status(*arguments)[0] == 0
+    (folder / "some.csv").write_text("".join([header, *rows[:4], f"{rows[4].rsplit(',', 1)[0]},7.5\n"]))
+    assert "  partial    1 file, 5 of 5 pairs: the labels have changed" in status(*arguments)[1]
+    run("-m", *arguments, "only_missing=true", cwd=folder)
+    assert status(*arguments)[0] == 0
+    (folder / "some.csv").write_text("".join([header, *rows[:6]]))
+    assert "  failed     1 file: there are scores of other settings: dataset\n" in status(*arguments)[1]
+
+
+@pytest.mark.parametrize(("argument", "message"), [
+    ("dataset.limit=0", "dataset.limit must be a whole number of at least 1"), ("shard=7", "shard=7, but num_shards=1"),
+    ("dataset.csv=no.csv", "no.csv")])
+def test_what_a_run_would_refuse_is_refused(folder, monkeypatch, capsys, argument, message):
+    monkeypatch.chdir(folder)
+    assert main(["status", *ARGUMENTS, argument]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_part_of_a_whole_is_counted_as_such(status):
+    arguments = [*ARGUMENTS[:2], "baseline=psnr"]
+    assert "done       1 file, 10 of 10 pairs\n" in status(*arguments, "dataset.limit=10")[1]
+    assert status(*arguments, "num_shards=2", "shard=range(2)")[1].count("1 file, 80 of 80 pairs\n") == 2
 
 
 def test_only_missing_is_true_or_false(folder):
@@ -119,3 +152,5 @@ def test_tables_say_that_there_are_parts(folder, monkeypatch, capsys):
     run(*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts", "num_shards=2", "shard=1", cwd=folder)
     main(["tables", "--scores", "parts/scores", "--table", "demo", "--no-cache"])
     assert "1 score file in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out
+    assert main(["report", "--scores", "parts/scores", "--out", "report"]) == 1
+    assert "no finished scores in parts/scores; 1 score file in parts: `zsiqa merge" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.err == ""
     assert [f"Table {number}: " in said.out for number in (1, 2, 3)] == [True] * 3
-    assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 756 missing" in said.out
+    assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 0 partial, 756 missing" in said.out
     missing = " ".join(line for line in said.out.splitlines() if line.startswith("missing: "))
     for metric in ("psnr", "dists", "vgg19-features-skld", "clip_rn50-embedding-cosine"):
         assert metric in missing
@@ -113,7 +113,7 @@ def test_tables_of_the_authors_files(tmp_path, capsys, authors_like):
     folder = authors_like(DRIFTING, UNPRINTED)
     assert main(["tables", "--scores", folder, "--out", str(tmp_path / "out")]) == 0, "drift is the audit's business"
     said = capsys.readouterr().out
-    assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 2 drift, 754 missing" in said
+    assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 2 drift, 0 partial, 754 missing" in said
     assert "drift: dinov1-features-cosine/live/original/plcc: " in said
     assert f"wrote {tmp_path / 'out/tables.md'}" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_is_an_error_beside_the_tables(capsys, author
     assert main(["tables", "--scores", folder]) == 1
     said = capsys.readouterr()
     assert said.err.splitlines() == [f"error: {path}: expected the columns dis,ref,mos,pred, found a,b"]
-    assert "2 drift, 754 missing" in said.out
+    assert "2 drift, 0 partial, 754 missing" in said.out
 
 
 @pytest.mark.parametrize(("option", "words"), [

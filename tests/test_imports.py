@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Each module may import those named; nothing else of zsiqa.
 ALLOWED = {
     "types": set(),
-    "console": {"types", "folder", "measurement"},
+    "console": {"types", "folder", "measurement", "wording"},
     "perturbations": set(),
     "tiling": set(),
     "correlation": set(),
@@ -88,8 +88,8 @@ ALLOWED = {
     "heatmap": {"distances", "metric"},
     "targets": {"types", "settings", "store", "weights"},
     "sharding": {"types", "loading"},
-    "cells": {"types", "scores", "store", "pair_list", "journal", "selection", "targets"},
-    "sweeps": {"types", "scores", "composition", "cells"},
+    "cells": {"types", "scores", "store", "pair_list", "composition", "journal", "selection", "targets"},
+    "sweeps": {"types", "scores", "settings", "composition", "cells"},
     "commands.status": {"cells", "sweeps", "wording"},
     "commands.merge": {"types", "store", "pair_list", "sharding", "journal", "wording"},
     "commands.score": {"types", "composition", "description", "inspection", "settings", "machine", "pairing",

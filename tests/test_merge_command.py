@@ -93,11 +93,24 @@ def test_why_runs_failed_that_left_nothing(tmp_path, capsys):
     assert (status, "nothing to join" in out) == (1, True)
     assert err.startswith(f"{folder}: psnr/original (process ")
     assert err.endswith(", shard 1 of 2) failed: no disk\n")
+    file = ScoreFile(folder / "psnr/original.csv", IDENTITY)
+    file.claim({})
+    file.finish([image_pair(tmp_path / "ref", tmp_path / "dis")], [1.0], {})
+    assert merge(tmp_path, capsys)[::2] == (0, ""), "mended since"
+
+
+def test_who_is_at_work_is_named(tmp_path, write, capsys):
+    write(0)
+    with Journal(tmp_path / "scores/set", ["metric/original"], (1, 4)).at_work():
+        assert ", shard 1 of 4) at work\n" in merge(tmp_path, capsys)[2]
 
 
 def test_damage_is_one_line(tmp_path, write, capsys):
     file = write(0)
-    next((tmp_path / "scores/set").glob("*.pairs")).unlink()
+    listed = next((tmp_path / "scores/set").glob("*.pairs"))
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:-1]))
+    assert "its content is not what its name is the digest of" in merge(tmp_path, capsys)[2]
+    listed.unlink()
     assert "cannot be read" in merge(tmp_path, capsys)[2]
     sidecar = json.loads(file.sidecar.read_text())
     del sidecar["pairs_file"]

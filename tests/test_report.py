@@ -228,7 +228,9 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
     notes = ["the file has 20 of 24 rows: mine (dilate): dinov1-features-wsd",
              "* scores of 3 of 24 pairs: mine (translate, dilate): three"]
-    assert {line for line in said if line.startswith("note: ")} == {f"note: {note}" for note in notes}
+    left_out = [f"mine ({name}): few pairs: three has scores of 3 of 24, and is left out (--metric keeps it in)"
+                for name in ("translate", "dilate")]
+    assert {line for line in said if line.startswith("note: ")} == {f"note: {note}" for note in [*notes, *left_out]}
     assert sum(line.startswith("error: ") for line in said) == 2
     page = (tmp_path / "out/index.html").read_text()
     assert page.count("could not be read") == 2

@@ -198,7 +198,7 @@ def test_verdicts_are_counted_over_tables_for_printed_cells(scores):
     spec = {**SPEC, "groups": [{"name": "", "rows": [{"name": "", "metric": "net-features-l2",
                                                       "printed": [0.983, 0.5, None, -1.0]}]}]}
     tables = [build(scores, spec), build(scores)]
-    assert count_verdicts(tables) == {"match": 2, "mislabelled": 0, "wrong file": 0, "drift": 1, "missing": 3}
+    assert count_verdicts(tables) == {**dict.fromkeys(VERDICTS, 0), "match": 2, "drift": 1, "missing": 3}
     assert list(count_verdicts([])) == list(VERDICTS)
     assert to_frame(tables)["delta"][1] == pytest.approx(0.5, abs=1e-12), "value minus figure"
 

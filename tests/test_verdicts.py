@@ -106,13 +106,13 @@ def test_drift_in_all_cells_if_no_other_metric_explains_it(folder):
     assert verdicts(folder.judge("dists", [0.1, 0.2, 0.3, 0.4])) == ["drift"] * 4
 
 
-def test_drift_of_a_file_with_gaps_says_how_many_pairs_it_rests_on(folder):
+def test_a_file_with_gaps_that_disagrees_is_partial_and_says_how_many_pairs_it_rests_on(folder):
     scores = noisy(ROWS, 0)
     scores[:3] = math.inf
     write_official(folder.path("dists"), ROWS, scores)
     cell = folder.judge("dists", [0.1], COLUMNS[:1])[0]
-    assert (cell.verdict, cell.n, cell.expected) == ("drift", 776, 779)
-    assert cell.why.endswith("is not 0.100; only 776 of 779 pairs have a usable score")
+    assert (cell.verdict, cell.n, cell.expected) == ("partial", 776, 779)
+    assert cell.why.endswith("is not 0.100, of 776 of 779 pairs that have a usable score")
 
 
 def test_drift_of_scores_that_are_all_equal(folder):

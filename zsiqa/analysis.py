@@ -206,7 +206,8 @@ def _agreeing(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> lis
 def _fuller(loaded: Sequence[Scores], notes: list[str]) -> list[Scores]:
     """Those that have scores of half as many pairs as the fullest: a run just begun must not take the rest's pairs."""
     usable = [int(scores.usable.sum()) for scores in loaded]
-    notes += [f"left out: {scores.key.metric} has scores of {count} of {scores.expected} pairs"
+    notes += [f"few pairs: {scores.key.metric} has scores of {count} of {scores.expected}, and is left out (--metric "
+              f"keeps it in)"
               for scores, count in zip(loaded, usable, strict=True) if 2 * count < max(usable)]
     return [scores for scores, count in zip(loaded, usable, strict=True) if 2 * count >= max(usable)]
 

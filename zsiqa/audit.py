@@ -213,7 +213,7 @@ def _check_files(folder: ScoreFolder) -> tuple[list[OddFile], dict[str, Pairs], 
             problems.append("all scores are equal")
         if unusable := int((~scores.usable).sum()):
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
-            problems.append(f"{unusable} of {len(scores.values)} scores are NaN or infinite: {examples}")
+            problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: {examples}")
         if scores.key.dataset in usual:
             problems += _against(scores.pairs, usual[scores.key.dataset])
         if problems:
@@ -258,7 +258,7 @@ def _agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[s
         files = [scores for key, scores in whole.items() if key.dataset == dataset]
         same = [scores for scores in files if scores.pairs is pairs or (
             np.array_equal(scores.pairs.ids, pairs.ids) and np.array_equal(scores.pairs.labels, pairs.labels))]
-        texts[dataset] = f"{len(files)} complete sets of scores"
+        texts[dataset] = f"{len(files)} files with a row for every pair"
         expected = conventions()["datasets"].get(dataset)
         if expected and same and file_name(same[0].key):
             released = any(keys_sha256(scores.path) == expected["keys_sha256"] for scores in same)

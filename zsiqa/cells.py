@@ -11,13 +11,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from zsiqa.composition import instantiate
 from zsiqa.journal import Entry, read_journal
 from zsiqa.pair_list import read_pairs
 from zsiqa.scores import ScoreKey
 from zsiqa.selection import part_of, select
-from zsiqa.store import ScoreFile, read_sidecar
-from zsiqa.targets import cell_names, planned
-from zsiqa.types import DatasetError, StoreError
+from zsiqa.store import ScoreFile, digest, read_sidecar
+from zsiqa.targets import cell_names, identify, planned
+from zsiqa.types import Dataset, DatasetError, StoreError
 
 _remembered: dict[tuple[tuple[Path, int], ...], frozenset[str]] = {}
 STATES = ("done", "running", "failed", "partial", "missing")
@@ -49,10 +50,20 @@ def look(cfg: DictConfig) -> list[Cell]:
     """The score files that a configuration is to fill."""
     files = list(planned(cfg).values())
     journals = {folder: read_journal(folder) for folder in {path.parent.parent for path, _ in files}}
-    return [_look(cfg, path, decided, journals[path.parent.parent]) for path, decided in files]
+    pairs, labels = _of_own_pairs(cfg)
+    return [_look(cfg, path, {**pairs, **decided}, labels, journals[path.parent.parent]) for path, decided in files]
 
 
-def _look(cfg: DictConfig, path: Path, decided: Mapping[str, Any], journal: Sequence[Entry]) -> Cell:
+def _of_own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a sidecar says of pairs and labels of one's own, whose CSV file may change; of published ones, nothing."""
+    if cfg.dataset.images_known_by != "paths":
+        return {}, {}
+    dataset = Dataset(str(cfg.dataset.name), "", instantiate(cfg.dataset.read).pairs, cfg.dataset.higher_is_better)
+    return {"dataset": identify(cfg, dataset)}, {"labels_sha256": digest([pair.mos for pair in dataset.pairs])}
+
+
+def _look(cfg: DictConfig, path: Path, decided: Mapping[str, Any], labels: Mapping[str, Any],
+          journal: Sequence[Entry]) -> Cell:
     key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
     entries = [entry for entry in journal if cell_names([path])[0] in entry.cells and (
         cfg.num_shards == 1 or list(entry.about.get("shard", ())) in ([cfg.shard, cfg.num_shards], [0, 1]))]
@@ -63,19 +74,23 @@ def _look(cfg: DictConfig, path: Path, decided: Mapping[str, Any], journal: Sequ
             differing = [name for name, value in decided.items() if sidecar["identity"].get(name) != value]
             if differing:
                 return Cell(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
-            total = int(sidecar["dataset"]["pairs"])
             file = ScoreFile(path, sidecar["identity"])
-            if file.is_complete() and _is_whole(path, total):
-                return Cell(key, "done", total, total)
-            known = _known(file)
-            there = len(known)
+            whole = file.is_complete() and _is_whole(path, sidecar["dataset"]["pairs"])
+            known: frozenset[str] = frozenset() if whole else _known(file)
+            there, total = len(known), int(sidecar["dataset"]["pairs"])
             if "pairs_file" in sidecar:
                 wanted = _wanted(path.parent.parent / sidecar["pairs_file"], **part_of(cfg))
                 there, total = len(wanted & known), len(wanted)
-                if there == total:
-                    return Cell(key, "done", there, total)
-        except (StoreError, DatasetError, KeyError, TypeError) as error:
+            if whole or there == total:
+                same = labels.items() <= sidecar["dataset"].items()
+                return Cell(key, "done", total, total) if same else Cell(
+                    key, "partial", total, total, "the labels have changed; the same command takes them over")
+        except (StoreError, DatasetError) as error:
             return Cell(key, "failed", why=_cause(str(error)))
+        except (KeyError, TypeError):
+            return Cell(key, "failed", why=f"{path.with_suffix('.json')} does not say of how many pairs; run it again")
+    elif path.is_file():
+        return Cell(key, "failed", why=f"{path} has no {path.stem}.json beside it; put it back, or move the file away")
     at_work = [entry for entry in entries if entry.alive]
     if at_work:
         return Cell(key, "running", there, total, "; ".join(map(str, at_work)))
@@ -95,9 +110,9 @@ def _known(file: ScoreFile) -> frozenset[str]:
 
 
 def _is_whole(path: Path, pairs: int) -> bool:
-    """Whether a finished file still has all its lines: a glance, for there may be a thousand of them."""
+    """Whether a finished file still has all its lines and scores: a glance, for there may be a thousand of them."""
     data = path.read_bytes()
-    return data.endswith(b"\n") and data.count(b"\n") == pairs + 1
+    return data.endswith(b"\n") and data.count(b"\n") == pairs + 1 and b",\n" not in data
 
 
 @functools.cache

@@ -54,7 +54,8 @@ def explain(error: Exception) -> str:
             return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
                     "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
         return _unknown(str(error.missing_cfg_file))
-    return str(error)
+    cause = error.__cause__ if isinstance(error, HydraException) else None
+    return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
 
 
 def _unknown(file: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsiqa.types import ZsiqaError
+from zsiqa.wording import count
 
 if TYPE_CHECKING:
     from zsiqa.measurement import Measurer
@@ -29,6 +30,13 @@ def cache_option() -> ArgumentParser:
     parser = ArgumentParser(add_help=False)
     parser.add_argument("--no-cache", action="store_true", help="measure everything anew")
     return parser
+
+
+def parts_hint(scores: Path) -> str:
+    """What to do about score files that are still in parts; "" if there are none."""
+    begun = len({(part.parent, part.name.split(".")[0]) for part in scores.glob("*/*/*.part")})
+    return (f"{count(begun, 'score file')} in parts: `zsiqa merge --scores {scores}` joins those that are whole, and "
+            f"says what the others lack") if begun else ""
 
 
 def make_measurer(scores: Path, *, cached: bool) -> Measurer:

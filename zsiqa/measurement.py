@@ -144,7 +144,10 @@ class Measurer:
             self._contents[path] = hashlib.sha256(content + self._code).hexdigest()
         name = digest([self._contents[path], key, path.name, families])
         if name not in self._known:
-            self._known[name] = asdict(_measure(self.folder, key, path, families))
+            measured = _measure(self.folder, key, path, families)
+            if measured.problem:  # not remembered: it names the file, and the same content may lie elsewhere
+                return measured
+            self._known[name] = asdict(measured)
             self._new = True
         found = self._known[name]
         return Measurement(**{**found, "notes": tuple(found["notes"])})

@@ -26,7 +26,7 @@ def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
     writer.writerows([pair.pair_id, pair.ref, pair.dis, pair.type, "|".join(pair.subsets), repr(pair.mos)]
                      for pair in pairs)
     content = text.getvalue()
-    return f"{hashlib.sha256(content.encode()).hexdigest()[:12]}.pairs", content
+    return f"{_digest(content)}.pairs", content
 
 
 def read_pairs(path: Path) -> list[ImagePair]:
@@ -36,11 +36,17 @@ def read_pairs(path: Path) -> list[ImagePair]:
         StoreError: if there is no such file, or it is damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+        content = path.read_bytes().decode("utf-8")
+        if path.stem != _digest(content):
+            raise ValueError("its content is not what its name is the digest of")
+        rows = csv.DictReader(io.StringIO(content, newline=""))
         return [ImagePair(row["pair_id"], row["ref"], row["dis"], float(row["mos"]), Path(row["ref"]),
                           Path(row["dis"]), row["type"], subsets=tuple(filter(None, row["subsets"].split("|"))))
                 for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({error}); the run that wrote the parts beside it writes it again") \
             from error
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

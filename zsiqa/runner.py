@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -69,6 +70,8 @@ def main() -> None:
     except Exception as error:
         if not type(error).__module__.startswith("submitit."):
             raise
+        if isinstance(error.__cause__, subprocess.CalledProcessError):  # sbatch
+            sys.exit(f"error: SLURM took no job: {error}")
         sys.exit(f"error: a job did not come to its end; `zsiqa status` says more, the same command goes on\n{error}")
 
 

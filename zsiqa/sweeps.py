@@ -20,6 +20,7 @@ from zsiqa import CONFIGS
 from zsiqa.cells import Cell, look
 from zsiqa.composition import compose, explain
 from zsiqa.scores import split_metric
+from zsiqa.settings import check_settings
 from zsiqa.types import ZsiqaError
 
 OF_BACKBONES = ("distance", "representation")
@@ -79,7 +80,9 @@ def jobs_of(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
 
 def cells(arguments: Sequence[str]) -> list[Cell]:
     """The score files that a job is to fill, and how far they are. May raise ZsiqaError."""
-    return look(compose(*arguments))
+    cfg = compose(*arguments)
+    check_settings(cfg)
+    return look(cfg)
 
 
 def unfinished(jobs: Iterable[list[str]]) -> list[list[str]]:

@@ -84,7 +84,7 @@ class Table:
         lines: dict[str, None] = {}
         for row in self.rows:
             for cell in row.cells:
-                if cell.why and cell.verdict != "missing":
+                if cell.why and cell.verdict not in ("partial", "missing"):
                     places = {"mislabelled": (), "drift": cell.column}.get(cell.verdict, cell.column[:2])
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)

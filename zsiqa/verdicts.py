@@ -6,6 +6,7 @@
 - wrong file: the file that bears the name is not there, empty or cut short; another one beside it, whose name goes on
   where that name ends, is whole and agrees.
 - drift: the row's own file is whole and disagrees, and nothing above explains it.
+- partial: it disagrees, but pairs have no usable score in it.
 - missing: there is no whole file to compare.
 """
 
@@ -20,7 +21,7 @@ from typing import NamedTuple
 from zsiqa.measurement import Measurement, Measurer
 from zsiqa.scores import ScoreKey
 
-VERDICTS = ("match", "mislabelled", "wrong file", "drift", "missing")
+VERDICTS = ("match", "mislabelled", "wrong file", "drift", "partial", "missing")
 PARTIAL = "*"  # stands at a value of some pairs only
 HALF_A_DIGIT = 0.0005 + 1e-9  # of three printed decimals; 1e-9 for the binary fractions of a value on the border
 FEWEST_CELLS = 3  # with 45 metrics, some other one agrees with one or two cells of a row by chance
@@ -120,9 +121,11 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
             return cell
         if agrees(cell.value, printed):
             return replace(cell, verdict="match")
-        return replace(cell, verdict="drift", why=f"{cell.value:.5f} is not {printed:.3f}" if found.n == found.expected
-                       else f"{cell.value:.5f} is not {printed:.3f}; only {found.n} of {found.expected} pairs have a "
-                            f"usable score")
+        why = f"{cell.value:.5f} is not {printed:.3f}"
+        if found.n < found.expected:
+            return replace(cell, verdict="partial",
+                           why=f"{why}, of {found.n} of {found.expected} pairs that have a usable score")
+        return replace(cell, verdict="drift", why=why)
     state = found.problem or f"{found.rows} of {found.expected} rows"
     for twin in folder.twins(key):
         sibling = measurer.measure(key, twin, [column.statistic])

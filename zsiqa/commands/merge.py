@@ -22,16 +22,16 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "merge", help="join the parts of sharded or interrupted runs; name what is missing",
         description="Join part files wherever together they have every pair, and name the shards and references that "
-                    "are missing elsewhere. Needs neither images nor weights. Exit status 1 if anything is missing, "
-                    "or two parts disagree.")
+                    "are missing elsewhere. Needs neither images nor weights. Exit status 1 if parts lack anything "
+                    "or disagree, or a run failed whose files are not whole.")
     parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
                         help="our own store (%(default)s)")
     parser.set_defaults(command=_merge)
 
 
 def _merge(options: argparse.Namespace) -> int:
-    if not options.scores.is_dir():
-        raise StoreError(f"no folder {options.scores}; say where the scores are")
+    if not options.scores.is_dir() or (options.scores / "scores").is_dir():
+        raise StoreError(f"no scores in {options.scores}; say where they are, as --scores results/scores")
     beginnings = sorted({path.with_name(f"{path.name.split('.')[0]}.json")
                          for path in options.scores.glob("*/*/*.part")})
     joined = problems = 0
@@ -45,15 +45,26 @@ def _merge(options: argparse.Namespace) -> int:
         for line in missing:
             print(f"{sidecar.with_suffix('.csv')}: {line}", file=sys.stderr)
     for entry in (one for folder in options.scores.glob("*/") for one in read_journal(folder)):
-        if entry.error:
-            problems += 1
-            print(f"{entry.path.parent}: {', '.join(sorted(entry.cells))} ({entry}) failed: {entry.error}",
+        cells = ", ".join(sorted(cell for cell in entry.cells if not _is_whole(entry.path.parent / cell)))
+        if cells and (entry.error or entry.alive):
+            problems += bool(entry.error)
+            print(f"{entry.path.parent}: {cells} ({entry}) {f'failed: {entry.error}' if entry.error else 'at work'}",
                   file=sys.stderr)
     if not beginnings:
         print(f"no part files in {options.scores}: nothing to join")
     else:
         print(f"{count(joined, 'file')} joined, {len(beginnings) - joined} not")
     return 1 if problems else 0
+
+
+def _is_whole(cell: Path) -> bool:
+    """Whether the score file of this name, without its suffix, was finished."""
+    from zsiqa.store import ScoreFile
+
+    try:
+        return ScoreFile(cell.with_name(f"{cell.name}.csv"), {}).is_complete()
+    except StoreError:
+        return False
 
 
 def merge(sidecar: Path) -> list[str]:
@@ -71,6 +82,8 @@ def merge(sidecar: Path) -> list[str]:
     from zsiqa.pair_list import read_pairs
     from zsiqa.store import ScoreFile, read_sidecar
 
+    if not sidecar.exists():
+        raise StoreError(f"{sidecar.name} is gone; run the same command again, it goes on from the parts")
     about = read_sidecar(sidecar)
     if "pairs_file" not in about:
         raise StoreError("it does not say which pairs there are, for an older zsiqa began it; run the same command "

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.console import at_least, cache_option, make_measurer, make_output, scores_option
+from zsiqa.console import at_least, cache_option, make_measurer, make_output, parts_hint, scores_option
 from zsiqa.types import ZsiqaError
 
 
@@ -48,6 +48,9 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.report.page import to_page
 
     measurer = make_measurer(options.scores, cached=not options.no_cache)
+    hint = parts_hint(options.scores)
+    if hint and not measurer.folder.held():
+        raise ZsiqaError(f"no finished scores in {options.scores}; {hint}")
     roots = dict(options.root)
     there = {key.dataset for key in measurer.folder.held()}
     if unknown := sorted(set(roots) - there):
@@ -66,7 +69,10 @@ def _report(options: argparse.Namespace) -> int:
 
         written = write_figures(report, options.out / "figures")
         print(f"wrote {len(written)} figures in {options.out / 'figures'}")
-    for note in dict.fromkeys(line for table in report.tables for line in table.partial()):
+    left_out = (f"{one.name} ({name}): {note}" for one in report.datasets for name, found in one.analyses.items()
+                for note in found.notes if note.startswith("few pairs"))
+    for note in dict.fromkeys([*(line for table in report.tables for line in table.partial()), *left_out,
+                               *filter(None, [hint])]):
         print(f"note: {note}", file=sys.stderr)
     for problem in report.problems:
         print(f"error: {problem}", file=sys.stderr)

@@ -22,6 +22,8 @@ def add_parser(commands: Any) -> None:
                     "which. Exit status 1 unless all are done.")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT",
                         help="as for run.py: +sweep=table3, backbone=dinov1,dinov2 dataset=pipal, results_dir=DIR")
+    parser.add_argument("-m", "--multirun", action="store_true",
+                        help="of no effect: the arguments of run.py may be given as they are")
     parser.add_argument("--json", action="store_true", help="every score file as JSON")
     parser.set_defaults(command=_status)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.console import cache_option, make_measurer, make_output, scores_option
+from zsiqa.console import cache_option, make_measurer, make_output, parts_hint, scores_option
 from zsiqa.types import ZsiqaError
 from zsiqa.wording import count
 
@@ -65,9 +65,8 @@ def _tables(options: argparse.Namespace) -> int:
     if strays := measurer.folder.strays:
         print(f"{count(len(strays), 'file')} with the name of no metric, or without a sidecar, e.g. {strays[0].name}; "
               f"`zsiqa audit` says more")
-    if begun := len({(part.parent, part.name.split(".")[0]) for part in options.scores.glob("*/*/*.part")}):
-        print(f"{count(begun, 'score file')} in parts: `zsiqa merge --scores {options.scores}` joins those that are "
-              f"whole, and says what the others lack")
+    if hint := parts_hint(options.scores):
+        print(hint)
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

@@ -139,7 +139,9 @@ def _analysis(found: Analysis) -> dict[str, Any]:
     metrics = [str(name) for name in methods.index]
     row = {name: number for number, name in enumerate(metrics)}
     return {
-        "n": found.n, "metrics": metrics, "best": methods["not_worse_than_best"].tolist(),
+        "n": found.n, "leftOut": sum(note.startswith(("few pairs", "left out")) for note in found.notes),
+        "metrics": metrics,
+        "best": methods["not_worse_than_best"].tolist(),
         **{name: _rows(methods[[name, f"{name}_low", f"{name}_high"]]) for name in COEFFICIENTS},
         "types": {"names": list(map(str, found.types.columns)), "values": _rows(found.types),
                   "titles": [f"{name}: {text}" for name, text in found.type_names.items()]},

@@ -99,7 +99,8 @@ function shownRows(found) {
   return found ? found.metrics.map((_, row) => row).filter(row => fits(found.metrics[row])) : [];
 }
 const basis = () =>
-  `${dataset().label}, ${chosen("perturbation")} images, ${analysis().n} of ${dataset().ids.length} pairs`;
+  `${dataset().label}, ${chosen("perturbation")} images, ${analysis().n} of ${dataset().ids.length} pairs`
+  + (analysis().leftOut ? `; ${analysis().leftOut} metrics left out: see Notes` : "");
 const NONE = "No statistics for this choice; the filter leaves no metric, or the notes at the end say why.";
 
 function showRobustness() {

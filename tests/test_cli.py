@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import noisy, official_rows, write_official, write_stored
+from PIL import Image
 
 from zsiqa.cli import main
 from zsiqa.scores import ScoreKey
@@ -180,7 +181,19 @@ def test_a_folder_for_results_that_is_a_file_is_one_clear_line(tmp_path, capsys,
     (tmp_path / "file").write_text("kept")
     line = one_line_error(capsys, [*command, "--scores", "theirs", "--out", out])
     assert line == f"error: --out {out}: expected a folder, or a place where one can be made: a file is in the way"
-    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("arguments", [["audit", "--json"], ["score", "a.png", "b.png", "--csv"],
+                                       ["score", "a.png", "b.png", "--json"]], ids=" ".join)
+@pytest.mark.parametrize(("place", "why"), [("file/below", "a file is in the way"), ("folder", "a folder is there")])
+def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(tmp_path, monkeypatch, capsys, arguments,
+                                                                         place, why):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("file", "a.png", "b.png"):
+        Image.new("RGB", (224, 224)).save(name, format="png")
+    line = one_line_error(capsys, [*arguments, place])
+    assert line == f"error: {arguments[-1]} {place}: expected a file, or a place where one can be made: {why}"
 
 
 @pytest.mark.parametrize("command", [["tables"], ["audit"], ["stats", "--dataset", "live"],

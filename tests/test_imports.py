@@ -92,7 +92,7 @@ ALLOWED = {
     "sweeps": {"types", "scores", "settings", "composition", "cells"},
     "commands.status": {"cells", "sweeps", "wording"},
     "commands.merge": {"types", "store", "pair_list", "sharding", "journal", "wording"},
-    "commands.score": {"types", "composition", "description", "inspection", "settings", "machine", "pairing",
+    "commands.score": {"types", "console", "composition", "description", "inspection", "settings", "machine", "pairing",
                       "perturbations", "runner", "filling", "progress", "scoring", "heatmap", "loading", "metric"},
     "profiling": set(),
     "warmup": set(),

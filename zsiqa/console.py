@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
@@ -60,11 +61,26 @@ def at_least(least: float) -> Callable[[str], float]:
 
 def make_output(folder: Path) -> None:
     """Make the folder of --out, before the work, so that it is not lost. May raise ZsiqaError."""
-    try:
+    with _place(f"--out {folder}: expected a folder"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def touch_output(option: str, path: Path) -> None:
+    """Make the file of an option, before the work, likewise. May raise ZsiqaError."""
+    with _place(f"{option} {path}: expected a file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there")
+        path.touch()
+
+
+@contextmanager
+def _place(what: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         why = "a file is in the way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise ZsiqaError(f"--out {folder}: expected a folder, or a place where one can be made: {why}") from error
+        raise ZsiqaError(f"{what}, or a place where one can be made: {why}") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.console import cache_option, make_measurer, scores_option
+from zsiqa.console import cache_option, make_measurer, scores_option, touch_output
 
 
 def add_parser(commands: Any) -> None:
@@ -26,9 +26,8 @@ def _audit(options: argparse.Namespace) -> int:
     from zsiqa.audit_report import to_json, to_text
 
     to_file = options.json is not None and str(options.json) != "-"
-    if to_file:  # before the work, so that it is not lost to a place that cannot be written
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.touch()
+    if to_file:
+        touch_output("--json", options.json)
     measurer = make_measurer(options.scores, cached=not options.no_cache)
     found = audit(measurer)
     measurer.remember()

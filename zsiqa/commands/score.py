@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsiqa.console import touch_output
 from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
@@ -114,10 +115,9 @@ def _score(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     check_outputs([options.csv, options.json, options.heatmap], pairs)
-    for path in (options.csv, options.json):  # before the work, so that it is not lost to a place that cannot be had
+    for option, path in (("--csv", options.csv), ("--json", options.json)):
         if path is not None and str(path) != "-":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            touch_output(option, path)
     plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
     if options.heatmap:
         check_heatmap(options, [cfg for cfg, *_ in plans])

@@ -1,6 +1,7 @@
 """`zsiqa status` and only_missing: what is said of a sweep at every stage of it."""
 
 import json
+import shutil
 
 import pytest
 from conftest import write_pairs
@@ -105,7 +106,7 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
     file.write_text(whole[:-3])
     assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
-    assert "To mend it, score again with overwrite=true" in run(*arguments, cwd=folder, status=1)
+    assert "To mend it, run its command again with overwrite=true" in run(*arguments, cwd=folder, status=1)
     run(*arguments, "overwrite=true", cwd=folder)
     assert file.read_text() == whole
     assert status(*arguments)[0] == 0
@@ -140,6 +141,19 @@ def test_a_part_of_a_whole_is_counted_as_such(status):
     arguments = [*ARGUMENTS[:2], "baseline=psnr"]
     assert "done       1 file, 10 of 10 pairs\n" in status(*arguments, "dataset.limit=10")[1]
     assert status(*arguments, "num_shards=2", "shard=range(2)")[1].count("1 file, 80 of 80 pairs\n") == 2
+
+
+def test_parts_that_nobody_has_joined_are_not_done(status, folder):
+    arguments = [*ARGUMENTS[:2], "baseline=psnr"]
+    for shard in "01":
+        run(*arguments, f"results_dir=half{shard}", "num_shards=2", f"shard={shard}", cwd=folder)
+    (part,) = (folder / "half1").rglob("*.part")
+    shutil.copy(part, folder / "half0/scores/pairs/psnr")
+    assert "  partial    1 file, 160 of 160 pairs: all in parts; `zsiqa merge`" in status(
+        *arguments, "results_dir=half0")[1]
+    run("-m", *arguments, "results_dir=half0", "only_missing=true", cwd=folder)
+    assert status(*arguments, "results_dir=half0")[0] == 0
+    assert not list((folder / "half0").rglob("*.part"))
 
 
 def test_only_missing_is_true_or_false(folder):

@@ -1,4 +1,4 @@
-"""How far the score files of a configuration are, from what lies in the results folder. No images, weights or torch."""
+"""How far the score files of a configuration are, from what lies in the results folder. No images, weights, torch."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Cell:
 
     Attributes:
         state: one of `STATES`.
-        there, pairs: pairs with a score, and all, of the job's shard; None where that is not known yet.
-        why: who is at work, or why it failed.
+        there, pairs: pairs with a score, and all, of the job's part and shard; None where that is not known yet.
+        why: who is at work, why it failed, or what is left to do.
     """
 
     key: ScoreKey
@@ -47,7 +47,7 @@ class Cell:
 
 
 def look(cfg: DictConfig) -> list[Cell]:
-    """The score files that a configuration is to fill."""
+    """The score files that a configuration is to fill. May raise DatasetError, of a CSV file of one's own."""
     files = list(planned(cfg).values())
     journals = {folder: read_journal(folder) for folder in {path.parent.parent for path, _ in files}}
     pairs, labels = _of_own_pairs(cfg)
@@ -75,12 +75,15 @@ def _look(cfg: DictConfig, path: Path, decided: Mapping[str, Any], labels: Mappi
             if differing:
                 return Cell(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
             file = ScoreFile(path, sidecar["identity"])
-            whole = file.is_complete() and _is_whole(path, sidecar["dataset"]["pairs"])
+            everything = int(sidecar["dataset"]["pairs"])
+            whole = file.is_complete() and _is_whole(path, everything)
             known: frozenset[str] = frozenset() if whole else _known(file)
-            there, total = len(known), int(sidecar["dataset"]["pairs"])
+            there, total = len(known), everything
             if "pairs_file" in sidecar:
                 wanted = _wanted(path.parent.parent / sidecar["pairs_file"], **part_of(cfg))
                 there, total = len(wanted & known), len(wanted)
+            if there == everything:  # done are parts that were asked for; of the whole, joining them is left
+                return Cell(key, "partial", there, total, "all in parts; `zsiqa merge` or the same command joins them")
             if whole or there == total:
                 same = labels.items() <= sidecar["dataset"].items()
                 return Cell(key, "done", total, total) if same else Cell(

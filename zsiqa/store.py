@@ -30,7 +30,7 @@ from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
 SCHEMA = 2
-REMEDY = "To mend it, score again with overwrite=true; other files stay as they are"
+REMEDY = "To mend it, run its command again with overwrite=true; score files that are sound are kept"
 
 
 @dataclass

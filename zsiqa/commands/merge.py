@@ -93,7 +93,7 @@ def merge(sidecar: Path) -> list[str]:
     parts = file.parts()
     shared = Counter(pair_id for part in parts for pair_id in part.scores)
     file.read()  # raises where parts do not agree
-    if overlap := sum(count > 1 for count in shared.values()):
+    if overlap := sum(times > 1 for times in shared.values()):
         shards = sorted({_shard_name(part.session) for part in parts if any(shared[one] > 1 for one in part.scores)})
         print(f"{file.path}: {overlap} pairs in more than one part ({', '.join(shards)}); they agree")
     info = {name: value for name, value in about.items() if name not in ("schema", "complete", "identity", "sessions")}
@@ -111,13 +111,13 @@ def _name_missing(missing: Sequence[bool], pairs: Sequence[ImagePair], last: Seq
     """One line for each shard of the last sharding that lacks pairs, or one for all."""
     from zsiqa.sharding import shard_of
 
-    count = last[0]["shard"][1] if last else 1
+    num_shards = last[0]["shard"][1] if last else 1
     lines = []
-    for shard, which in enumerate([shard_of(pairs, count) == one for one in range(count)]):
+    for shard, which in enumerate([shard_of(pairs, num_shards) == one for one in range(num_shards)]):
         lacking = [pair for pair, absent, mine in zip(pairs, missing, which, strict=True) if absent and mine]
         if lacking:
             refs = list(dict.fromkeys(pair.ref for pair in lacking))
-            name = f"shard {shard} of {count}: " if count > 1 else ""
+            name = f"shard {shard} of {num_shards}: " if num_shards > 1 else ""
             more = f" and {len(refs) - MOST} more" if len(refs) > MOST else ""
             lines.append(f"{name}{len(lacking)} of {int(which.sum())} pairs missing, of the references "
                          f"{', '.join(refs[:MOST])}{more}")

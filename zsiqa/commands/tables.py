@@ -59,7 +59,7 @@ def _tables(options: argparse.Namespace) -> int:
         print(to_text(table), end="\n\n")
     counts = count_verdicts(tables)
     if total := sum(counts.values()):
-        print(f"{total} printed cells:", ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+        print(f"{total} printed cells:", ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))
     if options.out:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
     if strays := measurer.folder.strays:

@@ -16,7 +16,7 @@ from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.datasets import pairs as pairs_dataset
 from zsiqa.loading import TiledImage
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
-from zsiqa.scoring import Failed, Scorer, Segment, cut_batches
+from zsiqa.scoring import Failed, Scorer, Segment, compiled_compare, cut_batches
 from zsiqa.types import PairError, ZsiqaError
 from zsiqa.weights import package_file
 
@@ -356,6 +356,26 @@ def test_compiled_scores_are_the_same_up_to_rounding(small_vit):
         for metric, score in scores.items():
             # The order of float32 sums in a few layers: about 1e-6 of their outputs, and of l2 some 1e-5.
             assert score == pytest.approx(expected[key][metric], rel=1e-4)
+
+
+def test_distances_are_compiled_once_for_any_number_of_tiles(monkeypatch):
+    graphs = []
+
+    def keep(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=keep))
+    compare = compiled_compare()
+    every = list(DISTANCES.values())
+    random = torch.Generator().manual_seed(0)
+    for tiles in (5, 2, 8, 3):
+        ref, dis = ((torch.randn(tiles, 2, 5, 16, generator=random), torch.randn(tiles, 1, 4, 9, 8, generator=random))
+                    for _ in range(2))
+        # Sums of hundreds of float32 values, in another order: a few roundings of 6e-8.
+        torch.testing.assert_close(compare(every, ref, dis), distances.compare(every, ref, dis), rtol=1e-6, atol=0)
+    assert len(graphs) == 1
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(small_vit, monkeypatch):

@@ -22,7 +22,6 @@ parts that fit into a processor's cache: going through memory anew for every ope
 from __future__ import annotations
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,17 +46,18 @@ ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}
 def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
     """Several distances of the same features, (B, len(distances)); each as if it had been called alone."""
     tiles = max(1, _at_once(TILES_AT_ONCE, ref) // sum(stack[0].numel() for stack in ref))
-    groups = (zip(*(torch.split(stack, tiles) for stack in features), strict=True) for features in (ref, dis))
-    return torch.cat([_compare_some(distances, r, d) for r, d in zip(*groups, strict=True)])
+    parts = _parts(len(ref[0]), tiles)
+    return torch.cat([_compare_some(distances, *(tuple(stack[part] for stack in features) for features in (ref, dis)))
+                      for part in parts])
 
 
 def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
-    columns = [one for one in distances if isinstance(one, ColumnDistance)]
-    found = {one: one(ref, dis) for one in distances if not isinstance(one, ColumnDistance)}
-    for layout in dict.fromkeys(one.layout for one in columns):
-        alike = [one for one in columns if one.layout == layout]
-        found.update(zip(alike, _column_distances(alike, ref, dis), strict=True))
-    return torch.stack([found[one] for one in distances], dim=1)
+    columns = {number: one for number, one in enumerate(distances) if isinstance(one, ColumnDistance)}
+    found = {number: one(ref, dis) for number, one in enumerate(distances) if number not in columns}
+    for layout in dict.fromkeys(one.layout for one in columns.values()):
+        alike = {number: one for number, one in columns.items() if one.layout == layout}
+        found.update(zip(alike, _column_distances(list(alike.values()), ref, dis), strict=True))
+    return torch.stack([found[number] for number in range(len(distances))], dim=1)
 
 
 @dataclass(frozen=True)
@@ -347,12 +347,11 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
             x, y = x.double(), y.double()
         columns_at_once, maps_at_once = min(most, num_columns), max(1, most // num_columns)
         sums = x.new_zeros(len(distances), num_maps)
-        for first in range(0, num_maps, maps_at_once):
-            maps = slice(first, first + maps_at_once)
+        for maps in _parts(num_maps, maps_at_once):
             whole = x.flatten(0, 1)[maps], y.flatten(0, 1)[maps]
             over_columns: list[Tensor] = []
-            for start in range(0, num_columns, columns_at_once):
-                columns = Columns(whole, slice(start, start + columns_at_once), over_columns)
+            for part in _parts(num_columns, columns_at_once):
+                columns = Columns(whole, part, over_columns)
                 for number, distance in enumerate(distances):
                     k = distance.divergence(columns)
                     if distance.euclidean_term:
@@ -377,9 +376,17 @@ def _atanh(x: Tensor) -> Tensor:
 
 
 def _at_once(limits: dict[str, int], features: Features) -> int:
-    if torch.compiler.is_compiling():  # the compiler fuses the operations: there is nothing to keep in a cache
-        return sys.maxsize
     return limits["cpu" if features[0].device.type == "cpu" else "cuda"]
+
+
+def _parts(length: int, at_once: int) -> list[slice]:
+    """Cut 0..length into slices of `at_once`.
+
+    For the compiler, it is a single one: operations that are fused need no parts, and the graph suits any length.
+    """
+    if torch.compiler.is_compiling():
+        return [slice(None)]
+    return [slice(start, start + at_once) for start in range(0, length, at_once)]
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:

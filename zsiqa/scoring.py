@@ -21,8 +21,8 @@ import math
 import time
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -31,6 +31,7 @@ import torch
 
 from zsiqa.distances import Distance, Features, compare
 from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
+from zsiqa.packing import PackedLinears
 from zsiqa.profiling import Measure, unmeasured
 from zsiqa.types import ImagePair, PairError, ZsiqaError
 from zsiqa.warmup import fastest_batch
@@ -128,8 +129,9 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are always computed in float32. `clip_fp16_official`: the
             backbone sees to it.
-        compile: let PyTorch compile backbone and distances when the first batch comes, and anew when another size
-            comes; scores change by rounding. What it cannot compile runs as it is, with a warning.
+        compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once more, for
+            any number of tiles, when a shorter one comes; scores change by rounding. What it cannot compile runs as it
+            is, with a warning.
         noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and each
             reference anew for every pair, as the official loop does. None for any other backbone.
         measure: takes the times of the steps.
@@ -152,11 +154,12 @@ class Scorer:
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
-        self._compare = compare
+        self._compare = compiled_compare() if compile else compare
+        packs = device == "cpu" and precision == "fp32" and not compile
+        self._packed: AbstractContextManager[object] = PackedLinears() if packs else nullcontext()
         if compile:
             torch._dynamo.config.suppress_errors = True  # rather slow than not at all
             self.backbone.compile()
-            self._compare = torch.compile(compare)
         self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
@@ -309,7 +312,7 @@ class Scorer:
             if self.device == "cuda":
                 pixels = pixels.pin_memory().to(self.device, non_blocking=True)
             images = pixels.permute(0, 3, 1, 2).float() / 255
-        with self.measure("model"), arithmetic(self.precision, self.device):
+        with self.measure("model"), arithmetic(self.precision, self.device), self._packed:
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 
@@ -356,6 +359,17 @@ def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment
         if batch:
             batches[size] = batch
     yield from batches.values()
+
+
+def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], torch.Tensor]:
+    """`compare`, compiled once for any number of tiles (and once more for a single one, as PyTorch has it)."""
+    compiled = torch.compile(compare)
+
+    def compare_any_number(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
+        for stack in (*ref, *dis):
+            torch._dynamo.maybe_mark_dynamic(stack, 0)
+        return compiled(distances, ref, dis)
+    return compare_any_number
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:

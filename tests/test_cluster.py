@@ -59,6 +59,7 @@ def test_a_job_that_fails_ends_with_status_1_and_the_others_go_on(folder, monkey
     ends = {path.parent.name: path for path in folder.rglob("*_result.pkl")}
     assert len(ends) == 2, "both ended by themselves"
     assert "needs sides of at least 161 pixels" in logs(folder)
+    assert "could be scored" not in logs(folder)  # for there are no others
     assert (folder / "results/scores/pairs/psnr/original.csv").is_file()
     monkeypatch.chdir(folder)
     assert main(["status", *ARGUMENTS[:2], "baseline=ms_ssim,psnr"]) == 1

@@ -146,24 +146,28 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
     make_image(170, 160, 0).save(ref / "alone.png")
     make_image(170, 160, 0).save(ref / "size.png")
     make_image(170, 161, 0).save(dis / "size.png")
+    make_image(170, 160, 0).save(ref / "smaller.png")
+    make_image(170, 150, 0).save(dis / "smaller.png")
     (dis / "notes.txt").write_text("no image, and not missed")
     files = ["--csv", tmp_path / "out.csv", "--json", tmp_path / "o.json"]
     assert score(ref, dis, *TINY, "--baseline", "psnr", *files) == 1
     streams = capsys.readouterr()
     errors = [line for line in streams.err.splitlines() if line.startswith("error:")]
     assert errors[0] == f"error: {ref / 'alone.png'} has no counterpart in {dis}"
-    assert [line.split()[1] for line in errors[1:]] == ["2.png:", "broken.png:", "size.png:"]
+    assert [line.split()[1] for line in errors[1:]] == ["2.png:", "broken.png:", "size.png:", "smaller.png:"]
     assert "2.png: the image has 100 x 165 pixels" in errors[1]
     assert errors[1].endswith("; --pad reflect enlarges it")
     assert "not a readable image" in errors[2]
     assert "170 x 161 but its reference is 170 x 160" in errors[3]
+    assert errors[4].endswith("the distorted image is 170 x 150 but its reference is 170 x 160; they must have the "
+                              "same size")
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = {row["dis"].rpartition("dis/")[2]: row for row in csv.DictReader(stream)}
-    assert list(rows) == ["0.png", "2.png", "broken.png", "size.png", "sub/1.png"]
+    assert list(rows) == ["0.png", "2.png", "broken.png", "size.png", "smaller.png", "sub/1.png"]
     assert (rows["2.png"][f"{TINY_NAME}-wsd"], rows["broken.png"]["psnr"]) == ("", "")
     assert float(rows["2.png"]["psnr"]) > 20, "PSNR takes any size"
     stored = json.loads((tmp_path / "o.json").read_text())
-    assert [len(one["errors"]) for one in stored["pairs"]] == [0, 1, 1, 1, 0]
+    assert [len(one["errors"]) for one in stored["pairs"]] == [0, 1, 1, 1, 1, 0]
     values = [one["scores"][f"{TINY_NAME}-wsd"] for one in stored["pairs"] if not one["errors"]]
     mean = next(line for line in streams.out.splitlines() if line.startswith("mean")).split()[1]
     assert float(mean) == pytest.approx(sum(values) / 2, rel=1e-6), "printed with seven digits"

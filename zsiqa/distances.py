@@ -40,7 +40,7 @@ FEW_COLUMNS = 256  # as of embeddings: in float32, the rounding of WSD's normali
 # Elements of the tiles, and of the part of their columns, that are worked on at once. On a CPU, some tensors of the one
 # fit into the cache of all cores, of the other into that of each; a GPU is to be filled.
 TILES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
-ELEMENTS_AT_ONCE = {"cpu": 2**17, "cuda": 2**25}
+ELEMENTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**25}
 
 
 def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:

@@ -74,7 +74,7 @@ class Loader:
     """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
 
     Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the shortest side
-    that can be scored, in pixels, and what asks for it.
+    that can be scored, in pixels, and why.
     """
 
     pairs: Sequence[ImagePair]
@@ -158,10 +158,9 @@ class Loader:
 
     def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
         try:
-            least, asked_by = self.least_side
+            least, reason = self.least_side
             if min(image.size) < least:
-                raise ValueError(f"{asked_by} needs sides of at least {least} pixels; without it, the others could be "
-                                 f"scored")
+                raise ValueError(reason)
             with self.measure("cut tiles"):
                 tiles = extract_tiles(np.asarray(image), window=self.window, stride=self.stride)
             return TiledImage(serves, size, tiles)

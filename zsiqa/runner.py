@@ -196,8 +196,12 @@ def baseline_scorer(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
 
     baselines = {name: instantiate(cfg.baselines[name].model, **files[name]) for name, in metrics}
     demanding = max(baselines, key=lambda name: baselines[name].least_side)
+    least = baselines[demanding].least_side
+    reason = f"{demanding} needs sides of at least {least} pixels"
+    if len(baselines) > 1:
+        reason += "; without it, the others could be scored"
     return Scorer(
         Baselines(baselines).to(shared["device"]),
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
-        window=None, least_side=(baselines[demanding].least_side, demanding),
+        window=None, least_side=(least, reason),
         batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)

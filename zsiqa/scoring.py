@@ -123,7 +123,7 @@ class Scorer:
         distances: by metric, whose first part names what the backbone's output has.
         perturbations: by name.
         window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
-        least_side: shortest side of a whole image that can be scored, in pixels, and what asks for it.
+        least_side: shortest side of a whole image that can be scored, in pixels, and why.
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
@@ -224,9 +224,10 @@ class Scorer:
                 index, perturbation = image.serves[0]
                 image.reference = references[index, perturbation]
                 error = image.reference.error or image.error
-                if not error and image.size != image.reference.size:
-                    error = (f"the distorted image is {image.size[0]} x {image.size[1]} but its reference is "
-                             f"{image.reference.size[0]} x {image.reference.size[1]}; they must have the same size")
+                sizes = image.size, image.reference.size
+                if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read
+                    error = (f"the distorted image is {sizes[0][0]} x {sizes[0][1]} but its reference is "
+                             f"{sizes[1][0]} x {sizes[1][1]}; they must have the same size")
                 if not error:
                     yield Segment(image, 0, len(image.tiles))
                 elif todo(index, perturbation):
@@ -365,10 +366,15 @@ def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], tor
     """`compare`, compiled once for any number of tiles (and once more for a single one, as PyTorch has it)."""
     compiled = torch.compile(compare)
 
-    def compare_any_number(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
-        for stack in (*ref, *dis):
+    def any_number(features: Features) -> Features:
+        # Whether a tensor starts where its memory does would be part of the graph, too.
+        stacks = tuple(stack.clone() if stack.storage_offset() else stack for stack in features)
+        for stack in stacks:
             torch._dynamo.maybe_mark_dynamic(stack, 0)
-        return compiled(distances, ref, dis)
+        return stacks
+
+    def compare_any_number(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
+        return compiled(distances, any_number(ref), any_number(dis))
     return compare_any_number
 
 

@@ -6,16 +6,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa.console import touch_output
+from zsiqa.outcomes import Found, Outcome, as_json, as_text, write_csv
 from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from omegaconf import DictConfig
     from PIL import Image
 
@@ -25,24 +25,6 @@ GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
 SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles", "batch_images",
             "workers", "precision", "device", "seed")  # of --override
 BaselineFiles = dict[str, dict[str, Path]]  # by baseline and argument of its model
-
-
-@dataclass
-class Outcome:
-    """What came out for one pair: scores by metric, and what went wrong."""
-
-    pair: ImagePair
-    scores: dict[str, float] = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Found:
-    """All outcomes; whether higher is better, by metric, in the order of the output; what must stand beside them."""
-
-    outcomes: list[Outcome]
-    directions: dict[str, bool] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -281,41 +263,3 @@ def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
                 outcome.errors.append(error)
         else:
             outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
-
-
-def as_json(found: Found) -> dict[str, Any]:
-    """Metrics with their directions, notes, and each pair's scores and errors."""
-    return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
-            "notes": list(found.notes),
-            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path), "scores": outcome.scores,
-                       "errors": outcome.errors} for outcome in found.outcomes]}
-
-
-def table(found: Found) -> pd.DataFrame:
-    """Pairs by metrics, NaN where there is no score."""
-    import pandas as pd
-
-    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions), dtype=float,
-                        index=[outcome.pair.pair_id for outcome in found.outcomes])
-
-
-def write_csv(path: Path, found: Found) -> None:
-    """One line a pair, one column a metric; empty where there is no score, with the reasons in the last column."""
-    frame = table(found)
-    frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
-    frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
-    frame["error"] = ["; ".join(outcome.errors) for outcome in found.outcomes]
-    frame.to_csv(path, index=False)
-
-
-def as_text(found: Found) -> str:
-    """A line a metric for one pair; for several, a table with a line a pair, and means over those with a score."""
-    better = {name: "higher is better" if higher else "lower is better" for name, higher in found.directions.items()}
-    width = max(map(len, better), default=0)
-    if len(found.outcomes) == 1:
-        return "\n".join(f"{name:{width}}  {found.outcomes[0].scores[name]:<12.7g}  {text}"
-                         for name, text in better.items() if name in found.outcomes[0].scores)
-    frame = table(found)
-    frame.loc["mean"] = frame.mean()
-    lines = [f"{name:{width}}  {text}" for name, text in better.items()]
-    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -249,14 +250,20 @@ def count_images(pairs: list[ImagePair]) -> int:
 
 
 def rows_of_batches(device: str) -> Iterator[tuple[str, str]]:
-    """The model alone, at several batch sizes."""
+    """The model alone, at several batch sizes; on a CPU, the default's with PyTorch's own products, too."""
     backbone = make_backbone(device)
     precision: Any = "tf32" if device == "cuda" else "fp32"
-    for size in (1, 2, 4, 8, 16, *((32, 64, 128, 256, 512) if device == "cuda" else ())):
+
+    def tiles_a_second(size: int, products: AbstractContextManager[Any]) -> str:
         batch = torch.rand(size, 3, 224, 224, device=device)
-        with torch.inference_mode(), arithmetic(precision, device), PackedLinears():
-            best = min(_seconds(functools.partial(backbone, batch), device) for _ in range(4))
-        yield f"tiles a second, {size} a batch, model alone", f"{size / best:.1f}"
+        with torch.inference_mode(), arithmetic(precision, device), products:
+            return f"{size / min(_seconds(functools.partial(backbone, batch), device) for _ in range(4)):.1f}"
+
+    for size in (1, 2, 4, 8, 16, *((32, 64, 128, 256, 512) if device == "cuda" else ())):
+        yield f"tiles a second, {size} a batch, model alone", tiles_a_second(size, PackedLinears())
+    if device == "cpu":
+        size = BATCH_TILES[device]
+        yield f"the same with PyTorch's own products, {size} a batch", tiles_a_second(size, nullcontext())
 
 
 def rows_of_the_command(folder: Path) -> Iterator[tuple[str, str]]:

@@ -83,6 +83,10 @@ def test_gradients_are_as_ever():
     with PackedLinears():
         [found] = torch.autograd.grad(layer(x).sum(), x)
     torch.testing.assert_close(found, layer.weight.sum(0).expand(3, 8))
+    layer.bias.requires_grad_(True)
+    with PackedLinears():
+        [found] = torch.autograd.grad(layer(x.detach()).sum(), layer.bias)
+    assert found.tolist() == [3, 3, 3, 3]
 
 
 @packed_here

@@ -40,8 +40,9 @@ class PackedLinears(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 - PyTorch's
+        learning = torch.is_grad_enabled() and (input.requires_grad or bias is not None and bias.requires_grad)
         if not (AVAILABLE and isinstance(weight, nn.Parameter) and not weight.requires_grad
-                and not (input.requires_grad and torch.is_grad_enabled())  # oneDNN's knows no gradients
+                and not learning  # oneDNN's product knows no gradients
                 and input.dtype == weight.dtype == torch.float32 and input.device == weight.device == _CPU
                 and input.ndim > 1 and input.numel()):
             return nn.functional.linear(input, weight, bias)

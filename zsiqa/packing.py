@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class PackedLinears(TorchFunctionMode):
-    """Within this context, `linear` with a frozen weight is oneDNN's, equal up to float32's rounding.
+    """Within this context, `linear` of (..., K) with a frozen weight (N, K) is oneDNN's: equal up to rounding.
 
     Everything else runs as it is: other types, devices and processors, whatever wants a gradient, and the projections
     of `nn.MultiheadAttention`, which PyTorch does not show us. Weights must not change from one use of a

@@ -76,8 +76,11 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
-    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
-                                                   "resample": "nearest"}
+    assert sidecar["identity"]["perturbation"] == {"name": "rotate", "degrees": 1, "resample": "nearest"}
+    assert sidecar["identity"]["distance"] == {
+        "name": "wsd", "revision": 2, "order": 1, "weights": "softmax", "softmax_over": "columns", "windows": "memory",
+        "padding": "nearest"}
+    assert "zsiqa." not in json.dumps(sidecar["identity"]), "where code lives is no part of what decides a score"
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
     assert sidecar["config"]["backbone"]["name"] == "efficientnet_lite0"
     (session,) = sidecar["sessions"]
@@ -109,6 +112,7 @@ def test_more_of_the_same_computes_only_what_is_missing(folder):
 
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("changes", [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
+                                     ["distances.wsd.revision=3"],
                                      ["backbone.model.embedding=tokens"]])
 def test_another_configuration_is_refused_and_nothing_is_touched(folder, changes):
     before = score_files(folder / "results")

@@ -10,6 +10,8 @@ import torch
 
 from zsiqa import distances
 
+pytestmark = pytest.mark.numeric
+
 OURS = {"l2": distances.L2, "cosine": distances.Cosine, "skld": distances.SKLD, "jsd": distances.JSD,
         "wsd": distances.WSD}
 VIT16, VIT32, VIT14 = (3, 197, 768), (3, 50, 768), (2, 257, 768)

@@ -21,6 +21,8 @@ from zsiqa.backbones.state_dicts import read_state_dict, visual_tower
 from zsiqa.backbones.torchscript import is_torchscript
 from zsiqa.types import WeightsError, ZsiqaError
 
+pytestmark = pytest.mark.numeric
+
 with pytest.MonkeyPatch.context() as patch:
     # OpenAI's package takes `packaging` from setuptools' `pkg_resources`, which setuptools no longer has.
     patch.setitem(sys.modules, "pkg_resources", types.SimpleNamespace(packaging=packaging))

@@ -100,6 +100,7 @@ def test_a_finished_run_answers_from_the_store(finished, folder):
     assert {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")} == before
 
 
+@pytest.mark.numeric
 def test_more_of_the_same_computes_only_what_is_missing(folder):
     arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "results_dir=more"]
     run(*arguments, "distance=wsd", cwd=folder)
@@ -170,6 +171,7 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
     assert after != before
 
 
+@pytest.mark.numeric
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
     """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for byte."""
     data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=9)
@@ -249,6 +251,7 @@ def scores_of(results, name="original"):
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
 
 
+@pytest.mark.numeric
 def test_a_part_first_and_the_rest_later(tmp_path):
     """Batches of 3 tiles, so that the parts' borders lie within batches."""
     write_pairs(tmp_path, [(300, 240), (230, 260), (230, 230)], levels=4)
@@ -415,6 +418,7 @@ def test_scores_of_different_protocols_lie_apart(folder):
     assert "5 files in results/scores_channel/pairs" in mixed
 
 
+@pytest.mark.numeric
 def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""
     arguments = ["backbone=clip_convnext", "backbone.pretrained=false", "official_train_mode=true", "dataset=pairs",
@@ -521,6 +525,7 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     assert "psnr" in tables.stdout, tables.stderr
 
 
+@pytest.mark.numeric
 def test_a_baseline_goes_on_where_it_stopped(tmp_path):
     """A part of the scores taken away, as if the run had been killed; the rest comes out byte for byte."""
     write_pairs(tmp_path, [(180, 170), (164, 200)], levels=5)

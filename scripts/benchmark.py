@@ -29,11 +29,12 @@ from PIL import Image
 
 from zsiqa import distances
 from zsiqa.backbones.timm_backbone import TimmBackbone
-from zsiqa.machine import keep_freed_memory, pick_device
 from zsiqa.perturbations import Original
-from zsiqa.profiling import Profile, unmeasured
-from zsiqa.scoring import Failed, Scorer, arithmetic
-from zsiqa.tiling import tile_starts
+from zsiqa.runs.machine import keep_freed_memory, pick_device
+from zsiqa.scoring.engine import Failed, Scorer
+from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.profiling import Profile, unmeasured
+from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import ImagePair
 
 FLOP_PER_TILE = 35.1e9  # of a ViT-B/16 on 224 x 224 pixels: two for each multiplication with addition

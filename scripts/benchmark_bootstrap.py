@@ -1,4 +1,4 @@
-"""How fast `zsiqa.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
+"""How fast `zsiqa.evaluation.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
 
 Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with columns
 ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed on a few
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsiqa.bootstrap import COEFFICIENTS, Floats, Integers, draw, replicate
-from zsiqa.correlation import correlate
+from zsiqa.evaluation.bootstrap import COEFFICIENTS, Floats, Integers, draw, replicate
+from zsiqa.evaluation.correlation import correlate
 
 REFERENCES, PAIRS_EACH, NAIVE = 200, 116, 5
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from zsiqa import distances
-from zsiqa.machine import keep_freed_memory, pick_device
+from zsiqa.runs.machine import keep_freed_memory, pick_device
 
 TILES, LAYERS, TOKENS, WIDTH = 8, 12, 197, 768  # DINOv1
 ROUNDS = 6

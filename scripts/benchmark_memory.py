@@ -1,4 +1,4 @@
-"""How much `zsiqa.machine.keep_freed_memory` gains on CPU. Run: `python scripts/benchmark_memory.py`.
+"""How much `zsiqa.runs.machine.keep_freed_memory` gains on CPU. Run: `python scripts/benchmark_memory.py`.
 
 Encodes and compares random tiles with EfficientNet-Lite0 in child processes that differ in this alone, in turn, and
 prints milliseconds a tile (median of the rounds) and their ratio. Quote the ratio: times depend on the machine.
@@ -20,7 +20,7 @@ def measure(keep: bool) -> float:
 
     from zsiqa import distances
     from zsiqa.backbones.timm_backbone import TimmBackbone
-    from zsiqa.machine import keep_freed_memory
+    from zsiqa.runs.machine import keep_freed_memory
 
     if keep:
         keep_freed_memory()

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from zsiqa.folder import StoredFolder
-from zsiqa.machine import pick_device
-from zsiqa.scores import ScoreKey, Scores
+from zsiqa.results.folder import StoredFolder
+from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.runs.machine import pick_device
 
 RUN = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "distance=all", "representation=all"]
 

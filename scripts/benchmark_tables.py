@@ -29,7 +29,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as cache:
             for seconds in (fresh, remembered):
                 start = time.perf_counter()
-                done = subprocess.run([sys.executable, "-m", "zsiqa.cli", "tables", "--scores", str(options.scores)],
+                done = subprocess.run([sys.executable, "-m", "zsiqa.cli.main", "tables", "--scores", str(options.scores)],
                                       capture_output=True, text=True, check=True,
                                       env={**os.environ, "XDG_CACHE_HOME": cache})
                 seconds.append(time.perf_counter() - start)

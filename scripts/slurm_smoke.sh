@@ -131,7 +131,7 @@ END
 }
 
 run() { timeout 240 "$python" "$root/run.py" "$@" device=cpu data_dir="$top/data"; }
-zsiqa() { timeout 60 "$python" -m zsiqa.cli "$@"; }
+zsiqa() { timeout 60 "$python" -m zsiqa.cli.main "$@"; }
 sweep() { # ARGUMENTS: the shards, as a job array
     run -m hydra/launcher=slurm hydra.launcher.partition=main hydra.launcher.gpus_per_node=null \
         hydra.launcher.cpus_per_task=1 hydra.launcher.mem_gb=4 hydra.launcher.timeout_min=30 \

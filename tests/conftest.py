@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsiqa.scores import ScoreKey
-from zsiqa.store import ScoreFile
+from zsiqa.results.score_file import ScoreFile
+from zsiqa.results.scores import ScoreKey
 from zsiqa.types import ImagePair
 
 # Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each other. They

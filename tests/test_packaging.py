@@ -117,7 +117,7 @@ def test_its_types_are_seen(outside, tmp_path):
         zsiqa.Metric(backbone=3)
     """))
     done = run(sys.executable, "-m", "mypy", "--python-executable", outside, "user.py", cwd=tmp_path, check=False)
-    assert 'Revealed type is "zsiqa.metric.Metric"' in done.stdout, done.stdout
+    assert 'Revealed type is "zsiqa.scoring.metric.Metric"' in done.stdout, done.stdout
     assert 'Revealed type is "str"' in done.stdout.replace("builtins.", "")
     assert 'Argument "backbone" to "Metric" has incompatible type "int"' in done.stdout
     assert "py.typed" not in done.stdout

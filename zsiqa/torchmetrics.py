@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zsiqa.metric import Metric
+from zsiqa.scoring.metric import Metric
 
 try:
     import torchmetrics

@@ -1,1 +1,1 @@
-"""Frozen networks: tiles in, features and embedding out."""
+"""Backbones: tiles to features and embedding."""

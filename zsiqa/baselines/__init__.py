@@ -1,1 +1,1 @@
-"""The full-reference metrics that the paper compares with, on whole images: docs/protocol.md section 9."""
+"""Baselines: PSNR to ST-LPIPS."""

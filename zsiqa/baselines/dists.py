@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchvision.models import vgg16
 
-from zsiqa.backbones.liao import L2Pooling, Stages
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
+from zsiqa.backbones.torchvision_backbone import L2Pooling, Stages
 from zsiqa.baselines.baseline import Baseline, Features
 from zsiqa.baselines.lpips import VGG16_CHANNELS, VGG16_ENDS
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import alexnet, vgg16
 
-from zsiqa.backbones.liao import Stages
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
+from zsiqa.backbones.torchvision_backbone import Stages
 from zsiqa.baselines.baseline import Baseline, Features
 
 ALEXNET_ENDS, ALEXNET_CHANNELS = (1, 4, 7, 9, 11), (64, 192, 384, 256, 256)  # the five ReLUs

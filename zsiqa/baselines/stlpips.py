@@ -14,9 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import alexnet, vgg16
 
-from zsiqa.backbones.liao import Stages
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
-from zsiqa.baselines.lpips import ALEXNET_CHANNELS, ALEXNET_ENDS, LPIPS, VGG16_CHANNELS, VGG16_ENDS, rename_heads
+from zsiqa.backbones.torchvision_backbone import Stages
+from zsiqa.baselines.lpips import (
+    ALEXNET_CHANNELS,
+    ALEXNET_ENDS,
+    LPIPS,
+    VGG16_CHANNELS,
+    VGG16_ENDS,
+    rename_heads,
+)
 
 
 class BlurPool(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS, LIST = "csiq.DMOS.xlsx", "csiq_label.txt"

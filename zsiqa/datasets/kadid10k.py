@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.datasets.release import Label, Name, Tree, build_manifest, fields, number, read_labels
-from zsiqa.published import published
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS = "dmos.csv"

@@ -17,7 +17,7 @@ import numpy as np
 
 from zsiqa.datasets.matlab import read_variables
 from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, read_labels
-from zsiqa.published import published
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS, REFERENCES = "dmos_realigned.mat", "refnames_all.mat"

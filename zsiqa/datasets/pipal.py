@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 NAME = re.compile(r"(A[0-9]{4})_([0-9]{2})_([0-9]{2})\.bmp", re.IGNORECASE | re.ASCII)

@@ -179,7 +179,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
     """Turn labels into pairs, and judge them.
 
     Args:
-        facts: of the data set (`zsiqa.published`).
+        facts: of the data set (`zsiqa.releases`).
         name_of: what the name of a row's image tells; None if it is none of the data set's.
         to_mos: the label as the official code uses it, from that of the release.
 

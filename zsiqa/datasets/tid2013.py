@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS = "mos_with_names.txt"

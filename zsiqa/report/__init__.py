@@ -1,1 +1,1 @@
-"""`zsiqa report`: one page, and figures, of a folder of scores."""
+"""The report and its figures. Never imports torch."""

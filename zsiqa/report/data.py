@@ -9,15 +9,15 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from zsiqa.analysis import Analysis, Settings, analyse
-from zsiqa.folder import ScoreFolder, load_whole
-from zsiqa.measurement import Measurer
-from zsiqa.provenance import Run, read_runs
-from zsiqa.published import published
+from zsiqa.evaluation.measurement import Measurer
+from zsiqa.evaluation.ranking import Analysis, Settings, analyse
+from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
+from zsiqa.releases import published
 from zsiqa.report.points import Points, aligned, points_of
-from zsiqa.scores import Pairs, ScoreKey, Scores, split_metric
-from zsiqa.store import read_sidecar
-from zsiqa.tables import PAPER, Table, build_table, read_specs
+from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.provenance import Run, read_runs
+from zsiqa.results.score_file import read_sidecar
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_metric
 from zsiqa.types import StoreError
 
 ALL_METRICS = "all_"  # the names of tables without a file begin so

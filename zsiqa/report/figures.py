@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsiqa.figures import Panel, coefficient_matrix, robustness_bars, scatter_grid, significance_matrix
-from zsiqa.mapping import logistic
+from zsiqa.evaluation.logistic import logistic
 from zsiqa.report.data import DatasetReport, Report
+from zsiqa.report.drawing import Panel, coefficient_matrix, robustness_bars, scatter_grid, significance_matrix
 from zsiqa.report.points import Points
 
 PANELS = 6  # scatter plots of a figure: the best metrics

@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
-from zsiqa.analysis import Analysis
-from zsiqa.correlation import COEFFICIENTS
-from zsiqa.provenance import Run
-from zsiqa.rendering import HTML_STYLE, to_html_part
+from zsiqa.cli.thumbnails import Thumbnails
+from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.ranking import Analysis
+from zsiqa.evaluation.tables import Table
 from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
-from zsiqa.report.images import Thumbnails
 from zsiqa.report.points import Points
-from zsiqa.tables import Table
+from zsiqa.report.tables import HTML_STYLE, to_html_part
+from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js")
@@ -39,7 +39,7 @@ def to_page(report: Report, images: Images) -> str:
 
     Args:
         report: what it shows.
-        images: by data set, as `zsiqa.report.images.find_images` returns them.
+        images: by data set, as `zsiqa.cli.thumbnails.find_images` returns them.
     """
     from plotly.offline import get_plotlyjs
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from zsiqa.mapping import LogisticFit, fit_logistic, logistic
-from zsiqa.scores import Pairs, Scores
+from zsiqa.evaluation.logistic import LogisticFit, fit_logistic, logistic
+from zsiqa.results.scores import Pairs, Scores
 
 WORST = 10
 SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ

@@ -1,0 +1,79 @@
+"""`zsiqa report`: one page, and figures, of a folder of scores."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from zsiqa.cli.options import at_least, cache_option, make_measurer, make_output, parts_hint, scores_option
+from zsiqa.types import ZsiqaError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to argparse's `commands`."""
+    parser = commands.add_parser(
+        "report", parents=[scores_option(), cache_option()],
+        help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
+        description="Write OUT/index.html, a page that needs no network and nothing beside it: tables, scores against "
+                    "labels, correlations by distortion type and reference, robustness, significance, the worst "
+                    "disagreements with their images, and where the scores come from. Score files that lack pairs are "
+                    "named. Exit status 1 if one could not be read; the page has the rest.")
+    parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
+                        help="where to write (%(default)s)")
+    parser.add_argument("--dataset", action="append", metavar="NAME", help="only this data set; may be repeated")
+    parser.add_argument("--figures", action="store_true",
+                        help="write figures for papers, too: PNG and PDF in OUT/figures")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR",
+                        help="where data sets lie, for thumbnails (where they were when they were scored)")
+    parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
+                        help="where one data set lies: its folder, or the CSV file of your own pairs; may be repeated")
+    parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
+                        help="resamples of the references behind intervals and tests (%(default)s)")
+    parser.set_defaults(command=_report)
+
+
+def _root(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"expected NAME=DIR, as tid2013=/data/tid2013, found {text}")
+    return name, Path(path)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from zsiqa.cli.thumbnails import find_images
+    from zsiqa.evaluation.ranking import Settings
+    from zsiqa.report.data import collect
+    from zsiqa.report.page import to_page
+
+    measurer = make_measurer(options.scores, cached=not options.no_cache)
+    hint = parts_hint(options.scores)
+    if hint and not measurer.folder.held():
+        raise ZsiqaError(f"no finished scores in {options.scores}; {hint}")
+    roots = dict(options.root)
+    there = {key.dataset for key in measurer.folder.held()}
+    if unknown := sorted(set(roots) - there):
+        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
+                         f"{', '.join(sorted(there)) or 'none'}")
+    make_output(options.out)
+    report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
+    measurer.remember()
+    images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
+              for one in report.datasets}
+    page = options.out / "index.html"
+    page.write_text(to_page(report, images), encoding="utf-8", errors="backslashreplace")
+    print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
+    if options.figures:
+        from zsiqa.report.figures import write_figures
+
+        written = write_figures(report, options.out / "figures")
+        print(f"wrote {len(written)} figures in {options.out / 'figures'}")
+    left_out = (f"{one.name} ({name}): {note}" for one in report.datasets for name, found in one.analyses.items()
+                for note in found.notes if note.startswith("few pairs"))
+    for note in dict.fromkeys([*(line for table in report.tables for line in table.partial()), *left_out,
+                               *filter(None, [hint])]):
+        print(f"note: {note}", file=sys.stderr)
+    for problem in report.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if report.problems else 0

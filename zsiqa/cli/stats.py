@@ -1,0 +1,47 @@
+"""`zsiqa stats`: intervals, paired tests, per reference, per distortion."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zsiqa.cli.options import at_least, make_output, scores_option
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of `zsiqa`."""
+    parser = commands.add_parser(
+        "stats", parents=[scores_option()], help="intervals, paired tests, per reference, per distortion",
+        description="Statistics beside the paper's pooled coefficients, for one data set and perturbation.")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="live, tid2013, pipal, or one of your own")
+    parser.add_argument("--perturbation", default="original", metavar="NAME", help="(%(default)s)")
+    parser.add_argument("--metric", action="append", metavar="NAME", help="may be repeated (all that are there)")
+    parser.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
+                        help="of comparisons and distortion types (%(default)s)")
+    parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
+                        help="of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of the bootstrap (%(default)s)")
+    parser.add_argument("--interval", default="percentile", choices=("percentile", "bca"), help="(%(default)s)")
+    parser.add_argument("--logistic", type=int, default=4, choices=(4, 5), help="parameters (%(default)s)")
+    parser.add_argument("--refit", action="store_true",
+                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
+    parser.set_defaults(command=_stats)
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from zsiqa.evaluation.ranking import Settings, analyse
+    from zsiqa.report.ranking import to_text, write
+    from zsiqa.results.folder import open_folder
+
+    settings = Settings(options.coefficient, options.replicates, options.seed, options.interval, options.logistic,
+                        options.refit)
+    folder = open_folder(options.scores)
+    if options.out:
+        make_output(options.out)
+    found = analyse(folder, options.dataset, options.perturbation, options.metric, settings)
+    print(to_text(found))
+    if options.out:
+        print("wrote", ", ".join(str(path) for path in write(found, options.out)))
+    return 0

@@ -1,0 +1,124 @@
+"""Thumbnails for a report: the images of a data set, where they are at hand. Never imports torch."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from zsiqa.config import compose
+from zsiqa.datasets.images import open_rgb
+from zsiqa.releases import published
+from zsiqa.results.score_file import read_sidecar
+from zsiqa.results.scores import ScoreKey
+from zsiqa.runs.runner import read_dataset
+from zsiqa.types import StoreError, ZsiqaError
+
+SIDE = 176  # pixels of the longer side
+QUALITY = 80  # of JPEG
+MOST = 600  # thumbnails of a page, about 5 MB
+
+
+@dataclass
+class Thumbnails:
+    """Small images as data URIs, each made once.
+
+    Attributes:
+        uris: by path.
+        left_out: how many were asked for beyond `MOST`.
+    """
+
+    uris: dict[Path, str] = field(default_factory=dict)
+    left_out: int = 0
+
+    def make(self, path: Path) -> str:
+        """A JPEG of the image; "" if it cannot be read, or there are `MOST` already."""
+        if path not in self.uris:
+            if sum(map(bool, self.uris.values())) >= MOST:
+                self.left_out += 1
+                return ""
+            self.uris[path] = _thumbnail(path)
+        return self.uris[path]
+
+
+def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | None,
+                root: Path | None) -> tuple[dict[str, tuple[Path, Path]], str]:
+    """Where the images of a data set lie, by the place in its sidecars or as a run would look for them.
+
+    Nothing that a sidecar names is executed: of its configuration, only names of folders and files are taken.
+
+    Args:
+        dataset: its name.
+        files: the score files.
+        data_dir: where data sets lie, each in a folder of its name; None for where they were when scored.
+        root: the folder of this data set, or its CSV file, instead.
+
+    Returns:
+        Reference and distorted image by pair_id, which need not be there; else none, and why.
+    """
+    stored = _stored(dataset, files)
+    try:
+        overrides, place = _overrides(dataset, stored, data_dir, root)
+        if place is not None and not place.exists():
+            return {}, f"no {place} here"
+        cfg = compose(*overrides)
+        if place is None and not Path(cfg.dataset.root).is_dir():
+            return {}, f"no folder {cfg.dataset.root} here"
+        found = read_dataset(cfg)
+    except (ZsiqaError, OSError, ValueError) as error:
+        return {}, str(error)
+    return {pair.pair_id: (pair.ref_path, pair.dis_path) for pair in found.pairs}, ""
+
+
+def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
+    """The data set in the configuration of the first readable sidecar; empty without one, as for the authors' files."""
+    for key, path in files.items():
+        if key.dataset == dataset:
+            try:
+                config = read_sidecar(path.with_suffix(".json")).get("config")
+            except StoreError:
+                continue
+            if isinstance(config, Mapping) and isinstance(config.get("dataset"), Mapping):
+                return dict(config["dataset"])
+    return {}
+
+
+def _overrides(dataset: str, stored: Mapping[str, Any], data_dir: Path | None,
+               root: Path | None) -> tuple[Sequence[str], Path | None]:
+    """How run.py would be told of the data set; the place that must be there, None for that of the configuration.
+
+    Raises:
+        ZsiqaError: if it is no data set that this package reads.
+    """
+    csv = stored.get("csv")
+    if isinstance(csv, str):
+        place = root or (data_dir / Path(csv).name if data_dir else Path(csv))
+        return ["dataset=pairs", f"dataset.csv={_quoted(str(place))}"], place
+    if dataset not in (*published(), "demo"):
+        raise ZsiqaError(f"{dataset} is no data set that can be read without its configuration")
+    if root is None and data_dir is None and isinstance(stored.get("root"), str):
+        root = Path(stored["root"])
+    if root is not None:
+        return [f"dataset={dataset}", f"dataset.root={_quoted(str(root))}"], root
+    return [f"dataset={dataset}", *([f"data_dir={_quoted(str(data_dir))}"] if data_dir else [])], None
+
+
+def _quoted(text: str) -> str:
+    """A string for Hydra's grammar, in which only backslashes before a quote are special."""
+    return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
+
+
+def _thumbnail(path: Path) -> str:
+    try:
+        image = open_rgb(path)
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=QUALITY)
+    except (OSError, ValueError):
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,107 @@
+"""The findings of an audit as text for a reader, and as plain data for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from zsiqa.evaluation.audit import Audit, Duplicates, OddRow
+from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.identical_images import FEWEST_METRICS
+from zsiqa.evaluation.tables import to_frame
+
+
+def to_json(found: Audit) -> dict[str, Any]:
+    """The findings as plain data; a number that is missing or undefined is null."""
+    cells = [{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
+             for line in to_frame(found.tables).to_dict("records")]
+    return {name: _plain(value) for name, value in {
+        "scores": str(found.root), "counts": found.counts, "odd_rows": [asdict(row) for row in found.odd_rows],
+        "contradictions_in_the_paper": found.contradictions, "files": found.files, "complete": found.complete,
+        "agreement": found.agreement, "file_findings": [asdict(one) for one in found.file_findings],
+        "identical_images": [asdict(one) for one in found.duplicates],
+        "not_deterministic": [asdict(one) for one in found.non_deterministic],
+        "wrong_sign": [asdict(one) for one in found.wrong_sign], "cells": cells}.items()}
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(name): _plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def to_text(found: Audit) -> str:
+    """The findings for a reader."""
+    total = sum(found.counts.values())
+    lines = [f"Audit of {found.root}", "",
+             f"{total} printed cells: " + ", ".join(f"{count} {verdict}" for verdict, count in found.counts.items())]
+    for row in found.odd_rows:
+        lines.append(f"  {row.verdict}: {row.table}, {row.group}, {row.name}: {row.cells} cells, largest difference "
+                     f"{row.largest_delta:+.3f}: {row.why}")
+    lines += [f"  {line}" for line in _exchanged(found.odd_rows)]
+    lines += [f"  {table.name}: {line}" for table in found.tables for line in table.missing()]
+    if found.contradictions:
+        lines += ["", "The paper prints one quantity with two figures:",
+                  *(f"  {line}" for line in found.contradictions)]
+    lines += ["", f"{found.files} files"]
+    lines += [f"  {dataset}: {text}" for dataset, text in found.agreement.items()]
+    lines += [f"  {one.file}: {one.problem}" for one in found.file_findings]
+    for dataset in found.agreement:
+        same = [one for one in found.duplicates if one.dataset == dataset]
+        lines += ["", *_duplicates_text(same[0])] if same else [
+            "", f"{dataset}: no two images of one reference have equal scores under every metric, so nothing tells "
+                f"whether a metric was deterministic there" if found.compared.get(dataset, 0) >= FEWEST_METRICS else
+                f"{dataset}: not searched for equal images; that takes complete scores of {FEWEST_METRICS} metrics, "
+                f"found {found.compared.get(dataset, 0)}"]
+    if found.non_deterministic:
+        pairs = {same.dataset: same.pairs for same in found.duplicates}
+        lines += ["", "Not deterministic: equal images, different scores. The printed figures of these metrics are one "
+                      "draw, not to be had again without the same random state."]
+        for metric in dict.fromkeys(one.metric for one in sorted(found.non_deterministic, key=lambda one: -one.noise_share)):
+            evidence = [one for one in found.non_deterministic if one.metric == metric]
+            printed = "; ".join(evidence[0].printed_in) or "nowhere"
+            lines.append(f"  {metric} (printed: {printed})")
+            lines += [f"    {one.dataset}, {len(one.perturbations)} files, {pairs[one.dataset]} pairs of equal images: "
+                      f"{one.equal_share:.0%} scored equally; chance makes about {one.noise_share:.0%} of the variance "
+                      f"of the scores, {one.rank_noise_share:.0%} of that of their ranks" for one in evidence]
+    if found.wrong_sign:
+        lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
+        for bad in found.wrong_sign:
+            values = ", ".join(f"{name} {value:.3f}" for name, value in bad.values.items())
+            printed = ", ".join(f"{name} {value:.3f}" for name, value in bad.printed.items())
+            lines.append(f"  {bad.dataset}/{bad.metric}/{bad.perturbation}: {values}"
+                         + (f" (printed: {printed})" if printed else ""))
+    return "\n".join(lines)
+
+
+def _exchanged(rows: Sequence[OddRow]) -> list[str]:
+    """Rows whose figures are each other's."""
+    pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1:]
+             if a.table == b.table and a.other == (b.metric,) and b.other == (a.metric,)]
+    return [f"so in {a.table} the rows ({a.group}, {a.name}) and ({b.group}, {b.name}) are exchanged" for a, b in pairs]
+
+
+def _duplicates_text(same: Duplicates) -> list[str]:
+    mean, median, largest = same.label_difference
+    lines = [f"{same.dataset}: {same.images} images of {same.references} references are copies of one another "
+             f"({same.pairs} pairs with bit-identical scores under every deterministic metric):"]
+    shown = same.patterns[:20]
+    lines += [f"  {' = '.join(names)}" + (f" in {count} references" if count > 1 else "") for names, count in shown]
+    if len(same.patterns) > len(shown):
+        lines.append(f"  and {len(same.patterns) - len(shown)} more")
+    lines.append(f"  their labels differ by {mean:.4g} on average (median {median:.4g}, at most {largest:.4g}; "
+                 f"standard deviation of all labels {same.label_sd:.4g})")
+    for name in COEFFICIENTS:
+        changes = [(after - before, f"{metric}/{perturbation}", before, after)
+                   for metric, by in same.without.items() for perturbation, values in by.items()
+                   for before, after in [values[name]] if math.isfinite(after - before)]
+        if not changes:
+            continue
+        low, high = min(changes), max(changes)
+        lines.append(f"  without all of them {name.upper()} changes by {low[0]:+.4f} ({low[1]}, {low[2]:.3f} to "
+                     f"{low[3]:.3f}) to {high[0]:+.4f} ({high[1]}, {high[2]:.3f} to {high[3]:.3f})")
+    return lines

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsiqa.evaluation.bootstrap import COEFFICIENTS, Floats, Integers, draw, replicate
-from zsiqa.evaluation.correlation import correlate
+from zsiqa.evaluation.bootstrap import Floats, Integers, draw, replicate
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
 
 REFERENCES, PAIRS_EACH, NAIVE = 200, 116, 5
 

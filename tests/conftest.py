@@ -121,12 +121,6 @@ def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither read nor write the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, higher_is_better: bool = True, notes=(),
                  identity=None, about=None) -> Path:
     """A finished file of our own store; labels 0, 10, 20, ..., a reference for every two pairs."""

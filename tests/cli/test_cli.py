@@ -275,15 +275,6 @@ def test_stats_prints_what_was_asked_for(capsys, authors_like):
     assert "tid2013" in one_line_error(capsys, ["stats", "--scores", folder, "--dataset", "tid2013"])
 
 
-def test_results_are_remembered_unless_that_is_turned_off(tmp_path, monkeypatch, authors_like):
-    folder = authors_like(UNPRINTED)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    main(["audit", "--scores", folder, "--no-cache"])
-    assert not (tmp_path / "cache").exists()
-    main(["audit", "--scores", folder])
-    assert [path.name for path in (tmp_path / "cache/zsiqa").iterdir()] == ["measurements.json"]
-
-
 @pytest.mark.parametrize("command", [
     ["-m", "zsiqa.cli.main", "tables", "--scores", "."], ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],
     ["-m", "zsiqa.cli.main", "run", "--help"], [str(ROOT / "run.py"), "--help"],

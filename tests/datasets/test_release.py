@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from zsiqa.datasets import live, pipal, tid2013
-from zsiqa.datasets.release import Tree, labels_sha256, parse_table, ref_id
+from zsiqa.datasets.labels import parse_table
+from zsiqa.datasets.release import Tree, labels_sha256, ref_id
 from zsiqa.releases import published
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError

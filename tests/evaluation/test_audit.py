@@ -23,7 +23,7 @@ COPIES = [(f"i{ref:02}_02_3", f"i{ref:02}_05_4") for ref in range(1, 26)] + [("i
 
 
 def _audit(folder):
-    return audit(Measurer(open_folder(folder), None))
+    return audit(Measurer(open_folder(folder)))
 
 
 def _problems(found):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation import bootstrap, resampled
 from zsiqa.evaluation.bootstrap import (
     bca_interval,
     draw,
@@ -80,8 +80,8 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     scores, labels, groups = _pairs(2)
     weights = draw(6, 25)
     whole = replicate(scores, labels, groups, weights)
-    monkeypatch.setattr(bootstrap, "_BLOCK", 40 * 4)
-    monkeypatch.setattr(bootstrap, "_ROWS", 3)
+    monkeypatch.setattr(resampled, "_BLOCK", 40 * 4)
+    monkeypatch.setattr(resampled, "_ROWS", 3)
     for name, values in replicate(scores, labels, groups, weights).items():
         np.testing.assert_array_equal(values, whole[name])
 

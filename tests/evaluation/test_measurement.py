@@ -1,4 +1,3 @@
-import json
 import math
 import warnings
 
@@ -8,7 +7,7 @@ from conftest import noisy, official_rows, write_official
 from scipy import optimize, stats
 
 from zsiqa.evaluation.bootstrap import draw
-from zsiqa.evaluation.measurement import STATISTICS, Measurement, Measurer, default_memory
+from zsiqa.evaluation.measurement import STATISTICS, Measurement, Measurer
 from zsiqa.results.folder import open_folder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.scores import ScoreKey
@@ -35,7 +34,7 @@ def measure(tmp_path):
     """Measure a file of PSNR with these scores."""
     def write_and_measure(scores, statistics=STATISTICS, rows=ROWS):
         write_official(tmp_path / "live_psnr.csv", rows, scores)
-        return Measurer(open_folder(tmp_path), None).measure(PSNR, tmp_path / "live_psnr.csv", statistics)
+        return Measurer(open_folder(tmp_path)).measure(PSNR, tmp_path / "live_psnr.csv", statistics)
 
     return write_and_measure
 
@@ -57,7 +56,7 @@ def test_the_paper_s_coefficients_are_those_of_scipy(measure, ties):
 def test_the_sign_comes_from_the_directions_of_scores_and_labels(tmp_path):
     for name in ("live_psnr.csv", "live_fsim.csv"):
         write_official(tmp_path / name, ROWS, noisy(ROWS, 0))
-    measurer = Measurer(open_folder(tmp_path), None)
+    measurer = Measurer(open_folder(tmp_path))
     psnr, fsim = (measurer.measure(key, measurer.folder.files[key]).values for key in (PSNR, FSIM))
     assert fsim["srcc"] > 0.5
     assert psnr == {name: -value for name, value in fsim.items()}
@@ -129,7 +128,7 @@ def test_an_empty_score_is_left_out_and_counted(tmp_path):
     lines = path.read_text().splitlines()
     lines[1] = lines[1].rpartition(",")[0] + ","
     path.write_text("\n".join(lines) + "\n")
-    found = Measurer(open_folder(tmp_path), None).measure(PSNR, path)
+    found = Measurer(open_folder(tmp_path)).measure(PSNR, path)
     assert (found.n, found.rows) == (778, 779)
     assert found.values["srcc"] == pytest.approx(-_scipy(noisy(ROWS, 3)[1:], LABELS[1:])[1], abs=TOLERANCE)
 
@@ -154,111 +153,11 @@ def test_a_file_that_cannot_be_read_has_a_problem_and_no_values(tmp_path):
     path = tmp_path / "live_psnr.csv"
     path.write_text("a,b\n1,2\n")
     folder = OfficialFolder(tmp_path)
-    found = Measurer(folder, None).measure(PSNR, path)
+    found = Measurer(folder).measure(PSNR, path)
     with pytest.raises(StoreError) as caught:
         folder.load(PSNR, path)
     assert found == Measurement(problem=str(caught.value))
     assert not found.whole
-
-
-@pytest.fixture
-def measurer(tmp_path):
-    """A new measurer of the same folder, with the same memory."""
-    for seed, name in enumerate(("live_psnr.csv", "live_fsim.csv")):
-        write_official(tmp_path / "scores" / name, ROWS, noisy(ROWS, seed))
-    return lambda: Measurer(CountingFolder(tmp_path / "scores"), tmp_path / "cache/below/memory.json")
-
-
-def _all(measurer, statistics=("srcc",)):
-    found = {key: measurer.measure(key, path, statistics) for key, path in measurer.folder.files.items()}
-    measurer.remember()
-    return found, measurer.folder.loads
-
-
-def test_what_is_known_is_not_read_again(measurer):
-    first, loads = _all(measurer())
-    assert loads == 2
-    again = measurer()
-    assert _all(again) == (first, 0)
-    assert _all(again) == (first, 0)
-    assert [type(one.notes) for one in _all(again)[0].values()] == [tuple, tuple]
-
-
-def test_a_measurer_without_a_memory_reads_each_file_once(tmp_path, measurer):
-    measurer()
-    one = Measurer(CountingFolder(tmp_path / "scores"), None)
-    assert _all(one) == (_all(one)[0], 2)
-    assert not (tmp_path / "cache").exists()
-
-
-def test_other_statistics_are_measured_and_added(measurer):
-    first, _ = _all(measurer())
-    more, loads = _all(measurer(), STATISTICS)
-    assert loads == 2
-    assert {name: more[PSNR].values[name] for name in first[PSNR].values} == first[PSNR].values
-    assert _all(measurer())[1] == _all(measurer(), STATISTICS)[1] == 0
-
-
-def test_values_that_are_not_numbers_are_remembered_and_problems_are_not(tmp_path, measurer):
-    """A problem names the file, and another folder may have the same content."""
-    write_official(tmp_path / "scores/live_psnr.csv", [], [])
-    (tmp_path / "scores/live_fsim.csv").write_text("broken")
-    first, _ = _all(measurer())
-    again, loads = _all(measurer())
-    assert loads == 1
-    assert math.isnan(again[PSNR].values["srcc"])
-    assert again[FSIM] == first[FSIM]
-    assert "expected the columns" in again[FSIM].problem
-
-
-def test_changed_content_is_measured_anew(tmp_path, measurer):
-    first, _ = _all(measurer())
-    path = tmp_path / "scores/live_psnr.csv"
-    score = path.read_text().rpartition(",")[2]
-    path.write_text(path.read_text().replace(f",{score}", ",500.0\n"))
-    again, loads = _all(measurer())
-    assert loads == 1
-    assert again[FSIM] == first[FSIM]
-    assert again[PSNR].values["plcc"] != first[PSNR].values["plcc"]
-
-
-def test_the_same_content_under_another_name_is_measured_anew(tmp_path, measurer):
-    """The name decides the direction of the scores."""
-    first, _ = _all(measurer())
-    (tmp_path / "scores/live_psnr.csv").replace(tmp_path / "scores/live_fsim.csv")
-    again, loads = _all(measurer())
-    assert loads == 1
-    assert again[FSIM].values["srcc"] == -first[PSNR].values["srcc"]
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'"text"', b"5"])
-def test_a_damaged_memory_is_ignored_and_mended(tmp_path, measurer, content):
-    memory = tmp_path / "cache/below/memory.json"
-    memory.parent.mkdir(parents=True)
-    memory.write_bytes(content)
-    first, loads = _all(measurer())
-    assert loads == 2
-    assert _all(measurer()) == (first, 0)
-    assert [file.name for file in memory.parent.iterdir()] == ["memory.json"]
-    json.loads(memory.read_text())
-
-
-@pytest.mark.parametrize("place", ["file/memory.json", "file/below/memory.json", "folder"])
-def test_a_memory_that_cannot_be_written_does_no_harm(tmp_path, measurer, place):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder").mkdir()
-    expected, _ = _all(measurer())
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert _all(Measurer(CountingFolder(tmp_path / "scores"), tmp_path / place)) == (expected, 2)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_the_memory_lies_in_the_users_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_memory() == tmp_path / "zsiqa/measurements.json"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert default_memory().as_posix() == "/home/someone/.cache/zsiqa/measurements.json"
 
 
 def test_the_share_between_references_is_that_of_the_scores(measure):
@@ -267,3 +166,14 @@ def test_the_share_between_references_is_that_of_the_scores(measure):
     means = np.array([scores[refs == ref].mean() for ref in refs])
     found = measure(scores, ["between_share"])
     assert found.values["between_share"] == pytest.approx(means.var() / scores.var(), rel=1e-10)  # rounding
+
+
+def test_each_file_is_measured_once(tmp_path):
+    for seed, name in enumerate(("live_psnr.csv", "live_fsim.csv")):
+        write_official(tmp_path / name, ROWS, noisy(ROWS, seed))
+    measurer = Measurer(CountingFolder(tmp_path))
+    first, again = ([measurer.measure(key, path) for key, path in measurer.folder.files.items()] for _ in range(2))
+    assert first == again
+    assert measurer.folder.loads == 2
+    more = measurer.measure(PSNR, measurer.folder.files[PSNR], STATISTICS)
+    assert more.values.items() >= measurer.measure(PSNR, measurer.folder.files[PSNR]).values.items()

@@ -25,7 +25,7 @@ NAN = math.nan
 
 
 def build(root, spec=SPEC, also=()):
-    return build_table(spec, Measurer(open_folder(root), None), also)
+    return build_table(spec, Measurer(open_folder(root)), also)
 
 
 def stored(root, perturbation, scores, **more):
@@ -244,7 +244,7 @@ def test_the_figures_are_those_of_the_paper_in_its_order(shared, tmp_path):
 @pytest.fixture(scope="module")
 def paper(authors):
     """The paper's tables from the authors' files."""
-    measurer = Measurer(open_folder(authors), None)
+    measurer = Measurer(open_folder(authors))
     return [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
 
 

@@ -39,7 +39,7 @@ class Folder:
         return path.with_name(f"{path.stem} {name}.csv")
 
     def judge(self, metric, printed, columns=COLUMNS):
-        return judge_row(metric, columns, printed, Measurer(open_folder(self.root), None))
+        return judge_row(metric, columns, printed, Measurer(open_folder(self.root)))
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def page(report):
 
 
 def collected(root, **options):
-    return collect(Measurer(open_folder(root), None), QUICK, **options)
+    return collect(Measurer(open_folder(root)), QUICK, **options)
 
 
 def data_of(page):
@@ -223,8 +223,7 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
     cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:21]))
     for perturbation in ("translate", "dilate"):
         write_stored(copied, ScoreKey("mine", "three", perturbation), [1.0, 2.0, 4.0] + [float("inf")] * 21, LABELS)
-    assert main(["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100",
-                 "--no-cache"]) == 1
+    assert main(["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
     notes = ["the file has 20 of 24 rows: mine (dilate): dinov1-features-wsd",
              "* scores of 3 of 24 pairs: mine (translate, dilate): three"]
@@ -252,7 +251,7 @@ def test_runs_that_are_not_complete_are_told_apart(copied):
     (["--dataset", "other"], "no scores of other in"), (["--root", "other=x"], "--root: no scores of other"),
 ])
 def test_arguments_that_fit_nothing(store, tmp_path, capsys, arguments, message):
-    assert main(["report", "--scores", str(store), "--out", str(tmp_path / "out"), "--no-cache", *arguments]) == 1
+    assert main(["report", "--scores", str(store), "--out", str(tmp_path / "out"), *arguments]) == 1
     assert message in capsys.readouterr().err
 
 

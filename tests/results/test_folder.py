@@ -128,16 +128,6 @@ def test_a_damaged_score_file_is_a_clear_error(tmp_path, old, new):
         StoredFolder(tmp_path).load(KEY, path)
 
 
-def test_what_decides_a_result_changes_with_the_scores_and_with_the_sidecar(tmp_path):
-    path = write_stored(tmp_path, KEY, [1.0])
-    folder = StoredFolder(tmp_path)
-    seen = {folder.content(path)}
-    for file in (path, path.with_suffix(".json")):
-        file.write_text(file.read_text().replace("1", "7"))
-        seen.add(folder.content(path))
-    assert len(seen) == 3
-
-
 def test_whole_scores_come_from_the_named_file_if_it_is_whole(tmp_path):
     rows = official_rows("live")
     named = write_official(tmp_path / "live_psnr.csv", rows, noisy(rows, 0))

@@ -284,13 +284,6 @@ def test_two_data_sets_never_share_pairs(tmp_path):
     assert (live.pairs.higher_is_better, pipal.pairs.higher_is_better) == (False, True)
 
 
-def test_what_decides_a_result_changes_with_the_file(tmp_path):
-    folder = touch(tmp_path, "live_psnr.csv")
-    before = folder.content(tmp_path / "live_psnr.csv")
-    write_official(tmp_path / "live_psnr.csv", [], [])
-    assert folder.content(tmp_path / "live_psnr.csv") != before
-
-
 def test_the_hash_of_keys_is_that_of_all_fields_but_the_last(tmp_path):
     path = tmp_path / "live_psnr.csv"
     path.write_text("dis,ref,mos,pred\nimg1.bmp,a.bmp,5.0,0.1\nimg2.bmp,a.bmp,6.5,0.2\n")

@@ -164,7 +164,7 @@ def test_only_missing_is_true_or_false(folder):
 def test_tables_say_that_there_are_parts(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     run(*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts", "num_shards=2", "shard=1", cwd=folder)
-    main(["tables", "--scores", "parts/scores", "--table", "demo", "--no-cache"])
+    main(["tables", "--scores", "parts/scores", "--table", "demo"])
     assert "1 score file in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out
     assert main(["report", "--scores", "parts/scores", "--out", "report"]) == 1
     assert "no finished scores in parts/scores; 1 score file in parts: `zsiqa merge" in capsys.readouterr().err

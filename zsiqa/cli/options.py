@@ -13,7 +13,7 @@ from zsiqa.terminal import plural
 from zsiqa.types import ZsiqaError
 
 if TYPE_CHECKING:
-    from zsiqa.evaluation.measurement import Measurer
+    pass
 
 
 def scores_option() -> ArgumentParser:
@@ -24,26 +24,11 @@ def scores_option() -> ArgumentParser:
     return parser
 
 
-def cache_option() -> ArgumentParser:
-    """The option --no-cache of those that remember what they measured."""
-    parser = ArgumentParser(add_help=False)
-    parser.add_argument("--no-cache", action="store_true", help="measure everything anew")
-    return parser
-
-
 def parts_hint(scores: Path) -> str:
     """What to do about score files that are still in parts; "" if there are none."""
     begun = len({(part.parent, part.name.split(".")[0]) for part in scores.glob("*/*/*.part")})
     return (f"{plural(begun, 'score file')} in parts: `zsiqa merge --scores {scores}` joins those that are whole, and "
             f"says what the others lack") if begun else ""
-
-
-def make_measurer(scores: Path, *, cached: bool) -> Measurer:
-    """What measures the files of a folder. Raises StoreError if there is none."""
-    from zsiqa.evaluation.measurement import Measurer, default_memory
-    from zsiqa.results.folder import open_folder
-
-    return Measurer(open_folder(scores), default_memory() if cached else None)
 
 
 def at_least(least: float) -> Callable[[str], float]:

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, cache_option, make_measurer, make_output, parts_hint, scores_option
+from zsiqa.cli.options import at_least, make_output, parts_hint, scores_option
 from zsiqa.types import ZsiqaError
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to argparse's `commands`."""
     parser = commands.add_parser(
-        "report", parents=[scores_option(), cache_option()],
+        "report", parents=[scores_option()],
         help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
         description="Write OUT/index.html, a page that needs no network and nothing beside it: tables, scores against "
                     "labels, correlations by distortion type and reference, robustness, significance, the worst "
@@ -43,11 +43,13 @@ def _root(text: str) -> tuple[str, Path]:
 
 def _report(options: argparse.Namespace) -> int:
     from zsiqa.cli.thumbnails import find_images
+    from zsiqa.evaluation.measurement import Measurer
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
+    from zsiqa.results.folder import open_folder
 
-    measurer = make_measurer(options.scores, cached=not options.no_cache)
+    measurer = Measurer(open_folder(options.scores))
     hint = parts_hint(options.scores)
     if hint and not measurer.folder.held():
         raise ZsiqaError(f"no finished scores in {options.scores}; {hint}")
@@ -58,7 +60,6 @@ def _report(options: argparse.Namespace) -> int:
                          f"{', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
     report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
-    measurer.remember()
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     page = options.out / "index.html"

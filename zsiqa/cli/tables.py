@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import cache_option, make_measurer, make_output, parts_hint, scores_option
+from zsiqa.cli.options import make_output, parts_hint, scores_option
 from zsiqa.terminal import plural
 from zsiqa.types import ZsiqaError
 
@@ -18,7 +18,7 @@ FORMATS = ("md", "tex", "csv", "html")
 def add_parser(commands: Any) -> None:
     """Add the command to those of `zsiqa`."""
     parser = commands.add_parser(
-        "tables", parents=[scores_option(), cache_option()],
+        "tables", parents=[scores_option()],
         help="the paper's tables from stored scores, beside the printed figures",
         description="Build tables from stored scores, compare each cell with the printed figure, and name what is "
                     "missing. Exit status 1 if a score file could not be read.")
@@ -38,23 +38,21 @@ def add_parser(commands: Any) -> None:
 
 
 def _tables(options: argparse.Namespace) -> int:
-    from zsiqa.evaluation.measurement import STATISTICS
+    from zsiqa.evaluation.measurement import STATISTICS, Measurer
     from zsiqa.evaluation.tables import PAPER, build_table, count_verdicts, read_specs
     from zsiqa.report.tables import to_text, write_tables
+    from zsiqa.results.folder import open_folder
 
     formats = _choices("--format", options.format, FORMATS)
     if options.out and not formats:
         raise ZsiqaError(f"--format is empty; choose from {', '.join(FORMATS)}")
     also = _choices("--also", options.also, STATISTICS)
     names = options.table or ([] if options.extended else PAPER)
-    measurer = make_measurer(options.scores, cached=not options.no_cache)
+    measurer = Measurer(open_folder(options.scores))
     if options.out:
         make_output(options.out)
     specs = [spec for name in [*names, *(["extended"] if options.extended else [])] for spec in read_specs(name)]
-    try:
-        tables = [build_table(spec, measurer, also) for spec in specs]
-    finally:
-        measurer.remember()
+    tables = [build_table(spec, measurer, also) for spec in specs]
     for table in tables:
         print(to_text(table), end="\n\n")
     counts = count_verdicts(tables)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
+from zsiqa.datasets.labels import Label, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 

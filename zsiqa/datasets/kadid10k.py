@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, fields, number, read_labels
+from zsiqa.datasets.labels import Label, fields, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 

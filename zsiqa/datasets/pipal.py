@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, lines, number, read_labels
+from zsiqa.datasets.labels import Label, Labels, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
+from zsiqa.datasets.labels import Label, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 

@@ -1,22 +1,14 @@
-"""What one score file says: its coefficients, and how much of the data set they rest on. Remembered by content."""
+"""Measure score files: coefficients, and the number of pairs that they rest on."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import math
-import os
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import zsiqa
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
@@ -24,8 +16,6 @@ from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.score_file import digest
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
-
-MOST_REMEMBERED = 20_000  # entries; about 10 MB
 
 
 @dataclass(frozen=True)
@@ -102,75 +92,30 @@ FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
 STATISTICS = tuple(name for family in FAMILIES for name in family)
 
 
-@dataclass
 class Measurer:
-    """Measures the files of a folder, and remembers what it found by what decides it.
+    """Measures the files of a folder, each once.
 
-    Attributes:
+    Args:
         folder: of scores.
-        memory: file to remember in; None to measure everything anew.
     """
 
-    folder: ScoreFolder
-    memory: Path | None
-    _known: dict[str, Any] = field(init=False, default_factory=dict, repr=False)
-    _code: bytes = field(init=False, repr=False)
-    _contents: dict[Path, str] = field(init=False, default_factory=dict, repr=False)
-    _new: bool = field(init=False, default=False, repr=False)
-
-    def __post_init__(self) -> None:
-        sources = sorted(Path(zsiqa.__file__).parent.rglob("*.py"))  # whatever computes a value is among them
-        self._code = b"".join(path.read_bytes() for path in sources) + "".join(
-            version(name) for name in ("numpy", "scipy", "pandas")).encode()
-        if self.memory is not None:
-            with contextlib.suppress(OSError, ValueError):  # no memory yet, or a damaged one: measure anew
-                self._known = json.loads(self.memory.read_text(encoding="utf-8"))
-            if not isinstance(self._known, dict):
-                self._known = {}
+    def __init__(self, folder: ScoreFolder) -> None:
+        self.folder = folder
+        self._known: dict[tuple[Path, tuple[str, ...]], Measurement] = {}
 
     def measure(self, key: ScoreKey, path: Path, statistics: Iterable[str] = COEFFICIENTS) -> Measurement:
-        """What a file says; one that cannot be read has a `problem`.
+        """Measure a file; one that cannot be read has a `problem`.
 
         Args:
-            key: what the file holds.
+            key: of the scores in the file.
             path: of the file.
             statistics: some of `STATISTICS`.
         """
         families = [family for family in FAMILIES if set(family) & set(statistics)]
-        if path not in self._contents:
-            try:
-                content = self.folder.content(path)
-            except OSError as error:
-                return Measurement(problem=f"{path} cannot be read ({error.strerror})")
-            self._contents[path] = hashlib.sha256(content + self._code).hexdigest()
-        name = digest([self._contents[path], key, path.name, families])
+        name = path, tuple(name for family in families for name in family)
         if name not in self._known:
-            measured = _measure(self.folder, key, path, families)
-            if measured.problem:  # not remembered: it names the file, and the same content may lie elsewhere
-                return measured
-            self._known[name] = asdict(measured)
-            self._new = True
-        found = self._known[name]
-        return Measurement(**{**found, "notes": tuple(found["notes"])})
-
-    def remember(self) -> None:
-        """Write the memory; nothing is lost but time where it cannot be written."""
-        if self.memory is None or not self._new:
-            return
-        kept = dict(list(self._known.items())[-MOST_REMEMBERED:])
-        beside = self.memory.with_name(f"{self.memory.name}.{uuid.uuid4().hex[:12]}.tmp")
-        try:
-            self.memory.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(kept), encoding="utf-8")
-            beside.replace(self.memory)
-        except OSError:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-
-
-def default_memory() -> Path:
-    """Where measurements are remembered: below XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsiqa" / "measurements.json"
+            self._known[name] = _measure(self.folder, key, path, families)
+        return self._known[name]
 
 
 def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tuple[str, ...]]) -> Measurement:

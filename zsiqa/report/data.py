@@ -107,10 +107,6 @@ class Readable:
         """What a stray may hold. Raises StoreError if its name does not tell."""
         return self.inner.stray_key(path)
 
-    def content(self, path: Path) -> bytes:
-        """What decides the result of `load`."""
-        return self.inner.content(path)
-
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Read a file, or say again what it said. Raises StoreError if it is damaged."""
         if path not in self._read:

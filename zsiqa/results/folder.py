@@ -37,9 +37,6 @@ class ScoreFolder(Protocol):
     def stray_key(self, path: Path) -> ScoreKey:
         """What a stray may hold. Raises StoreError if its name does not tell."""
 
-    def content(self, path: Path) -> bytes:
-        """What decides the result of `load`."""
-
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Read a file. Raises StoreError if it is damaged."""
 
@@ -70,10 +67,6 @@ class StoredFolder:
         """Always raises StoreError."""
         raise StoreError(f"{path} has no {path.stem}.json beside it, so nobody knows how it came about; remove it, or "
                          f"put it back beside its sidecar")
-
-    def content(self, path: Path) -> bytes:
-        """What decides the result of `load`."""
-        return path.read_bytes() + path.with_suffix(".json").read_bytes()
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Read a finished file.

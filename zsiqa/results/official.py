@@ -18,7 +18,6 @@ import pandas as pd
 import yaml
 
 from zsiqa import CONFIGS
-from zsiqa.releases import FILE as PUBLISHED
 from zsiqa.releases import published
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, read_table
 from zsiqa.types import StoreError
@@ -101,10 +100,6 @@ class OfficialFolder:
     def twins(self, key: ScoreKey) -> list[Path]:
         """Copies of this key's file by their name, such as `... copy.csv` or `... (1).csv`."""
         return [path for path, owner in self._owners.items() if owner == key]
-
-    def content(self, path: Path) -> bytes:
-        """What decides the result of `load`."""
-        return path.read_bytes() + (CONFIGS / "official.yaml").read_bytes() + PUBLISHED.read_bytes()
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Read a file; one with fewer rows than its data set is read as far as it goes.

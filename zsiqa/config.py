@@ -105,8 +105,6 @@ def check_settings(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, name)
         if value is None and name in ("window", "batch_tiles", "batch_images", "workers", "dataset.limit"):
             continue  # whole images, all pairs, or whatever suits the device
-        if (name, value) == ("batch_tiles", "auto"):
-            continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
     if cfg.shard >= cfg.num_shards:

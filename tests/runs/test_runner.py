@@ -234,18 +234,6 @@ def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
     assert (sidecar["complete"], sidecar["failed"], len(sidecar["sessions"])) == (True, {}, 3)
 
 
-def test_a_warm_up_finds_the_batch_and_a_resumed_run_keeps_it(folder, tmp_path):
-    arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "batch_tiles=auto", f"results_dir={tmp_path}"]
-    run(*arguments, "dataset.limit=1", cwd=tmp_path)
-    [sidecar] = tmp_path.rglob("original.json")
-    about = json.loads(sidecar.read_text())
-    assert about["sessions"][0]["batch_tiles"] in {4 * 2**n for n in range(8)}
-    about["sessions"][0]["batch_tiles"] = 3  # which no warm-up finds
-    sidecar.write_text(json.dumps(about))
-    run(*arguments, cwd=tmp_path)
-    assert json.loads(sidecar.read_text())["sessions"][-1]["batch_tiles"] == 3
-
-
 def scores_of(results, name="original"):
     (file,) = results.rglob(f"{name}.csv")
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}

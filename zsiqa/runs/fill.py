@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from itertools import compress
@@ -95,8 +95,6 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
     measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
     scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
                    workers=pick_workers(cfg, device), device=device, measure=measure)
-    if cfg.batch_tiles == "auto":
-        scorer.batch_tiles = batch_of_earlier_sessions(targets.values(), described) or scorer.tune()
     session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
                                "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
                                "versions": versions(), "git_commit": git_commit(),
@@ -142,13 +140,6 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
     if isinstance(measure, Profile):
         print(measure.report(aside=("decode", "perturb", "cut tiles")))
     return failures
-
-
-def batch_of_earlier_sessions(targets: Iterable[Target], device: str) -> int | None:
-    """Tiles a batch of an earlier session on such a device, so that a run goes on to the bit; None if there is none."""
-    sizes = [session.get("batch_tiles") for target in targets for session in target.file.sessions()
-             if session.get("device") == device]
-    return next(filter(None, sizes), None)
 
 
 def pick_workers(cfg: DictConfig, device: str) -> int:

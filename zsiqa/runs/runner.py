@@ -183,8 +183,7 @@ def backbone_scorer(cfg: DictConfig, weights: Path | None, metrics: Sequence[Met
         instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
         distances={(representation, name): distances[name] for representation, name in metrics},
         window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
-        batch_tiles=(cfg.batch_tiles if isinstance(cfg.batch_tiles, int)
-                                else cfg.backbone.batch_tiles[shared["device"]]),
+        batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +31,6 @@ from zsiqa.distances import Distance, Features, compare
 from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
-from zsiqa.scoring.warmup import fastest_batch
 from zsiqa.types import ImagePair, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)
@@ -180,32 +178,6 @@ class Scorer:
             yield from failures
         while in_flight:
             yield from self._finished(*in_flight.popleft(), pairs, todo)
-
-    def tune(self) -> int:
-        """Find and set the number of tiles a batch that is fastest here; a few seconds. Tiles only, no whole images."""
-        if self.window is None:
-            return self.batch_tiles
-        self.batch_tiles = self._most_tiles = fastest_batch(self._seconds_of_batch)
-        return self.batch_tiles
-
-    def _seconds_of_batch(self, size: int) -> float:
-        """What so many tiles take, encoded and compared with themselves; infinite if they need too much memory."""
-        values = np.random.default_rng(0).integers(0, 256, (size, self.window or 0, self.window or 0, 3))
-        image = TiledImage([(0, "")], tiles=values.astype(np.uint8))
-        taken = math.inf
-        for _ in range(3):  # the first is slower
-            start = time.perf_counter()
-            try:
-                self._encode_and_compare([Segment(image, 0, size)])
-                image.reference = image
-                for arriving in self._encode_and_compare([Segment(image, 0, size)]):
-                    arriving.fill_in()
-            except torch.OutOfMemoryError:
-                return math.inf
-            finally:
-                image.reference = None
-            taken = min(taken, time.perf_counter() - start)
-        return taken
 
     def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
               failures: list[Failed]) -> Iterator[Segment]:

@@ -96,7 +96,7 @@ class Metric(nn.Module):
         [self.representation] = cfg.representations
         self.name = metric_name(cfg, self.representation, distance_name)
         self.window, self.stride = cfg.window, cfg.stride
-        self.batch_tiles: int | None = cfg.batch_tiles if isinstance(cfg.batch_tiles, int) else None  # no warm-up here
+        self.batch_tiles: int | None = cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
         self.precision = cfg.precision
         self.register_buffer("_like", torch.zeros(()), persistent=False)  # the device and type of images and scores

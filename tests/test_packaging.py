@@ -90,7 +90,7 @@ def test_tables_data_weights_and_completion(command, tmp_path):
     assert "756 missing" in command("tables", "--scores", "scores").stdout, "the printed figures"
     assert "tid2013" in command("data", "list").stdout
     assert "dinov1" in command("weights", "list", "dinov1").stdout
-    assert "clip_vitb32" in command("completion", "bash").stdout
+    assert "zsiqa" in command("--print-completion", "bash").stdout
     assert command("--version").stdout == f"zsiqa {__version__}\n"
 
 

@@ -14,7 +14,7 @@ from zsiqa.cli.main import main
 from zsiqa.results.scores import ScoreKey
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("tables", "audit", "verify", "stats")
+COMMANDS = ("tables", "audit", "rank")
 ROWS = official_rows("live")
 DRIFTING = "live_dinov1_cos.csv"  # random scores for a cell of Table 2
 UNPRINTED = "live_psnr.csv"  # the paper prints PSNR for PIPAL alone
@@ -53,9 +53,9 @@ def test_the_command_is_installed():
 @pytest.mark.parametrize(("command", "words"), [
     ([], [*COMMANDS, "usage: zsiqa"]),
     (["tables"], ["--scores", "--out", "--format", "--extended", "--also", "--table", "Exit status 1", "table1"]),
-    (["audit"], ["--scores", "--json", "Exit status 1 if a cell drifts"]),
-    (["verify"], ["--official", "--dataset", "--metric", "--rtol", "Exit status 1 if a pair diverges"]),
-    (["stats"], ["--dataset", "--perturbation", "--metric", "--replicates", "--seed", "--logistic", "--out"]),
+    (["audit"], ["--scores", "--json", "exit status 1 if a cell drifts", "--official", "--dataset", "--metric", "--rtol",
+                 "exit status 1 if a pair diverges"]),
+    (["rank"], ["--dataset", "--perturbation", "--metric", "--replicates", "--seed", "--logistic", "--out"]),
 ])
 def test_help(capsys, command, words):
     with pytest.raises(SystemExit) as left:
@@ -66,9 +66,9 @@ def test_help(capsys, command, words):
         assert word in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["verify"], ["stats"],
-                                       ["stats", "--dataset", "live", "--replicates", "many"],
-                                       ["stats", "--dataset", "live", "--replicates", "99"],
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["rank"],
+                                       ["rank", "--dataset", "live", "--replicates", "many"],
+                                       ["rank", "--dataset", "live", "--replicates", "99"],
                                        ["report", "--replicates", "99"]])
 def test_a_command_line_that_makes_no_sense_shows_the_usage(capsys, arguments):
     with pytest.raises(SystemExit) as left:
@@ -86,8 +86,8 @@ def test_help_imports_nothing_heavy(tmp_path):
 
 @pytest.mark.parametrize("command", [
     ["tables", "--extended", "--also", "rmse,srcc_per_ref", "--out", "out"], ["audit"],
-    ["verify", "--official", "theirs"], ["stats", "--dataset", "live", "--replicates", "100", "--out", "out"],
-], ids=COMMANDS)
+    ["audit", "--official", "theirs"], ["rank", "--dataset", "live", "--replicates", "100", "--out", "out"],
+], ids=["tables", "audit", "official", "rank"])
 def test_no_command_imports_torch(tmp_path, authors_like, command):
     authors_like(DRIFTING, UNPRINTED, "live_dists.csv")
     code = "import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in sys.modules)"
@@ -171,7 +171,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path, capsys, monk
     assert (tmp_path / "file").read_text() == "kept"
 
 
-@pytest.mark.parametrize("command", [["tables"], ["stats", "--dataset", "live", "--replicates", "100"],
+@pytest.mark.parametrize("command", [["tables"], ["rank", "--dataset", "live", "--replicates", "100"],
                                      ["report", "--replicates", "100"]], ids=["tables", "stats", "report"])
 @pytest.mark.parametrize("out", ["file", "file/below"])
 def test_a_folder_for_results_that_is_a_file_is_one_clear_line(tmp_path, capsys, monkeypatch, authors_like, command,
@@ -196,8 +196,8 @@ def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(tmp_pat
     assert line == f"error: {arguments[-1]} {place}: expected a file, or a place where one can be made: {why}"
 
 
-@pytest.mark.parametrize("command", [["tables"], ["audit"], ["stats", "--dataset", "live"],
-                                     ["verify", "--official", "."]])
+@pytest.mark.parametrize("command", [["tables"], ["audit"], ["rank", "--dataset", "live"],
+                                     ["audit", "--official", "."]])
 def test_scores_that_are_not_there_are_one_clear_line(tmp_path, capsys, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     assert "no folder results/scores" in one_line_error(capsys, command)
@@ -243,7 +243,7 @@ def ours_and_theirs(tmp_path):
         ours[0] += difference
         write_stored(tmp_path / "ours", ScoreKey("tid2013", "dists", "original"), ours, [mos for *_, mos in rows],
                      ids=[f"tid2013/{dis.partition('.')[0].lower()}" for dis, *_ in rows], higher_is_better=False)
-        return ["verify", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")]
+        return ["audit", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")]
 
     return make
 
@@ -268,11 +268,11 @@ def test_verify_with_nothing_to_compare_is_one_clear_line(capsys, ours_and_their
 
 def test_stats_prints_what_was_asked_for(capsys, authors_like):
     folder = authors_like("live_dists.csv", UNPRINTED)
-    assert main(["stats", "--scores", folder, "--dataset", "live", "--metric", "dists", "--replicates", "100"]) == 0
+    assert main(["rank", "--scores", folder, "--dataset", "live", "--metric", "dists", "--replicates", "100"]) == 0
     said = capsys.readouterr().out
     assert "dists" in said
     assert "psnr" not in said
-    assert "tid2013" in one_line_error(capsys, ["stats", "--scores", folder, "--dataset", "tid2013"])
+    assert "tid2013" in one_line_error(capsys, ["rank", "--scores", folder, "--dataset", "tid2013"])
 
 
 @pytest.mark.parametrize("command", [

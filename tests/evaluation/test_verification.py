@@ -144,7 +144,7 @@ def test_nothing_in_common_is_an_error_that_says_what_to_do(several, choice):
 
 def test_no_pair_in_common_is_no_agreement(tmp_path, theirs):
     _ours(tmp_path, theirs[:5], rows=[(f"x{row}.bmp", "x.bmp", 1.0) for row in range(5)])
-    status = main(["verify", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")])
+    status = main(["audit", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")])
     assert status == 1
 
 
@@ -172,7 +172,7 @@ def test_the_exit_status_says_whether_a_pair_diverges(tmp_path, theirs, capsys):
     ours = theirs.copy()
     ours[7] *= 1.01
     _ours(tmp_path, ours)
-    command = ["verify", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")]
+    command = ["audit", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")]
     assert main(command) == 1
     assert main([*command, "--rtol", "0.1"]) == 0
     assert main([*command, "--dataset", "live"]) == 1

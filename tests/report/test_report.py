@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import stats
 
 from zsiqa.cli.main import main
-from zsiqa.cli.thumbnails import SIDE, Thumbnails, find_images
+from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Settings
@@ -65,7 +65,7 @@ def report(store):
 
 @pytest.fixture(scope="module")
 def page(report):
-    return to_page(report, {})
+    return to_page(report, {}, encode_thumbnail)
 
 
 def collected(root, **options):
@@ -146,7 +146,7 @@ def test_constant_few_and_missing_scores_are_said_and_the_rest_is_there(copied):
     assert "gaps: 1 of 24 pairs have no usable score" in notes
     assert found.analyses["original"].n == 23
     assert found.analyses["translate"].n == 24
-    page = to_page(report, {})
+    page = to_page(report, {}, encode_thumbnail)
     constant = next(one for one in data_of(page)["datasets"][0]["points"] if one["metric"] == "constant")
     assert constant["fit"] is None
     assert "fewer than 4 different scores" in constant["problem"]
@@ -159,7 +159,7 @@ def test_nothing_but_two_pairs(tmp_path):
     report = collected(tmp_path / "s")
     assert report.datasets == []
     assert any("only 2 pairs" in note for note in report.notes)
-    assert "only 2 pairs" in to_page(report, {})
+    assert "only 2 pairs" in to_page(report, {}, encode_thumbnail)
 
 
 def test_an_empty_folder_is_one_error(tmp_path, capsys):
@@ -243,7 +243,7 @@ def test_runs_that_are_not_complete_are_told_apart(copied):
         sidecar = copied / "mine/psnr" / f"{perturbation}.json"
         said = json.loads(sidecar.read_text())
         sidecar.write_text(json.dumps({**said, "complete": False, "sessions": [{"started": when}]}))
-    warnings = re.findall(r'<p class="warning">(mine .*?)</p>', to_page(collected(copied), {}))
+    warnings = re.findall(r'<p class="warning">(mine .*?)</p>', to_page(collected(copied), {}, encode_thumbnail))
     assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name in ("original", "rotate")]
 
 
@@ -288,7 +288,7 @@ def images_of(folder, data_dir=None, root=None):
 def test_thumbnails_are_found_by_the_sidecar(pictured):
     found, why = images_of(pictured)
     assert why == ""
-    data = data_of(to_page(collected(pictured / "scores"), {"pairs": (found, why)}))
+    data = data_of(to_page(collected(pictured / "scores"), {"pairs": (found, why)}, encode_thumbnail))
     (one,) = data["datasets"]
     assert sorted(map(int, one["images"])) == sorted(one["points"][0]["worst"])
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in data["thumbnails"])
@@ -301,7 +301,7 @@ def test_images_that_moved_are_said_and_can_be_pointed_at(pictured):
     found, why = images_of(pictured)
     assert found == {}
     assert "pairs.csv here" in why
-    page = to_page(collected(pictured / "scores"), {"pairs": (found, why)})
+    page = to_page(collected(pictured / "scores"), {"pairs": (found, why)}, encode_thumbnail)
     assert "No pictures: no " in data_of(page)["datasets"][0]["imagesNote"]
     for options in ({"root": pictured / "it's elsewhere/pairs.csv"}, {"data_dir": pictured / "it's elsewhere"}):
         found, why = images_of(pictured, **options)
@@ -321,7 +321,7 @@ def test_a_sidecar_cannot_have_anything_executed(pictured):
 def test_images_that_cannot_be_decoded_have_no_thumbnail(pictured):
     for path in (pictured / "images").glob("dis0*.png"):
         path.write_bytes(b"no image")
-    one = data_of(to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}))["datasets"][0]
+    one = data_of(to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}, encode_thumbnail))["datasets"][0]
     assert one["images"]
     assert all("dis0" not in one["ids"][int(row)] for row in one["images"])
 
@@ -409,7 +409,7 @@ def test_in_a_browser_hostile_names_are_names(tmp_path):
                      ids=[f"{HOSTILE}{number}" for number in range(24)], notes=[HOSTILE],
                      about={"sessions": [{"id": HOSTILE, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}]})
     report = collected(root)
-    dom = opened(to_page(report, {name[:100]: ({}, HOSTILE)}), tmp_path)
+    dom = opened(to_page(report, {name[:100]: ({}, HOSTILE)}, encode_thumbnail), tmp_path)
     assert "<title>zsiqa: report</title>" in dom
     assert "<img src" not in dom
     assert html.escape(HOSTILE, quote=False) in dom
@@ -421,7 +421,7 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
     for file, seed in (("live_dinov1_l2.csv", 1), ("live_psnr.csv", 2)):
         write_official(tmp_path / "theirs" / file, rows, noisy(rows, seed))
     report = collected(tmp_path / "theirs")
-    page = to_page(report, {})
+    page = to_page(report, {}, encode_thumbnail)
     (cell,) = [cell for table in report.tables[:1] for cell in table.cells
                if cell.verdict == "drift" and cell.column.statistic == "srcc"]
     assert f">{cell.value:.3f}</span> <small>[{cell.printed:.3f}]</small>" in section(page, "tables")
@@ -434,18 +434,18 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
 
 
 def test_in_a_browser_thumbnails_are_shown(pictured):
-    page = to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)})
+    page = to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}, encode_thumbnail)
     dom = opened(page, pictured)
     assert len(re.findall(r'<img src="data:image/jpeg;base64,[^"]+" alt="(?:reference|distorted) image', dom)) == 20
 
 
 def test_in_a_browser_nothing_breaks_without_anything_to_plot(tmp_path):
     write_stored(tmp_path / "s", ScoreKey("mine", "few", "original"), [1.0, 2.0])
-    dom = opened(to_page(collected(tmp_path / "s"), {}), tmp_path)
+    dom = opened(to_page(collected(tmp_path / "s"), {}, encode_thumbnail), tmp_path)
     assert "only 2 pairs" in section(dom, "notes")
 
 
 def test_a_thumbnail_is_small(tmp_path):
     make_image(900, 300, 1).save(tmp_path / "a.png")
-    uri = Thumbnails().make(tmp_path / "a.png")
+    uri = encode_thumbnail(tmp_path / "a.png")
     assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (SIDE, round(SIDE / 3))

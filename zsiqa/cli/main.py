@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
+import shtab
+
 from zsiqa import __version__
 from zsiqa.cli import (
     audit,
-    completion,
     data,
     merge,
+    rank,
     report,
     run,
     score,
-    stats,
     status,
     tables,
-    verify,
     weights,
 )
 from zsiqa.terminal import exit_on_broken_pipe
@@ -47,11 +47,22 @@ def make_parser() -> argparse.ArgumentParser:
                                   "see how well the scores agree with people.",
         epilog="zsiqa COMMAND --help says more.")
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
+    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes in this shell")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (score, run, status, merge, data, weights, tables, audit, verify, stats, report):
+    for command in (score, run, status, merge, data, weights, tables, audit, rank, report):
         command.add_parser(commands)
-    completion.add_parser(commands, parser)
+    _complete_paths(parser)
     return parser
+
+
+def _complete_paths(parser: argparse.ArgumentParser) -> None:
+    """Let shells complete files and folders, where an argument is one."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command)
+        elif getattr(action.type, "__name__", "") == "Path":
+            action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _root(text: str) -> tuple[str, Path]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from zsiqa.cli.thumbnails import find_images
+    from zsiqa.cli.thumbnails import encode_thumbnail, find_images
     from zsiqa.evaluation.measurement import Measurer
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
@@ -63,7 +63,7 @@ def _report(options: argparse.Namespace) -> int:
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     page = options.out / "index.html"
-    page.write_text(to_page(report, images), encoding="utf-8", errors="backslashreplace")
+    page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8", errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if options.figures:
         from zsiqa.report.figures import write_figures

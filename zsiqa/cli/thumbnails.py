@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,6 @@ from zsiqa.types import StoreError, ZsiqaError
 
 SIDE = 176  # pixels of the longer side
 QUALITY = 80  # of JPEG
-MOST = 600  # thumbnails of a page, about 5 MB
-
-
-@dataclass
-class Thumbnails:
-    """Small images as data URIs, each made once.
-
-    Attributes:
-        uris: by path.
-        left_out: how many were asked for beyond `MOST`.
-    """
-
-    uris: dict[Path, str] = field(default_factory=dict)
-    left_out: int = 0
-
-    def make(self, path: Path) -> str:
-        """A JPEG of the image; "" if it cannot be read, or there are `MOST` already."""
-        if path not in self.uris:
-            if sum(map(bool, self.uris.values())) >= MOST:
-                self.left_out += 1
-                return ""
-            self.uris[path] = _thumbnail(path)
-        return self.uris[path]
 
 
 def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | None,
@@ -113,7 +89,8 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
-def _thumbnail(path: Path) -> str:
+def encode_thumbnail(path: Path) -> str:
+    """Encode an image as a small JPEG in a data URI; "" if it cannot be read."""
     try:
         image = open_rgb(path)
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -14,6 +14,8 @@ from zsiqa.results.official import file_name
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
+RTOL = 1e-3  # far above the rounding of devices, far below the effect of other images or other code
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -10,7 +10,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
-from zsiqa.cli.thumbnails import Thumbnails
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
 from zsiqa.report.points import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
+from zsiqa.report.thumbnails import Thumbnails
 from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,16 +34,17 @@ NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
-def to_page(report: Report, images: Images) -> str:
+def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> str:
     """The page.
 
     Args:
         report: what it shows.
-        images: by data set, as `zsiqa.cli.thumbnails.find_images` returns them.
+        images: by data set, the reference and the distorted image by pair_id; and why there are none.
+        encode: an image file to a data URI; "" if it cannot be read.
     """
     from plotly.offline import get_plotlyjs
 
-    thumbnails = Thumbnails()
+    thumbnails = Thumbnails(encode)
     datasets = [_dataset(one, *images.get(one.name, ({}, "not looked for")), thumbnails) for one in report.datasets]
     notes = [*report.notes, *(f"{one.name}: {note}" for one in report.datasets for note in one.notes),
              *(f"{one.name}/{name}: {note}" for one in report.datasets for name, found in one.analyses.items()

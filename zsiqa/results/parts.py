@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from zsiqa.types import StoreError
 
 NOTE = "#zsiqa "
-AGREEMENT = 1e-3  # two scores of a pair may differ by this share of the largest, as for `zsiqa verify`: rounding of
+AGREEMENT = 1e-3  # two scores of a pair may differ by this share of the largest, as for `zsiqa audit --official`: rounding of
 # devices and precisions stays far below, other images or other code do not
 
 

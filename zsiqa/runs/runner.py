@@ -22,7 +22,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
@@ -32,8 +32,9 @@ from zsiqa.config import check_settings, explain, instantiate
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.runs.describe import describe, summary
 from zsiqa.runs.fill import Build, fill
+from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
-from zsiqa.runs.machine import check_code
+from zsiqa.runs.machine import check_code, code_digest
 from zsiqa.runs.plan import TargetKey, baseline_files, cell_names, planned, read_target, score_files
 from zsiqa.runs.selection import part_of, select
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
@@ -43,6 +44,9 @@ from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
 if TYPE_CHECKING:
     from zsiqa.scoring.engine import Scorer
 
+# For configs/hydra/launcher.
+OmegaConf.register_new_resolver("code_digest", code_digest, replace=True)
+OmegaConf.register_new_resolver("count_gpus", lambda: max(1, len(list_gpus())), replace=True)
 BATCH_IMAGES = {"cpu": 4, "cuda": 32}
 Metric = tuple[str, ...]  # as in zsiqa.scoring.engine, which is imported late
 

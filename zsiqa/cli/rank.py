@@ -1,4 +1,4 @@
-"""`zsiqa stats`: intervals, paired tests, per reference, per distortion."""
+"""`zsiqa rank`: metrics ranked, with intervals and paired tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from zsiqa.cli.options import at_least, make_output, scores_option
 def add_parser(commands: Any) -> None:
     """Add the command to those of `zsiqa`."""
     parser = commands.add_parser(
-        "stats", parents=[scores_option()], help="intervals, paired tests, per reference, per distortion",
-        description="Statistics beside the paper's pooled coefficients, for one data set and perturbation.")
+        "rank", parents=[scores_option()], help="rank metrics, with intervals and paired tests",
+        description="Rank the metrics of one data set and perturbation: coefficients with intervals, per reference, per "
+                    "distortion type, and tests of every pair of metrics.")
     parser.add_argument("--dataset", required=True, metavar="NAME", help="live, tid2013, pipal, or one of your own")
     parser.add_argument("--perturbation", default="original", metavar="NAME", help="(%(default)s)")
     parser.add_argument("--metric", action="append", metavar="NAME", help="may be repeated (all that are there)")
@@ -27,10 +28,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--refit", action="store_true",
                         help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write CSV, JSON and pictures here, too")
-    parser.set_defaults(command=_stats)
+    parser.set_defaults(command=_rank)
 
 
-def _stats(options: argparse.Namespace) -> int:
+def _rank(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.ranking import Settings, analyse
     from zsiqa.report.ranking import to_text, write
     from zsiqa.results.folder import open_folder

@@ -16,7 +16,6 @@ from zsiqa.store import ScoreFile, digest, read_sidecar
 from zsiqa.types import Dataset, StoreError
 from zsiqa.weights import sha256
 
-
 # Revision of what precision=clip_fp16_official computes; count it up when its scores move, so that older files are
 # refused. 1 (not written down): l2, SKLD, JSD and the embedding's normalisation in float32.
 HALF_PRECISION = 2

@@ -4,10 +4,10 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint tables report docs clean
+.PHONY: help setup demo test test-numeric test-all lint tables report docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/ready ## make .venv with everything that zsiqa needs (about 6 GB, mostly PyTorch)
 
@@ -29,6 +29,14 @@ demo: setup ## score real photographs with the embedded default, and print the t
 
 test: setup ## the tests: no GPU, no download, no data set
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+test-all: test test-numeric ## both
+
+# Other vectors sum in another order. MKL heeds its variable on Intel's processors only.
+test-numeric: setup ## the tests that rounding can reach, on other instruction sets and numbers of threads
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
+		$(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

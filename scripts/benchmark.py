@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from PIL import Image
 from zsiqa import distances
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.machine import keep_freed_memory, pick_device
-from zsiqa.packing import PackedLinears
 from zsiqa.perturbations import Original
 from zsiqa.profiling import Profile, unmeasured
 from zsiqa.scoring import Failed, Scorer, arithmetic
@@ -184,13 +182,11 @@ def _tensor(path: Path, device: str) -> torch.Tensor:
 
 
 def peak_matmul(device: str, precision: str = "fp32") -> float:
-    """FLOP/s of a plain matrix product, the best of several, by PyTorch's default or with packed weights."""
+    """FLOP/s of a plain matrix product, the best of ten."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     n = 2048 if device == "cpu" else 8192
-    a, b = torch.rand(n, n, device=device), torch.nn.Parameter(torch.rand(n, n, device=device), requires_grad=False)
+    a, b = (torch.rand(n, n, device=device) for _ in range(2))
     best = min(_seconds(lambda: torch.nn.functional.linear(a, b), device) for _ in range(10))
-    with PackedLinears():
-        best = min(best, *(_seconds(lambda: torch.nn.functional.linear(a, b), device) for _ in range(10)))
     torch.backends.cuda.matmul.allow_tf32 = False
     return 2 * n**3 / best
 
@@ -250,21 +246,15 @@ def count_images(pairs: list[ImagePair]) -> int:
 
 
 def rows_of_batches(device: str) -> Iterator[tuple[str, str]]:
-    """The model alone, at several batch sizes; on a CPU, the default's with PyTorch's own products, too."""
+    """The model alone, at several batch sizes."""
     backbone = make_backbone(device)
     precision: Any = "tf32" if device == "cuda" else "fp32"
 
-    def tiles_a_second(size: int, products: AbstractContextManager[Any]) -> str:
-        batch = torch.rand(size, 3, 224, 224, device=device)
-        with torch.inference_mode(), arithmetic(precision, device), products:
-            return f"{size / min(_seconds(functools.partial(backbone, batch), device) for _ in range(4)):.1f}"
-
     for size in (1, 2, 4, 8, 16, *((32, 64, 128, 256, 512) if device == "cuda" else ())):
-        products = PackedLinears() if device == "cpu" else nullcontext()
-        yield f"tiles a second, {size} a batch, model alone", tiles_a_second(size, products)
-    if device == "cpu":
-        size = BATCH_TILES[device]
-        yield f"the same with PyTorch's own products, {size} a batch", tiles_a_second(size, nullcontext())
+        batch = torch.rand(size, 3, 224, 224, device=device)
+        with torch.inference_mode(), arithmetic(precision, device):
+            best = min(_seconds(functools.partial(backbone, batch), device) for _ in range(4))
+        yield f"tiles a second, {size} a batch, model alone", f"{size / best:.1f}"
 
 
 def rows_of_the_command(folder: Path) -> Iterator[tuple[str, str]]:

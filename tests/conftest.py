@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,13 @@ def shared() -> Path:
     if not folder:
         pytest.skip("set ZSIQA_TEST_SHARED to the folder with tid2013/ and official/results.tar.xz")
     return Path(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for each reason why tests were skipped."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    for reason, number in sorted(reasons.items()):
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 def official_rows(dataset: str) -> list[tuple[str, str, float]]:

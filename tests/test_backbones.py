@@ -21,6 +21,8 @@ from zsiqa.datasets import demo
 from zsiqa.types import WeightsError, ZsiqaError
 from zsiqa.weights import package_file
 
+pytestmark = pytest.mark.numeric
+
 LITE0 = {"model_name": "tf_efficientnet_lite0", "convert": efficientnet_lite0_to_timm, "layers": "blocks.*"}
 # As in configs/backbone; test_configs.py checks that those files say the same.
 VITS = {

@@ -30,6 +30,8 @@ from zsiqa.scoring import Failed, Scorer
 from zsiqa.types import WeightsError
 from zsiqa.weights import package_file
 
+pytestmark = pytest.mark.numeric
+
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
 SUFFIXES = {"original": "", "translate": "_tra-1", "dilate": "_sca-1", "rotate": "_rot-1"}
 STLPIPS = {"alex": stlpips_alex, "vgg": stlpips_vgg}

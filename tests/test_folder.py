@@ -101,7 +101,7 @@ def test_a_damaged_sidecar_is_a_clear_error(tmp_path, content):
     path = write_stored(tmp_path, KEY, [1.0])
     path.with_suffix(".json").write_text(content)
     folder = StoredFolder(tmp_path)
-    why = "has schema 1, this zsiqa has 2" if "schema" in content else "is damaged"
+    why = "has schema 1, this zsiqa has 3" if "schema" in content else "is damaged"
     with pytest.raises(StoreError, match=rf"original\.json does not say how .*: it {why}"):
         folder.load(KEY, path)
 

@@ -16,6 +16,8 @@ from zsiqa.backbones import liao
 from zsiqa.composition import instantiate
 from zsiqa.types import WeightsError
 
+pytestmark = pytest.mark.numeric
+
 BACKBONES = ["vgg19", "efficientnet_b7"]
 
 

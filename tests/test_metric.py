@@ -21,6 +21,8 @@ from zsiqa.metric import Metric
 from zsiqa.runner import run
 from zsiqa.types import WeightsError, ZsiqaError
 
+pytestmark = pytest.mark.numeric
+
 VIT = {"pretrained": False, "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"]}
 CNN = {"pretrained": False, "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
 ALL = ("l2", "cosine", "skld", "jsd", "wsd")

@@ -25,6 +25,8 @@ from zsiqa.backbones.vit_state_dicts import dinov2_to_timm, vit_to_timm
 from zsiqa.composition import find_weights, instantiate
 from zsiqa.types import WeightsError
 
+pytestmark = pytest.mark.numeric
+
 # What config.json says on the hub and what decides: size 768, 12 blocks and heads, MLP of 3072, GELU, epsilon.
 VIT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu", "qkv_bias": True,
        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

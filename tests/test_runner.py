@@ -76,8 +76,11 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
-    assert sidecar["identity"]["perturbation"] == {"_target_": "zsiqa.perturbations.Rotate", "degrees": 1,
-                                                   "resample": "nearest"}
+    assert sidecar["identity"]["perturbation"] == {"name": "rotate", "degrees": 1, "resample": "nearest"}
+    assert sidecar["identity"]["distance"] == {
+        "name": "wsd", "revision": 2, "order": 1, "weights": "softmax", "softmax_over": "columns", "windows": "memory",
+        "padding": "nearest"}
+    assert "zsiqa." not in json.dumps(sidecar["identity"]), "where code lives is no part of what decides a score"
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
     assert sidecar["config"]["backbone"]["name"] == "efficientnet_lite0"
     (session,) = sidecar["sessions"]
@@ -97,6 +100,7 @@ def test_a_finished_run_answers_from_the_store(finished, folder):
     assert {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")} == before
 
 
+@pytest.mark.numeric
 def test_more_of_the_same_computes_only_what_is_missing(folder):
     arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "results_dir=more"]
     run(*arguments, "distance=wsd", cwd=folder)
@@ -109,6 +113,7 @@ def test_more_of_the_same_computes_only_what_is_missing(folder):
 
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("changes", [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
+                                     ["distances.wsd.revision=3"],
                                      ["backbone.model.embedding=tokens"]])
 def test_another_configuration_is_refused_and_nothing_is_touched(folder, changes):
     before = score_files(folder / "results")
@@ -166,6 +171,7 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
     assert after != before
 
 
+@pytest.mark.numeric
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
     """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for byte."""
     data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=9)
@@ -245,6 +251,7 @@ def scores_of(results, name="original"):
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
 
 
+@pytest.mark.numeric
 def test_a_part_first_and_the_rest_later(tmp_path):
     """Batches of 3 tiles, so that the parts' borders lie within batches."""
     write_pairs(tmp_path, [(300, 240), (230, 260), (230, 230)], levels=4)
@@ -411,6 +418,7 @@ def test_scores_of_different_protocols_lie_apart(folder):
     assert "5 files in results/scores_channel/pairs" in mixed
 
 
+@pytest.mark.numeric
 def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""
     arguments = ["backbone=clip_convnext", "backbone.pretrained=false", "official_train_mode=true", "dataset=pairs",
@@ -517,6 +525,7 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     assert "psnr" in tables.stdout, tables.stderr
 
 
+@pytest.mark.numeric
 def test_a_baseline_goes_on_where_it_stopped(tmp_path):
     """A part of the scores taken away, as if the run had been killed; the rest comes out byte for byte."""
     write_pairs(tmp_path, [(180, 170), (164, 200)], levels=5)

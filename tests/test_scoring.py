@@ -20,6 +20,8 @@ from zsiqa.scoring import Failed, Scorer, Segment, compiled_compare, cut_batches
 from zsiqa.types import PairError, ZsiqaError
 from zsiqa.weights import package_file
 
+pytestmark = pytest.mark.numeric
+
 PERTURBATIONS = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
 DISTANCES = {"skld": distances.SKLD(), "jsd": distances.JSD(), "wsd": distances.WSD(), "l2": distances.L2(),
              "cosine": distances.Cosine()}

@@ -188,6 +188,7 @@ def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, 
     assert "precision: stored None, now 'fp16'" in message
     assert "results_dir=DIR" in message
     assert "overwrite=true" in message
+    assert "revision" not in message
     assert "backbone" not in message
     assert {path: path.read_bytes() for path in file.path.parent.iterdir()} == before
     other.clear()
@@ -197,6 +198,22 @@ def test_another_identity_is_refused_with_the_settings_that_differ(make, pairs, 
     other.flush()
     with pytest.raises(StoreError):
         make().claim({})
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_scores_of_an_older_arithmetic_are_refused_not_resumed(make, pairs, finished):
+    old, new = ({**IDENTITY, "distance": {"name": "wsd", "revision": number}} for number in (1, 2))
+    file = make(old)
+    file.claim({})
+    file.append(pairs[0].pair_id, SCORES[0])
+    if finished:
+        file.finish(pairs, SCORES, {})
+    else:
+        file.close()
+    with pytest.raises(StoreError, match=r"distance\.revision: stored 1, now 2\nA new revision: the same settings now"):
+        make(new).read()
+    make(new).clear()
+    assert make(new).read() == {}
 
 
 def test_a_part_that_vanishes_is_in_the_finished_file(make, pairs, monkeypatch):
@@ -268,7 +285,7 @@ def test_scores_without_a_sidecar_are_refused(make, pairs):
         make().read()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 2}', "\0"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 0, "identity": {}}', '{"schema": 3}', "\0"])
 def test_a_damaged_sidecar_is_one_clear_error(make, content):
     file = make()
     file.path.parent.mkdir(parents=True)

@@ -8,6 +8,8 @@ from test_configs import composed
 from zsiqa.composition import find_weights, instantiate
 from zsiqa.types import ZsiqaError
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope="module")
 def scores():

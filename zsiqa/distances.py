@@ -39,7 +39,7 @@ Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
-FEW_COLUMNS = 256  # as of embeddings: in float32, the rounding of WSD's normalisers would show; float64 costs little
+FEW_COLUMNS = 256  # as of embeddings, which may be nearly equal: all in float64, which costs little there
 # Elements of the tiles, and of the part of their columns, that are worked on at once. On a CPU, some tensors of the one
 # fit into the cache of all cores, of the other into that of each; a GPU is to be filled.
 TILES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
@@ -266,6 +266,9 @@ class WSD(ColumnDistance):
     0..63. On a shared, sorted, unit-spaced support the integral over quantiles is, for order 1, the l1 distance of the
     cumulative weights over all but the last sample, for unequal masses too: no sort.
 
+    p and q are float64: between nearly equal images, a float32 normaliser moved scores by up to 5e-4, and
+    by another amount on each instruction set (docs/performance.md says what float64 costs).
+
     Args:
         softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
         order: 1; 2 for VGG19 in Liao et al.'s code: the integral of the squared difference, no root taken.
@@ -285,7 +288,8 @@ class WSD(ColumnDistance):
 
     def divergence(self, columns: Columns) -> Tensor:
         """See the class."""
-        p, q = columns.energies if self.weights == "energy" else columns.masses(self.softmax_over, 0.0)
+        p, q = (columns.energies if self.weights == "energy" else
+                columns.masses(self.softmax_over, 0.0, torch.float64))
         if self.order == 2:
             return squared_transport(p, q)
         # A product with a triangle of ones is a cumulative sum, and much faster over an axis that is not the last.
@@ -299,13 +303,14 @@ class Columns:
     Args:
         whole: (x, y), all columns of these maps, (n, 64, M): of the distorted and of the reference image.
         part: which columns; c in number.
-        over_columns: the softmax of `whole` over all columns, as soon as someone asks; shared by the parts.
+        over_columns: the softmax of `whole` over all columns, by dtype, once it is asked for; shared by the parts.
     """
 
-    def __init__(self, whole: tuple[Tensor, Tensor], part: slice, over_columns: list[Tensor]) -> None:
+    def __init__(self, whole: tuple[Tensor, Tensor], part: slice,
+                 over_columns: dict[torch.dtype, tuple[Tensor, Tensor]]) -> None:
         self._whole, self._part, self._over_columns = whole, part, over_columns
         self.x, self.y = (each[..., part] for each in whole)
-        self._masses: dict[tuple[str, float], tuple[Tensor, Tensor]] = {}
+        self._masses: dict[tuple[str, float, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._differences: dict[tuple[str, float], Tensor] = {}
         self._euclid: Tensor | None = None
 
@@ -316,16 +321,18 @@ class Columns:
             self._euclid = (self.x - self.y).square_().sum(-2)
         return self._euclid
 
-    def masses(self, over: SoftmaxOver, epsilon: float) -> tuple[Tensor, Tensor]:
+    def masses(self, over: SoftmaxOver, epsilon: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         """(p, q): softmax over samples or over columns, plus epsilon; (n, 64, c) each. Not to be changed."""
-        key = over, epsilon
+        dtype = dtype or self.x.dtype
+        key = over, epsilon, dtype
         if key not in self._masses:
             if over == "columns":
-                if not self._over_columns:
-                    self._over_columns.extend(each.softmax(-1) for each in self._whole)
-                p, q = (each[..., self._part] for each in self._over_columns)
+                if dtype not in self._over_columns:
+                    x, y = self._whole
+                    self._over_columns[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
+                p, q = (each[..., self._part] for each in self._over_columns[dtype])
             else:
-                p, q = (each.softmax(-2) for each in (self.x, self.y))
+                p, q = (each.softmax(-2, dtype=dtype) for each in (self.x, self.y))
             self._masses[key] = (p + epsilon, q + epsilon) if epsilon else (p, q)
         return self._masses[key]
 
@@ -339,8 +346,8 @@ class Columns:
 
     @property
     def energies(self) -> tuple[Tensor, Tensor]:
-        """The squared features over the sum of all features of the map, (n, 64, c) each."""
-        p, q = (each[..., self._part] * (each[..., self._part] / (each.sum((-2, -1), keepdim=True) + 1e-6))
+        """The squared features over the sum of all features of the map, (n, 64, c) each, in float64."""
+        p, q = (each[..., self._part].double().square() / (each.sum((-2, -1), keepdim=True, dtype=torch.float64) + 1e-6)
                 for each in self._whole)
         return p, q
 
@@ -358,7 +365,7 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
         sums = x.new_zeros(len(distances), num_maps)
         for maps in _parts(num_maps, maps_at_once):
             whole = x.flatten(0, 1)[maps], y.flatten(0, 1)[maps]
-            over_columns: list[Tensor] = []
+            over_columns: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
             for part in _parts(num_columns, columns_at_once):
                 columns = Columns(whole, part, over_columns)
                 for number, distance in enumerate(distances):

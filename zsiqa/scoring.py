@@ -22,7 +22,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -31,7 +31,6 @@ import torch
 
 from zsiqa.distances import Distance, Features, compare
 from zsiqa.loading import Loader, Perturbation, TiledImage, Todo
-from zsiqa.packing import PackedLinears
 from zsiqa.profiling import Measure, unmeasured
 from zsiqa.types import ImagePair, PairError, ZsiqaError
 from zsiqa.warmup import fastest_batch
@@ -155,8 +154,6 @@ class Scorer:
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
         self._compare = compiled_compare() if compile else compare
-        packs = device == "cpu" and precision == "fp32" and not compile
-        self._packed: AbstractContextManager[object] = PackedLinears() if packs else nullcontext()
         if compile:
             torch._dynamo.config.suppress_errors = True  # rather slow than not at all
             self.backbone.compile()
@@ -313,7 +310,7 @@ class Scorer:
             if self.device == "cuda":
                 pixels = pixels.pin_memory().to(self.device, non_blocking=True)
             images = pixels.permute(0, 3, 1, 2).float() / 255
-        with self.measure("model"), arithmetic(self.precision, self.device), self._packed:
+        with self.measure("model"), arithmetic(self.precision, self.device):
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 

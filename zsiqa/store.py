@@ -29,7 +29,7 @@ from zsiqa.parts import Part, PartWriter, join, read_part
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
-SCHEMA = 2
+SCHEMA = 3
 REMEDY = "To mend it, run its command again with overwrite=true; score files that are sound are kept"
 
 
@@ -230,6 +230,8 @@ class ScoreFile:
         found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
         if differences := _differences(found, self.identity):
             listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
+            if any(name.endswith("revision") for name, _, _ in differences):
+                listed += "\nA new revision: the same settings now give other scores (CHANGELOG.md, Scores)."
             raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
                              f"Give another protocol.folder=NAME or results_dir=DIR to keep both, or overwrite=true to "
                              f"replace it")
@@ -245,7 +247,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
         if sidecar["schema"] == SCHEMA and isinstance(sidecar["identity"], dict):
             return dict(sidecar)
-        why = f"it has schema {sidecar['schema']}, this zsiqa has {SCHEMA}"
+        why = f"it has schema {sidecar['schema']}, this zsiqa has {SCHEMA}; scores of the two must not mix"
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"it is damaged ({type(error).__name__}: {error})"
     raise StoreError(f"{path} does not say how the scores beside it came about: {why}. {REMEDY}")

@@ -55,12 +55,13 @@ def planned(cfg: DictConfig) -> dict[TargetKey, tuple[Path, dict[str, Any]]]:
     Needs neither images nor weights.
     """
     settings = plain(cfg)
+    perturbations = {name: {"name": name, **_options(node)} for name, node in settings["perturbations"].items()}
     found: dict[TargetKey, tuple[Path, dict[str, Any]]] = {}
     if settings["backbone"]["model"] is not None:
-        shared = {"backbone": settings["backbone"]["model"],
+        shared = {"backbone": _identity(settings["backbone"]["name"], settings["backbone"], "model"),
                   **{name: settings[name] for name in ("window", "stride", "precision")},
                   **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
-                  **({"half_precision": HALF_PRECISION} if cfg.precision == "clip_fp16_official" else {})}
+                  **({"half_precision_revision": HALF_PRECISION} if cfg.precision == "clip_fp16_official" else {})}
         # What imitates the authors' chance and rounding must not be confused with the rest.
         variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
         for representation in cfg.representations:
@@ -69,15 +70,32 @@ def planned(cfg: DictConfig) -> dict[TargetKey, tuple[Path, dict[str, Any]]]:
                     path = scores_folder(cfg, variant) / metric_name(cfg, representation, distance)
                     found[TargetKey((representation, distance), perturbation)] = (
                         path / f"{perturbation}.csv",
-                        {**shared, "representation": representation, "distance": settings["distances"][distance]["fn"],
-                         "perturbation": settings["perturbations"][perturbation]})
+                        {**shared, "representation": representation,
+                         "distance": _identity(distance, settings["distances"][distance], "fn"),
+                         "perturbation": perturbations[perturbation]})
     for name, node in settings["baselines"].items():
         library = {"library": {node["library"]: metadata.version(node["library"])}} if node["library"] else {}
         for perturbation in cfg.perturbations:
             found[TargetKey((name,), perturbation)] = (
                 scores_folder(cfg) / name / f"{perturbation}.csv",
-                {"baseline": node["model"], **library, "perturbation": settings["perturbations"][perturbation]})
+                {"baseline": _identity(name, node, "model"), **library,
+                 "perturbation": perturbations[perturbation]})
     return found
+
+
+def _identity(name: str, node: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Name, revision of the arithmetic and options of what `part` of a configuration's node builds.
+
+    Where its code lives is no part of it: `_target_` may change while the scores do not.
+    """
+    return {"name": name, "revision": node.get("revision", 1), **_options(node[part])}
+
+
+def _options(node: Any) -> Any:
+    """Plain data without the entries that are meant for Hydra, such as `_target_`."""
+    if isinstance(node, Mapping):
+        return {key: _options(value) for key, value in node.items() if not str(key).startswith("_")}
+    return node
 
 
 def score_files(cfg: DictConfig, dataset: Dataset, weights: Path | None) -> dict[TargetKey, ScoreFile]:

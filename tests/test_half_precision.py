@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from zsiqa import distances, half_precision
 
+pytestmark = pytest.mark.numeric
+
 HALF = np.float16
 OURS = {"l2": distances.L2, "cosine": distances.Cosine, "skld": distances.SKLD, "jsd": distances.JSD}
 

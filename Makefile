@@ -32,10 +32,13 @@ test: setup ## the tests: no GPU, no download, no data set
 
 test-all: test test-numeric ## both
 
-# Other vectors sum in another order. MKL heeds its variable on Intel's processors only.
+# Other vectors sum in another order. MKL heeds its variable on Intel's processors only. Each setting compiles anew:
+# PyTorch's cache would hand code for AVX2 to a process without it.
 test-numeric: setup ## the tests that rounding can reach, on other instruction sets and numbers of threads
-	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR="$(CURDIR)/.venv/compiled-default" \
+		$(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
+		TORCHINDUCTOR_CACHE_DIR="$(CURDIR)/.venv/compiled-avx2" \
 		$(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## style and types

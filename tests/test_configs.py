@@ -261,17 +261,20 @@ def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(
 
 
 TRAIN_MODE = {"clip_convnext", "rclip_convnext", "efficientnet_b7"}  # docs/protocol.md section 8
-HALF = {"clip_rn50", "clip_vitb32"}
+# By backbone, the distances that the authors computed in half precision.
+HALF = {"clip_rn50": {"l2", "cosine"}, "clip_vitb32": {"l2", "cosine", "skld", "jsd"}}
 
 
 @pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 @pytest.mark.parametrize(("setting", "imitated"), [("official_train_mode=true", TRAIN_MODE),
                                                    ("precision=clip_fp16_official", HALF)])
 def test_what_the_authors_did_is_imitated_where_they_did_it(backbone, setting, imitated):
-    ours, theirs = composed(f"backbone={backbone}"), composed(f"backbone={backbone}", "distance=cosine", setting)
+    ours, theirs = (composed(f"backbone={backbone}", "distance=all", *chosen) for chosen in ([], [setting]))
     assert not ours.backbone.model.get("train_mode")
     assert not ours.backbone.model.get("half")
-    assert theirs.distances.cosine.fn.half == (imitated is HALF)
+    assert not any(node.fn.get("half") for node in ours.distances.values())
+    in_half = {name for name, node in theirs.distances.items() if instantiate(node.fn).half}
+    assert in_half == (HALF.get(backbone, set()) if imitated is HALF else set())
     if backbone in imitated:
         check_settings(theirs)
     else:

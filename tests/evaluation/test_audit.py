@@ -7,6 +7,7 @@ from scipy import stats
 
 from zsiqa.evaluation.audit import audit
 from zsiqa.evaluation.correlation import correlate
+from zsiqa.evaluation.half_grid import is_on_half_grid, tie_range
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.report.audit import to_json, to_text
 from zsiqa.results.folder import open_folder
@@ -89,7 +90,7 @@ def _falling(seed):
 def test_a_clean_folder_has_no_findings(folder):
     found = _audit(folder)
     assert (found.files, found.complete) == (4, {"tid2013": 4})
-    assert found.file_findings == found.duplicates == found.non_deterministic == found.wrong_sign == []
+    assert found.file_findings == found.duplicates == found.non_deterministic == found.half_precision == found.wrong_sign == []
     assert found.agreement == {"tid2013": "4 files with a row for every pair, 4 with one and the same sequence of "
                                           "pairs and labels, which is not that of commit 1d8c1ce"}
 
@@ -228,7 +229,8 @@ def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     _, found = duplicates
     data = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "complete",
-                          "agreement", "file_findings", "identical_images", "not_deterministic", "wrong_sign", "cells"]
+                          "agreement", "file_findings", "identical_images", "not_deterministic", "half_precision",
+                          "wrong_sign", "cells"]
     assert len(data["cells"]) == sum(data["counts"].values()) == 756
     assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric", "paper", "value",
             "delta", "verdict", "n", "source file", "n expected", "why"} == set(data["cells"][0])
@@ -349,3 +351,77 @@ def test_too_few_metrics_are_not_searched_for_equal_images(tmp_path):
     write_official(tmp_path / FIRST, ROWS, noisy(ROWS, 1))
     assert "tid2013: not searched for equal images; that takes complete scores of 3 metrics, found 1" in to_text(
         _audit(tmp_path))
+
+
+def _in_half(seed, tiles=6, count=3000, levels=40):
+    """Means over tiles of float16 numbers that rise with the labels."""
+    random = np.random.default_rng(seed)
+    quality = np.sort(random.uniform(size=count))[np.argsort(np.argsort(LABELS))]
+    steps = np.rint(levels * (quality[:, None] + random.normal(0, 0.2, (count, tiles))).clip(0))
+    return (steps / levels).astype(np.float16).astype(float).mean(1)
+
+
+@pytest.mark.parametrize("tiles", [1, 4, 6, 9, 12])
+@pytest.mark.parametrize(("precision", "found"), [(np.float16, True), (np.float32, False), (np.float64, False)])
+def test_a_half_precision_grid_is_found_whatever_the_metric(tiles, precision, found):
+    """Twelve layers a tile, added up in float64, of sizes that differ by a factor of 10; and single values."""
+    random = np.random.default_rng(tiles)
+    layers = np.exp(random.normal(-4, 0.6, (300, tiles, 12))).astype(precision)
+    assert is_on_half_grid(layers.astype(float).sum(2).mean(1)) == found
+    assert is_on_half_grid(layers[..., 0].astype(float).mean(1)) == found
+    # 1 - x in float32 has few bits where x is near 1, but a fine step.
+    near_1 = (1 - 0.1 * random.uniform(size=(300, tiles))).astype(precision)
+    assert is_on_half_grid((1 - near_1).astype(float).mean(1)) == found
+
+
+@pytest.mark.parametrize("scores", [np.arange(100.0), np.zeros(100), np.full(100, 1 / 3),
+                                    np.arange(100) / 100, np.arange(29) / 64 + 1 / 512])
+def test_other_coarse_scores_are_no_half_precision_grid(scores):
+    """Whole numbers, constants, decimals, and too few different ones (29)."""
+    assert not is_on_half_grid(scores)
+
+
+def test_what_ties_can_have_cost_is_bounded(folder):
+    scores = write_official(folder / "tid2013_clip_vitb32_jsd.csv", ROWS, _in_half(0))
+    (one,) = _audit(folder).half_precision
+    assert (one.dataset, one.metric, one.perturbation) == ("tid2013", "clip_vitb32-features-jsd", "original")
+    values, counts = np.unique(scores, return_counts=True)
+    assert (one.scores, one.distinct, one.tied) == (3000, len(values), counts[counts > 1].sum())
+    for name, statistic in (("srcc", stats.spearmanr), ("krcc", stats.kendalltau)):
+        as_is, low, high = one.values[name]
+        assert as_is == pytest.approx(statistic(scores, LABELS).statistic, rel=1e-12)  # the same numbers
+        assert low < as_is < high
+        tiny = np.diff(values).min() / 2000
+        random = np.random.default_rng(1)
+        for broken in (random.uniform(size=3000), random.normal(LABELS, 30).argsort().argsort() / 3000):
+            assert low <= statistic(scores + tiny * broken, LABELS).statistic <= high
+        ranks = LABELS.argsort().argsort() / 3000
+        assert statistic(scores + tiny * ranks, LABELS).statistic == pytest.approx(high, rel=1e-12)
+        assert statistic(scores - tiny * ranks, LABELS).statistic == pytest.approx(low, rel=1e-12)
+    text = to_text(_audit(folder))
+    assert f"clip_vitb32-features-jsd, 1 file: {len(values):,} different ones of 3,000 scores, " in text
+    assert json.loads(json.dumps(to_json(_audit(folder))))["half_precision"][0]["distinct"] == len(values)
+
+
+@pytest.mark.parametrize("higher", [False, True])
+def test_the_range_of_a_metric_of_either_direction(higher):
+    scores, labels = np.array([0.0, 0, 1, 1]), np.array([1.0, 2, 3, 4])
+    found = tie_range(-scores if higher else scores, labels, label_higher_is_better=False,
+                      score_higher_is_better=higher)
+    assert found["krcc"][1:] == pytest.approx((2 / 6, 1))  # 4 of 6 pairs are ordered; the others against, or along
+    assert found["srcc"][1:] == pytest.approx((0.6, 1))
+
+
+def test_the_authors_half_precision(real):
+    """OpenAI's CLIP, but for WSD and SWD, whose features the official code makes float32 first; and nothing else."""
+    found = {(one.dataset, one.metric, one.perturbation): one for one in real.half_precision}
+    metrics = {"clip_vitb32-features-cosine", "clip_vitb32-features-jsd", "clip_vitb32-features-l2",
+               "clip_vitb32-features-skld", "clip_vitb32-embedding-cosine", "clip_rn50-features-cosine",
+               "clip_rn50-embedding-cosine"}
+    perturbations = {"original", "translate", "dilate", "rotate"}
+    assert {key for key in found if key[0] != "pipal"} == {
+        (dataset, metric, perturbation) for dataset in ("live", "tid2013") for metric in metrics
+        for perturbation in perturbations}
+    jsd = found["tid2013", "clip_vitb32-features-jsd", "original"]
+    assert (jsd.distinct, jsd.tied) == (312, 2866)
+    assert jsd.values["krcc"][2] - jsd.values["krcc"][0] == pytest.approx(0.026, abs=5e-4)  # as docs/audit.md says

@@ -406,6 +406,61 @@ def test_scores_of_different_protocols_lie_apart(folder):
     assert "5 files in results/scores_channel/pairs" in mixed
 
 
+SMALL_CLIP = ["backbone=clip_vitb32", "backbone.pretrained=false", "+backbone.model.vision_cfg.width=64",
+              "+backbone.model.vision_cfg.layers=2", "dataset=pairs"]
+
+
+def test_half_precision_says_of_each_distance_what_it_covers(folder, tmp_path):
+    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official", "distance=all"]
+    output = run(*arguments, cwd=tmp_path)
+    start = "precision=clip_fp16_official: CLIP-ViT-B in half precision, as the authors ran it; of "
+    said = [line.removeprefix(start) for line in output.splitlines() if line.startswith(start)]
+    assert said == ["SKLD, every step from the softmax to a tile's score in half precision",
+                    "JSD, every step from the softmax to a tile's score in half precision", "WSD, in fp32",
+                    "l2, differences, squares and each layer's mean in half precision",
+                    "cosine, squares, products, their sums, the similarities and each layer's mean in half precision"]
+    for sidecar in tmp_path.rglob("*.json"):
+        distance = sidecar.parent.name.rpartition("-")[2]
+        (note,) = [note for note in json.loads(sidecar.read_text())["notes"] if note.startswith(start)]
+        assert note.removeprefix(start).lower().startswith(distance)
+    # Scores on the grid: twelve pairs, of 4 and of 1 tiles.
+    (file,) = tmp_path.rglob("*-features-jsd/original.csv")
+    scores = [float(row["score"]) for row in csv.DictReader(file.read_text().splitlines())]
+    assert all(score * 4 * 2**13 == round(score * 4 * 2**13) for score in scores)
+
+
+def test_scores_of_an_older_half_precision_are_refused(folder, tmp_path):
+    """They lie in the same folder, and their options are the same."""
+    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official", "distance=wsd"]
+    run(*arguments, cwd=tmp_path)
+    (sidecar,) = tmp_path.rglob("*.json")
+    content = json.loads(sidecar.read_text())
+    assert content["identity"].pop("half_precision_revision") == 2
+    sidecar.write_text(json.dumps(content))
+    before = score_files(tmp_path)
+    output = run(*arguments, cwd=tmp_path, status=1)
+    assert "half_precision_revision: stored None, now 2" in output
+    assert "A new revision: the same settings now give other scores (CHANGELOG.md, Scores)." in output
+    assert score_files(tmp_path) == before
+    run(*arguments, "overwrite=true", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("rows", "reason"), [
+    ([("ref0.png", "dis0_1.png", 1)], "it takes two pairs, found 1"),
+    ([("ref0.png", "dis0_1.png", 1), ("ref0.png", "dis0_2.png", 1)], "all labels are equal"),
+    ([("ref0.png", "ref0.png", 1), ("ref1.png", "ref1.png", 2)], "all scores are equal"),
+])
+def test_an_undefined_correlation_has_its_reason(folder, tmp_path, rows, reason):
+    with (tmp_path / "pairs.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["ref", "dis", "mos"], *rows])
+    for name in {name for row in rows for name in row[:2]}:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    output = run("baseline=psnr" if reason.startswith("it") else "distance=[l2,cosine]", "dataset=pairs",
+                 "dataset.csv=pairs.csv", cwd=tmp_path)
+    assert output.count(f"nan: no correlation is defined, because {reason}") == 1
+    assert "nan" in output.splitlines()[2]
+
+
 @pytest.mark.numeric
 def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""

@@ -67,6 +67,10 @@ class FrozenBackbone(nn.Module, ABC):
     def _vectors(self, result: Any) -> Tensor:
         """The embedding (B, N, D) before its normalisation, from what `_run` returned."""
 
+    def _unit_vectors(self, vectors: Tensor) -> Tensor:
+        """The embedding scaled to length 1, at least float32."""
+        return nn.functional.normalize(at_least_float32(vectors), dim=-1)
+
     def forward(self, tiles: Tensor) -> dict[str, Features]:
         """Tiles (B, 3, H, W), RGB in [0, 1], to `features` and `embedding`; see the class.
 
@@ -87,7 +91,7 @@ class FrozenBackbone(nn.Module, ABC):
             self._outputs.clear()  # after a failure too: out of memory, every tensor counts
         features = tuple(at_least_float32(torch.stack(list(same), dim=1)).contiguous()
                          for _, same in groupby(outputs, key=lambda out: out.shape))
-        embedding = nn.functional.normalize(at_least_float32(self._vectors(result)), dim=-1).unsqueeze(1)
+        embedding = self._unit_vectors(self._vectors(result)).unsqueeze(1)
         return {"features": features, "embedding": (embedding,)}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

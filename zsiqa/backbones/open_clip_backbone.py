@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from zsiqa.backbones.frozen import (
     FrozenBackbone,
     Layers,
+    at_least_float32,
     check_choice,
     has_channels_last,
     layers_listed_by_timm,
@@ -50,7 +51,8 @@ class OpenClipBackbone(FrozenBackbone):
         normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
             the weights were trained with.
         vision_cfg: replaces entries of the architecture's `vision_cfg`.
-        half: compute as OpenAI's package does on a GPU: weights and activations in float16, but for the norms.
+        half: compute as OpenAI's package does on a GPU: weights and activations in float16, but for the norms; the
+            embedding is normalised in float16, too.
         train_mode: of `FrozenBackbone`.
 
     Raises:
@@ -85,6 +87,12 @@ class OpenClipBackbone(FrozenBackbone):
     def _vectors(self, result: Any) -> Tensor:
         embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa gives its tokens as well
         return embedding.unsqueeze(1)
+
+    def _unit_vectors(self, vectors: Tensor) -> Tensor:
+        if not self._half:
+            return super()._unit_vectors(vectors)
+        # The authors normalised in float16: a norm summed in float32 and rounded, and a quotient.
+        return at_least_float32(vectors / vectors.float().norm(dim=-1, keepdim=True).half())
 
 
 def _build(model_name: str, vision_cfg: dict[str, Any], cast_dtype: torch.dtype | None) -> nn.Module:

@@ -237,7 +237,7 @@ def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str
         metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
         yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
                    {metric: metric_name(cfg, *metric) for metric in metrics}, higher_is_better=False,
-                   notes=tuple(caveats(cfg)))
+                   notes=tuple(dict.fromkeys(note for distance in cfg.distances for note in caveats(cfg, distance))))
     for name, node in cfg.baselines.items():
         scorer = baseline_scorer(cfg, files, [(name,)], **shared)
         yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better,

@@ -9,6 +9,7 @@ Letters: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows an
 `Features` is a tuple of stacks. A stack holds layers of one shape: (B, L, N, D) for token features and for
 embeddings, (B, L, C, H, W) for the maps of a CNN. Every distance takes the features of the reference and of
 the distorted tiles (float32 or float64, equal shapes) and returns one value >= 0 a tile, (B,), 0 for equal features.
+With `half`, l2, cosine, SKLD and JSD imitate the authors' half precision instead: `zsiqa.distances.half_precision`.
 All are differentiable, with gradient 0 for equal features (docs/protocol.md section 5); operations in place are only
 applied to tensors that autograd does not need.
 The formulas are written so that nearly equal features lose as few digits as possible; where that differs from the
@@ -31,6 +32,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zsiqa.distances import half_precision
+
 Features = tuple[Tensor, ...]
 Distance = Callable[[Features, Features], Tensor]
 SoftmaxOver = Literal["samples", "columns"]
@@ -52,7 +55,7 @@ def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tens
 
 
 def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
-    columns = {number: one for number, one in enumerate(distances) if isinstance(one, ColumnDistance)}
+    columns = {number: one for number, one in enumerate(distances) if isinstance(one, ColumnDistance) and not one.half}
     found = {number: one(ref, dis) for number, one in enumerate(distances) if number not in columns}
     for layout in dict.fromkeys(one.layout for one in columns.values()):
         alike = {number: one for number, one in columns.items() if one.layout == layout}
@@ -62,16 +65,24 @@ def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -
 
 @dataclass(frozen=True)
 class L2:
-    """Sum over layers of the mean squared difference over all elements of a layer."""
+    """Sum over layers of the mean squared difference over all elements of a layer.
+
+    Args:
+        half: imitate the authors' half precision.
+    """
+
+    half: bool = False
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Returns (B,)."""
+        if self.half:
+            return half_precision.l2(ref, dis)
         layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
         return torch.stack(layers).sum(0)
 
-    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor:
+    def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
         """The distances of a stack whose mean over positions is the layer's: (B, L, N) or (B, L, H, W)."""
-        return (ref - dis).square().mean(2 if ref.ndim == 5 else -1)
+        return None if self.half else (ref - dis).square().mean(2 if ref.ndim == 5 else -1)
 
 
 @dataclass(frozen=True)
@@ -87,8 +98,7 @@ class Cosine:
         axis: the vectors that are compared. `last`, the official code: a token's D features, and for the
             maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
             position, as a reader of the paper would expect; tokens as before.
-        half: imitate the official scores of OpenAI's CLIP, which an old PyTorch computed in half precision:
-            `half_precision_cosine`.
+        half: imitate the authors' half precision, in which long vectors overflow.
 
     Raises:
         ValueError: if `axis` is neither.
@@ -102,12 +112,11 @@ class Cosine:
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Returns (B,)."""
+        dims = [2 if self.axis == "channel" and r.ndim == 5 else -1 for r in ref]
+        if self.half:
+            return half_precision.cosine(ref, dis, dims)
         layers = []
-        for r, d in zip(ref, dis, strict=True):
-            dim = 2 if self.axis == "channel" and r.ndim == 5 else -1
-            if self.half:
-                layers.append(half_precision_cosine(r, d, dim).sum(1))
-                continue
+        for r, d, dim in zip(ref, dis, dims, strict=True):
             halves, is_zero = self._halves(r, d, dim)
             counted = (~is_zero).flatten(2).sum(-1)  # B, L
             layers.append((halves.flatten(2).sum(-1) / counted.clamp_min(1)).sum(1))
@@ -127,24 +136,6 @@ class Cosine:
         halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
         is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
         return halves.masked_fill(is_zero, 0.0), is_zero
-
-
-def half_precision_cosine(ref: Tensor, dis: Tensor, dim: int) -> Tensor:
-    """Mean over positions of 1 - cosine similarity, (B, L), in float16 as PyTorch up to 1.11 computed it.
-
-    It divided <r, d> by the root of |r|^2 |d|^2. Where |r| |d| exceeds 16^2, that product passes float16's largest
-    value, 65504; the similarity is then 0 and the distance 1. Sums are taken in float32 and rounded once, as on CUDA.
-    NaN (vectors of zeros) is left out of the mean and infinities count as 0: the official rule for RN50. The published
-    cosines of clip_vitb32 and clip_rn50 show this overflow (docs/protocol.md section 8).
-    """
-    r, d = ref.half(), dis.half()
-
-    def dot(x: Tensor, y: Tensor) -> Tensor:
-        return (x * y).sum(dim, dtype=torch.float32).half()
-
-    distances = 1 - dot(r, d) / (dot(r, r) * dot(d, d)).sqrt()
-    distances = distances.masked_fill(distances.isinf(), 0.0).flatten(2)
-    return distances.float().nanmean(-1).half().float()
 
 
 @dataclass(frozen=True)
@@ -170,6 +161,7 @@ class ColumnDistance(ABC):
     padding: Literal["nearest", "up"] = "nearest"
     windows: Literal["memory", "spatial"] = "memory"
     euclidean_term: ClassVar[bool] = True
+    half: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check("padding", self.padding, ("nearest", "up"))
@@ -186,7 +178,10 @@ class ColumnDistance(ABC):
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Returns (B,)."""
-        return compare([self], ref, dis)[:, 0]
+        return self._in_half(ref, dis) if self.half else compare([self], ref, dis)[:, 0]
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no half precision")
 
 
 @dataclass(frozen=True)
@@ -200,11 +195,13 @@ class SKLD(ColumnDistance):
         softmax_over: the 64 `samples` of a column, as the official code, or `columns`.
         epsilon: 1e-10 in the paper's code; none in Liao et al.'s for VGG19, where a softmax that underflows makes the
             result NaN or infinite, which is passed on.
+        half: imitate the authors' half precision.
         padding, windows: of `columns_of_64`.
     """
 
     softmax_over: SoftmaxOver = "samples"
     epsilon: float = 1e-10
+    half: bool = False  # type: ignore[misc] # here, it is an option
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,6 +211,11 @@ class SKLD(ColumnDistance):
         """See the class."""
         p, q = columns.masses(self.softmax_over, self.epsilon)
         return (p / q).log_().mul_(columns.difference(self.softmax_over, self.epsilon)).sum(-2) / 2
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        return half_precision.column_distance(
+            _columns_of(self, ref, dis), half_precision.symmetric_kl, epsilon=self.epsilon,
+            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
 
 
 @dataclass(frozen=True)
@@ -227,12 +229,14 @@ class JSD(ColumnDistance):
     Args:
         softmax_over, epsilon: as in `SKLD`.
         euclidean_term: the paper says that there is one; the code that made its tables has one for VGG19 only.
+        half: imitate the authors' half precision.
         padding, windows: of `columns_of_64`.
     """
 
     softmax_over: SoftmaxOver = "samples"
     epsilon: float = 1e-10
     euclidean_term: bool = False  # type: ignore[misc] # here, it is an option
+    half: bool = False  # type: ignore[misc] # likewise
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -247,6 +251,11 @@ class JSD(ColumnDistance):
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
         return (_atanh(t).mul_(t) - _atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        return half_precision.column_distance(
+            _columns_of(self, ref, dis), half_precision.jensen_shannon, epsilon=self.epsilon,
+            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
 
 
 @dataclass(frozen=True)
@@ -366,6 +375,12 @@ def _column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: F
                     sums[number, maps] += k.sum(-1)
         values.append((sums / num_columns).to(stacks[0].dtype).view(len(distances), *x.shape[:2]))
     return list(_fourth_root(torch.cat(values, dim=-1).mean(-1).log1p()))
+
+
+def _columns_of(distance: ColumnDistance, ref: Features, dis: Features) -> list[tuple[Tensor, Tensor]]:
+    """(distorted, reference) columns (B, maps, 64, M) of each stack."""
+    return [(columns_of_64(d, *distance.layout), columns_of_64(r, *distance.layout))
+            for r, d in zip(ref, dis, strict=True)]
 
 
 def _fourth_root(x: Tensor) -> Tensor:

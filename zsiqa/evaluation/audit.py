@@ -1,7 +1,8 @@
 """What agrees with the paper, what does not, and why; and what is wrong with the score files themselves.
 
 Cells are judged by `zsiqa.evaluation.verdicts`. Everything else follows from the scores alone: damaged or odd files, images of a
-data set that are the same, metrics that were not deterministic, correlations of the wrong sign.
+data set that are the same, metrics that were not deterministic, scores on a half-precision grid, correlations
+of the wrong sign.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
+from zsiqa.evaluation.half_grid import HalfGrid, find_half_grid
 from zsiqa.evaluation.identical_images import find_identical, name_pattern, noise_share
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.tables import PAPER, Table, build_table, count_verdicts, read_specs
@@ -126,6 +128,7 @@ class Audit:
     compared: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicates] = field(default_factory=list)
     non_deterministic: list[NonDeterministic] = field(default_factory=list)
+    half_precision: list[HalfGrid] = field(default_factory=list)
     wrong_sign: list[WrongSign] = field(default_factory=list)
 
 
@@ -143,6 +146,7 @@ def audit(measurer: Measurer) -> Audit:
                   dict(Counter(key.dataset for key in whole)), _agreement(usual, whole), file_findings)
     for dataset, pairs in usual.items():
         _look_into(dataset, pairs, {key: scores for key, scores in whole.items() if key.dataset == dataset}, found)
+    found.half_precision = [grid for scores in whole.values() if (grid := find_half_grid(scores)) is not None]
     for key, path in folder.files.items():
         one = measurer.measure(key, path)
         if one.whole and any(value < 0 for value in one.values.values()):

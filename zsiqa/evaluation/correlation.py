@@ -60,6 +60,21 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
                        float(stats.kendalltau(x, y).statistic), len(x))
 
 
+def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
+    """The reason why `correlate` gives NaN; "" where it does not.
+
+    Examples:
+        >>> why_undefined([0.1], [90.0]), why_undefined([0.1, 0.2], [90.0, 90.0]), why_undefined([0.1, 0.2], [1, 2])
+        ('it takes two pairs, found 1', 'all labels are equal', '')
+    """
+    if len(np.asarray(scores)) < 2:
+        return f"it takes two pairs, found {len(np.asarray(scores))}"
+    for what, values in (("labels", labels), ("scores", scores)):
+        if np.ptp(np.asarray(values)) == 0:
+            return f"all {what} are equal"
+    return ""
+
+
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson's r of two vectors that are not constant."""
     x, y = x - x.mean(), y - y.mean()

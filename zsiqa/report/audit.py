@@ -9,8 +9,10 @@ from typing import Any
 
 from zsiqa.evaluation.audit import Audit, Duplicates, OddRow
 from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.half_grid import HalfGrid
 from zsiqa.evaluation.identical_images import FEWEST_METRICS
 from zsiqa.evaluation.tables import to_frame
+from zsiqa.terminal import plural
 
 
 def to_json(found: Audit) -> dict[str, Any]:
@@ -23,6 +25,7 @@ def to_json(found: Audit) -> dict[str, Any]:
         "agreement": found.agreement, "file_findings": [asdict(one) for one in found.file_findings],
         "identical_images": [asdict(one) for one in found.duplicates],
         "not_deterministic": [asdict(one) for one in found.non_deterministic],
+        "half_precision": [asdict(one) for one in found.half_precision],
         "wrong_sign": [asdict(one) for one in found.wrong_sign], "cells": cells}.items()}
 
 
@@ -68,6 +71,10 @@ def to_text(found: Audit) -> str:
             lines += [f"    {one.dataset}, {len(one.perturbations)} files, {pairs[one.dataset]} pairs of equal images: "
                       f"{one.equal_share:.0%} scored equally; chance makes about {one.noise_share:.0%} of the variance "
                       f"of the scores, {one.rank_noise_share:.0%} of that of their ranks" for one in evidence]
+    if found.half_precision:
+        lines += ["", "On a half-precision grid: most scores, times a number of tiles, have fewer bits than "
+                      "float32 numbers. Whatever order broke their ties, SRCC and KRCC would move by no more than:",
+                  *_half_grid_text(found.half_precision)]
     if found.wrong_sign:
         lines += ["", "Wrong sign: worse images get better scores, by at least one coefficient."]
         for bad in found.wrong_sign:
@@ -76,6 +83,25 @@ def to_text(found: Audit) -> str:
             lines.append(f"  {bad.dataset}/{bad.metric}/{bad.perturbation}: {values}"
                          + (f" (printed: {printed})" if printed else ""))
     return "\n".join(lines)
+
+
+def _half_grid_text(found: Sequence[HalfGrid]) -> list[str]:
+    """A line for each metric on a data set, those with the fewest different scores first."""
+    lines = []
+    by_share = sorted(found, key=lambda one: one.distinct / one.scores)
+    for dataset, metric in dict.fromkeys((one.dataset, one.metric) for one in by_share):
+        files = [one for one in found if (one.dataset, one.metric) == (dataset, metric)]
+        distinct = sorted({one.distinct for one in files})
+        numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((distinct[0], distinct[-1])))
+        moves = []
+        for name in ("srcc", "krcc"):
+            down = min(low - as_is for as_is, low, _ in (one.values[name] for one in files))
+            up = max(high - as_is for as_is, _, high in (one.values[name] for one in files))
+            moves.append(f"{name.upper()} {down:+.4f} to {up:+.4f}")
+        lines.append(f"  {dataset}, {metric}, {plural(len(files), 'file')}: {numbers} different ones of "
+                     f"{max(one.scores for one in files):,} scores, up to {max(one.tied for one in files):,} tied; "
+                     f"{', '.join(moves)}")
+    return lines
 
 
 def _exchanged(rows: Sequence[OddRow]) -> list[str]:

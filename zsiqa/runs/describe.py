@@ -33,16 +33,18 @@ def describe_metric(cfg: DictConfig, dataset: Dataset, key: TargetKey) -> dict[s
     representation, distance = key.metric
     return {"labels": {"backbone": cfg.backbone.label, "representation": cfg.representations[representation].label,
                        "distance": cfg.distances[distance].label},
-            "score": {"higher_is_better": False}, "notes": [*dataset.notes, *caveats(cfg)]}
+            "score": {"higher_is_better": False}, "notes": [*dataset.notes, *caveats(cfg, distance)]}
 
 
-def caveats(cfg: DictConfig) -> list[str]:
-    """What must stand beside every score of the backbone."""
+def caveats(cfg: DictConfig, distance: str) -> list[str]:
+    """Notes that must stand beside every score of the backbone under a distance."""
     random_weights = f"{cfg.backbone.label}: RANDOM WEIGHTS (seed {cfg.seed}): these scores mean nothing"
     train_mode = (f"official_train_mode=true: {cfg.backbone.label} in training mode, as the authors ran it, and so "
                   f"partly random (seed {cfg.seed}): another seed, other scores")
-    half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; cosine with "
-            f"the overflow of an old PyTorch")
+    node = cfg.distances[distance]
+    steps = f"{node.get('in_half', 'all steps')} in half precision" if node.fn.get("half") else "in fp32"
+    half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; of "
+            f"{node.label}, {steps}")
     reduced = f"precision={cfg.precision}, where the paper has fp32"
     tiles = (f"window={cfg.window}, stride={cfg.stride}, where the paper has {cfg.backbone.window}, "
              f"{cfg.backbone.stride}")
@@ -63,7 +65,7 @@ def protocol_note(cfg: DictConfig) -> str:
 def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Target], selected: np.ndarray, *,
             fresh: bool) -> str:
     """What was scored, where it lies, and how the scores of the selected pairs correlate with the labels."""
-    from zsiqa.evaluation.correlation import correlate
+    from zsiqa.evaluation.correlation import correlate, why_undefined
 
     mos = np.array([pair.mos for pair in dataset.pairs])
     width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets.values()))
@@ -75,12 +77,15 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Mapping[TargetKey, Targe
     lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {', '.join(scored)}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
+    reasons: dict[str, None] = {}
     for key, target in targets.items():
         there = selected & np.isfinite(target.scores)
         direction = describe_metric(cfg, dataset, key)["score"]["higher_is_better"]
         result = correlate(target.scores[there], mos[there], label_higher_is_better=dataset.higher_is_better,
                            score_higher_is_better=direction)
+        if reason := why_undefined(target.scores[there], mos[there]):
+            reasons[f"nan: no correlation is defined, because {reason}"] = None
         lines.append(f"{target.file.path.parent.name:{width}}  {key.perturbation:12} {result.n:5}  {result.plcc:6.3f}  "
                      f"{result.srcc:6.3f}  {result.krcc:6.3f}")
     notes = dict.fromkeys(note for key in targets for note in describe_metric(cfg, dataset, key)["notes"])
-    return "\n".join([*lines, *notes])
+    return "\n".join([*lines, *reasons, *notes])

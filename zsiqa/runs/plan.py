@@ -16,6 +16,10 @@ from zsiqa.config import metric_name, plain
 from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
 from zsiqa.types import Dataset, StoreError
 
+# Revision of what precision=clip_fp16_official computes; count it up when its scores move, so that older files are
+# refused. 1 (not written down): l2, SKLD, JSD and the embedding's normalisation in float32.
+HALF_PRECISION = 2
+
 
 @dataclass(frozen=True)
 class TargetKey:
@@ -56,7 +60,8 @@ def planned(cfg: DictConfig) -> dict[TargetKey, tuple[Path, dict[str, Any]]]:
     if settings["backbone"]["model"] is not None:
         shared = {"backbone": _identity(settings["backbone"]["name"], settings["backbone"], "model"),
                   **{name: settings[name] for name in ("window", "stride", "precision")},
-                  **({"noise_seed": cfg.seed} if cfg.official_train_mode else {})}
+                  **({"noise_seed": cfg.seed} if cfg.official_train_mode else {}),
+                  **({"half_precision_revision": HALF_PRECISION} if cfg.precision == "clip_fp16_official" else {})}
         # What imitates the authors' chance and rounding must not be confused with the rest.
         variant = "_train_mode" * cfg.official_train_mode + "_clip_fp16" * (cfg.precision == "clip_fp16_official")
         for representation in cfg.representations:

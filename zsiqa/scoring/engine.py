@@ -123,8 +123,8 @@ class Scorer:
         batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
-        precision: of the backbone's arithmetic; distances are always computed in float32. `clip_fp16_official`: the
-            backbone sees to it.
+        precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official`: the
+            backbone and the distances see to it.
         compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once more, for
             any number of tiles, when a shorter one comes; scores change by rounding. What it cannot compile runs as it
             is, with a warning.

@@ -129,7 +129,7 @@ class Metric(nn.Module):
             features = [self.encode(self.cut(images, part)) for images in (ref, dis)]
             with arithmetic("fp32", device):
                 scores.append(compare([self.distance], *features)[:, 0])
-        return torch.cat(scores).view(len(ref), -1).mean(1)
+        return torch.cat(scores).view(len(ref), -1).mean(1).to(ref.dtype)  # in half precision, float64
 
     def tile_corners(self, height: int, width: int) -> list[tuple[int, int]]:
         """(y, x) of the tiles of an image, row by row; one for a backbone that sees whole images."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from zsiqa import distances
+from zsiqa.distances.columns import SAMPLES, Columns
 from zsiqa.runs.machine import keep_freed_memory, pick_device
 
 TILES, LAYERS, TOKENS, WIDTH = 8, 12, 197, 768  # DINOv1
@@ -23,10 +24,11 @@ NOISE = 1e-3
 class Float32WSD(distances.WSD):
     """WSD with the softmax and the cumulative sums in float32."""
 
-    def divergence(self, columns: distances.Columns) -> torch.Tensor:
+    def divergence(self, columns: Columns) -> torch.Tensor:
         """See `zsiqa.distances.WSD`."""
-        p, q = columns.masses(self.softmax_over, 0.0)
-        return (torch.ones(distances.SAMPLES - 1, distances.SAMPLES).tril() @ (p - q)).abs().sum(-2)
+        p, q = columns.probabilities(self.softmax_over, 0.0)
+        steps: torch.Tensor = torch.ones(SAMPLES - 1, SAMPLES).tril() @ (p - q)
+        return steps.abs().sum(-2)
 
 
 def seconds(metrics: Sequence[distances.Distance], ref: distances.Features, dis: distances.Features) -> float:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from zsiqa import CONFIGS, distances
 from zsiqa.backbones import torchvision_backbone
 from zsiqa.config import instantiate
+from zsiqa.distances.distribution import squared_transport
 from zsiqa.types import WeightsError
 
 pytestmark = pytest.mark.numeric
@@ -152,11 +153,11 @@ def test_equal_images_have_distance_zero_and_batches_do_not_matter(name, ours, i
 def test_squared_transport_is_pots_for_unequal_masses():
     random = np.random.default_rng(5)
     p, q = random.random((2, 64, 20)) * random.random((2, 1, 20)) * 3
-    found = distances.squared_transport(torch.from_numpy(p), torch.from_numpy(q))
+    found = squared_transport(torch.from_numpy(p), torch.from_numpy(q))
     support = np.arange(64.0)
     expected = [float(ot.wasserstein_1d(support, support, p[:, m], q[:, m], p=2)) for m in range(20)]
     assert found.tolist() == pytest.approx(expected, rel=1e-10)  # float64
-    by_hand = distances.squared_transport(torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([[0.0], [0.0], [1.0]]))
+    by_hand = squared_transport(torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([[0.0], [0.0], [1.0]]))
     assert by_hand.tolist() == [4.0]  # all of the mass moves by two
 
 

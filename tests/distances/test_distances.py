@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zsiqa import distances
+from zsiqa.distances import columns, comparison
 
 pytestmark = pytest.mark.numeric
 
@@ -233,19 +234,19 @@ def test_padding_up_is_padding_by_hand(name, shape):
 
 def test_columns_are_chunks_of_memory():
     stack = torch.arange(2 * 8 * 16, dtype=torch.float32).reshape(1, 2, 8, 16)
-    columns = distances.columns_of_64(stack)
-    assert columns.shape == (1, 1, 64, 4)
-    assert columns[0, 0, :, 1].tolist() == [4.0 * sample + 1 for sample in range(64)]
+    found = columns.columns_of_64(stack)
+    assert found.shape == (1, 1, 64, 4)
+    assert found[0, 0, :, 1].tolist() == [4.0 * sample + 1 for sample in range(64)]
 
 
 def test_spatial_windows_are_8_by_8():
     """(channel, row, column) as one number: a column of samples holds one window, in its channel."""
     stack = torch.arange(2 * 16 * 24, dtype=torch.float64).reshape(1, 2, 16, 24)
-    columns = distances.columns_of_64(stack, windows="spatial")
-    assert columns.shape == (1, 1, 64, 2 * 2 * 3)
+    found = columns.columns_of_64(stack, windows="spatial")
+    assert found.shape == (1, 1, 64, 2 * 2 * 3)
     pixels = stack[0].numpy()
     windows = [pixels[c, y:y + 8, x:x + 8].ravel().tolist() for c in range(2) for y in (0, 8) for x in (0, 8, 16)]
-    assert columns[0, 0].T.tolist() == windows
+    assert found[0, 0].T.tolist() == windows
 
 
 @pytest.mark.parametrize(("shape", "padded"), [
@@ -253,9 +254,9 @@ def test_spatial_windows_are_8_by_8():
     ((20, 20), (16, 16)), ((7, 7), (8, 8)), ((1, 1280), (8, 1280)), ((3, 3), (8, 8)),
 ])
 def test_padding_goes_to_the_nearest_multiple_and_never_to_nothing(shape, padded):
-    columns = distances.columns_of_64(torch.ones(1, 1, *shape))
-    assert columns.numel() == padded[0] * padded[1]
-    assert columns.sum() == min(shape[0], padded[0]) * min(shape[1], padded[1])
+    found = columns.columns_of_64(torch.ones(1, 1, *shape))
+    assert found.numel() == padded[0] * padded[1]
+    assert found.sum() == min(shape[0], padded[0]) * min(shape[1], padded[1])
 
 
 STACKS = {"tokens": [(2, 50, 64)], "maps": [(1, 8, 14, 14), (2, 16, 7, 7)], "embedding": [(1, 1, 512)],
@@ -290,8 +291,8 @@ def test_parts_and_company_do_not_matter(shapes, elements, monkeypatch):
     dis = tuple(stack.abs() for stack in dis)  # energies are of features that are not negative
     ref = tuple(stack.abs() for stack in ref)
     expected = torch.stack([distance(ref, dis) for distance in SEVERAL], dim=1)
-    monkeypatch.setitem(distances.ELEMENTS_AT_ONCE, "cpu", elements)
-    monkeypatch.setitem(distances.TILES_AT_ONCE, "cpu", 16 * elements)
+    monkeypatch.setitem(columns.ELEMENTS_AT_ONCE, "cpu", elements)
+    monkeypatch.setitem(comparison.TILES_AT_ONCE, "cpu", 16 * elements)
     found = distances.compare(SEVERAL, ref, dis)
     torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)  # sums in another order, under a fourth root
 

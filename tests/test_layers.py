@@ -23,7 +23,7 @@ LAYERS = {
     "torchmetrics": {"scoring"},
     "results": {"types", "releases"},
     "evaluation": {"types", "terminal", "releases", "results"},
-    "report": {"types", "releases", "results", "evaluation"},
+    "report": {"types", "terminal", "releases", "results", "evaluation"},
     "runs": {"types", "terminal", "config", "releases", "distances", "datasets", "backbones", "baselines", "scoring",
              "results", "evaluation"},
     "cli": {"types", "terminal", "config", "releases", "perturbations", "distances", "datasets", "backbones",

@@ -15,8 +15,10 @@ from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.backbones.weights import package_file
 from zsiqa.datasets import pairs as pairs_dataset
+from zsiqa.distances import compiled_compare
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
-from zsiqa.scoring.engine import Failed, Scorer, Segment, compiled_compare, cut_batches
+from zsiqa.scoring.batches import Segment, cut_batches
+from zsiqa.scoring.engine import Failed, Scorer
 from zsiqa.scoring.loading import TiledImage
 from zsiqa.types import PairError, ZsiqaError
 

@@ -10,9 +10,10 @@ Sources: Ghildyal et al., ICASSP 2025, and its code (ZS-IQA `distances.py`, `run
 Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
 """
 
-from zsiqa.distances.comparison import compare
+from zsiqa.distances.comparison import compare, compiled_compare
 from zsiqa.distances.distribution import JSD, SKLD, WSD, ColumnDistance
 from zsiqa.distances.features import Distance, Features
 from zsiqa.distances.pointwise import L2, Cosine
 
-__all__ = ["JSD", "L2", "SKLD", "WSD", "ColumnDistance", "Cosine", "Distance", "Features", "compare"]
+__all__ = ["JSD", "L2", "SKLD", "WSD", "ColumnDistance", "Cosine", "Distance", "Features", "compare",
+           "compiled_compare"]

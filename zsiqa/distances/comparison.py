@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -30,3 +30,19 @@ def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -
         alike = {number: one for number, one in columns.items() if one.layout == layout}
         found.update(zip(alike, column_distances(list(alike.values()), ref, dis), strict=True))
     return torch.stack([found[number] for number in range(len(distances))], dim=1)
+
+
+def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], torch.Tensor]:
+    """`compare`, compiled once for any number of tiles (and once more for a single one, as PyTorch has it)."""
+    compiled = torch.compile(compare)
+
+    def any_number(features: Features) -> Features:
+        # Whether a tensor starts where its memory does would be part of the graph, too.
+        stacks = tuple(stack.clone() if stack.storage_offset() else stack for stack in features)
+        for stack in stacks:
+            torch._dynamo.maybe_mark_dynamic(stack, 0)
+        return stacks
+
+    def compare_any_number(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
+        return compiled(distances, any_number(ref), any_number(dis))
+    return compare_any_number

@@ -20,14 +20,15 @@ import logging
 import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from zsiqa.distances import Distance, Features, compare
+from zsiqa.distances import Distance, Features, compare, compiled_compare
+from zsiqa.scoring.batches import PendingScores, Segment, cut_batches
 from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
@@ -37,7 +38,6 @@ log = logging.getLogger(__name__)
 
 Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
 IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still on their way while the next are prepared
-OPEN_SIZES = 2  # translated images of a group have another size than the rest
 
 
 class Backbone(Protocol):
@@ -66,49 +66,6 @@ class Failed:
     index: int
     perturbation: str
     error: PairError
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Tiles [start, stop) of an image, as part of a batch."""
-
-    image: TiledImage
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-class PendingScores:
-    """The scores of some distorted tiles, on their way from the device.
-
-    Args:
-        segments: the tiles.
-        scores: (B, K), in their order.
-    """
-
-    def __init__(self, segments: Sequence[Segment], scores: torch.Tensor) -> None:
-        self._segments, self._done = segments, None
-        if scores.is_cuda:  # the host goes on meanwhile
-            self._scores = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
-            self._scores.copy_(scores, non_blocking=True)
-            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._done.record()
-        else:
-            self._scores = scores
-
-    def fill_in(self) -> None:
-        """Wait for them, and put them down with their images."""
-        if self._done is not None:
-            self._done.synchronize()
-        first = 0
-        for segment in self._segments:
-            image = segment.image
-            if image.tile_scores is None:
-                image.tile_scores = np.full((len(image.tiles), self._scores.shape[1]), np.nan)
-            image.tile_scores[segment.start:segment.stop] = self._scores[first:first + len(segment)].numpy()
-            first += len(segment)
 
 
 class Scorer:
@@ -304,46 +261,6 @@ class Scorer:
                     f"wrong weights, or for an overflow that precision=fp32 avoids"))
             else:
                 yield Scored(index, perturbation, scores)
-
-
-def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
-    """The same tiles, those of a size in the same order, in batches of one size and `most` tiles.
-
-    Two sizes are collected at a time. A batch is shorter where a third one comes, and at the end.
-    """
-    batches: dict[tuple[int, ...], list[Segment]] = {}
-    for segment in segments:
-        size = segment.image.tiles.shape[1:]
-        batch = batches.pop(size, [])  # and put back as the latest
-        if not batch and len(batches) == OPEN_SIZES:
-            yield batches.pop(next(iter(batches)))
-        start = segment.start
-        while start < segment.stop:
-            stop = min(start + most - sum(map(len, batch)), segment.stop)
-            batch.append(Segment(segment.image, start, stop))
-            start = stop
-            if sum(map(len, batch)) == most:
-                yield batch
-                batch = []
-        if batch:
-            batches[size] = batch
-    yield from batches.values()
-
-
-def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], torch.Tensor]:
-    """`compare`, compiled once for any number of tiles (and once more for a single one, as PyTorch has it)."""
-    compiled = torch.compile(compare)
-
-    def any_number(features: Features) -> Features:
-        # Whether a tensor starts where its memory does would be part of the graph, too.
-        stacks = tuple(stack.clone() if stack.storage_offset() else stack for stack in features)
-        for stack in stacks:
-            torch._dynamo.maybe_mark_dynamic(stack, 0)
-        return stacks
-
-    def compare_any_number(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
-        return compiled(distances, any_number(ref), any_number(dis))
-    return compare_any_number
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:

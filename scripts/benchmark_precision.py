@@ -34,7 +34,7 @@ def score(settings: list[str], results: Path) -> tuple[dict[ScoreKey, Scores], f
 
 def srcc(scores: Scores) -> float:
     """Spearman's coefficient with the labels, its sign kept."""
-    return float(spearmanr(scores.quality[scores.usable], scores.opinion[scores.usable]).statistic)
+    return float(spearmanr(scores.quality[scores.usable], scores.oriented_labels[scores.usable]).statistic)
 
 
 def main() -> None:

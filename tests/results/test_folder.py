@@ -63,7 +63,7 @@ def test_a_stored_file_is_read_in_full(tmp_path):
 def test_our_scores_are_distances_and_labels_have_the_direction_of_their_data_set(tmp_path, upwards):
     scores = StoredFolder(tmp_path).load(KEY, write_stored(tmp_path, KEY, [0.5, 0.25], higher_is_better=upwards))
     assert scores.quality.tolist() == [-0.5, -0.25]
-    assert scores.opinion.tolist() == ([0.0, 10.0] if upwards else [0.0, -10.0])
+    assert scores.oriented_labels.tolist() == ([0.0, 10.0] if upwards else [0.0, -10.0])
 
 
 def test_a_sidecar_may_say_that_scores_grow_with_quality(tmp_path):

@@ -114,7 +114,7 @@ def test_quality_and_opinion_grow_with_the_image(label_up, score_up):
     pairs = Pairs(names, names, names, np.array([1.0, 2.0, 3.0]), label_up)
     scores = Scores(ScoreKey("set", "net", "original"), Path("x.csv"), pairs, np.array([0.5, math.nan, math.inf]),
                     score_up, 3, {})
-    assert scores.opinion.tolist() == [1.0, 2.0, 3.0] if label_up else [-1.0, -2.0, -3.0]
+    assert scores.oriented_labels.tolist() == [1.0, 2.0, 3.0] if label_up else [-1.0, -2.0, -3.0]
     assert scores.quality[0] == (0.5 if score_up else -0.5)
     assert scores.usable.tolist() == [True, False, False]
     assert str(scores.key) == "set/net/original"
@@ -122,7 +122,7 @@ def test_quality_and_opinion_grow_with_the_image(label_up, score_up):
 
 @pytest.mark.parametrize(("metric", "parts"), [
     ("dinov1-features-wsd", ("dinov1", "features", "wsd")), ("lpips_vgg_kadid", ("lpips_vgg_kadid", "", "")),
-    ("net-embedding", ("net", "embedding", "")), ("a-b-c-d", ("a", "b", "c")), ("", ("", "", "")),
+    ("net-embedding", ("net-embedding", "", "")), ("a-b-c-d", ("a", "b", "c")), ("", ("", "", "")),
 ])
 def test_a_metric_is_split_into_backbone_representation_and_distance(metric, parts):
     assert split_metric(metric) == parts

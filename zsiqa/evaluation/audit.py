@@ -7,7 +7,6 @@ of the wrong sign.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,17 +16,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
+from zsiqa.evaluation.file_checks import FileFinding, check_files, describe_agreement
 from zsiqa.evaluation.half_grid import HalfGrid, find_half_grid
 from zsiqa.evaluation.identical_images import find_identical, name_pattern, noise_share
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.tables import PAPER, Table, build_table, count_verdicts, read_specs
 from zsiqa.evaluation.verdicts import Cell
-from zsiqa.results.folder import ScoreFolder, load_whole
-from zsiqa.results.official import conventions, file_name, keys_sha256
-from zsiqa.results.scores import Pairs, ScoreKey, Scores
-from zsiqa.types import StoreError
-
-SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 
 
 @dataclass(frozen=True)
@@ -44,14 +39,6 @@ class OddRow:
     largest_delta: float
     sources: tuple[str, ...]
     other: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FileFinding:
-    """A file, and what is wrong with it."""
-
-    file: str
-    problem: str
 
 
 @dataclass(frozen=True)
@@ -140,10 +127,10 @@ def audit(measurer: Measurer) -> Audit:
     """
     folder = measurer.folder
     tables = [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
-    file_findings, usual, whole = _check_files(folder)
+    file_findings, usual, whole = check_files(folder)
     found = Audit(folder.root, tables, count_verdicts(tables), _odd_rows(tables), _contradictions(tables),
                   len(folder.files) + len(folder.strays),
-                  dict(Counter(key.dataset for key in whole)), _agreement(usual, whole), file_findings)
+                  dict(Counter(key.dataset for key in whole)), describe_agreement(usual, whole), file_findings)
     for dataset, pairs in usual.items():
         _look_into(dataset, pairs, {key: scores for key, scores in whole.items() if key.dataset == dataset}, found)
     found.half_precision = [grid for scores in whole.values() if (grid := find_half_grid(scores)) is not None]
@@ -184,97 +171,11 @@ def _contradictions(tables: Sequence[Table]) -> list[str]:
             for (metric, *column), figures in printed.items() if len(figures) > 1]
 
 
-def _check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs], dict[ScoreKey, Scores]]:
-    """What is wrong with files; the pairs that most files of a data set have; all whole sets of scores."""
-    odd = []
-    read: dict[Path, Scores] = {}
-    contents: dict[bytes, list[Path]] = defaultdict(list)
-    names = {path: key for key, path in folder.files.items()}
-    for path in [*folder.files.values(), *folder.strays]:
-        try:
-            contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
-            key = names[path] if path in names else folder.stray_key(path)
-            read[path] = folder.load(key, path)
-        except (StoreError, OSError) as error:
-            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error)))
-    usual = {}
-    for dataset in sorted({scores.key.dataset for scores in read.values()}):
-        seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
-                and len(scores.values) == scores.expected]
-        if seen:
-            same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
-            commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
-            usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
-    for path, scores in read.items():
-        problems = []
-        if path not in names:
-            twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
-            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of else "the name is that of no metric")
-        if len(scores.values) < scores.expected:
-            rows = f"{len(scores.values)} of {scores.expected} rows"
-            problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
-        if len(scores.values) and scores.usable.any() and np.ptp(scores.values[scores.usable]) == 0:
-            problems.append("all scores are equal")
-        if unusable := int((~scores.usable).sum()):
-            examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
-            problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: {examples}")
-        if scores.key.dataset in usual:
-            problems += _against(scores.pairs, usual[scores.key.dataset])
-        if problems:
-            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
-    for copies in contents.values():
-        if len(copies) > 1 and any(len(read[path].values) for path in copies if path in read):
-            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
-            odd.append(FileFinding(listed, "the same content, byte for byte"))
-    whole = {}
-    for key in folder.held():
-        own = read.get(folder.files[key]) if key in folder.files else None
-        complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
-        if complete is not None:
-            whole[key] = complete
-    return sorted(odd, key=lambda one: one.file), usual, whole
-
-
-def _against(pairs: Pairs, usual: Pairs) -> list[str]:
-    """In what the pairs of a file differ from the usual ones; their order may."""
-    if pairs is usual:
-        return []
-    place = {name: row for row, name in enumerate(usual.ids)}
-    foreign = [name for name in pairs.ids if name not in place]
-    problems = [f"{len(foreign)} pairs that the other files do not have: {', '.join(foreign[:3])}"] if foreign else []
-    rows = np.array([place[name] for name in pairs.ids if name in place], dtype=int)
-    mine = np.array([name in place for name in pairs.ids], dtype=bool)
-    differing = np.abs(pairs.labels[mine] - usual.labels[rows]) > SAME_LABEL
-    if differing.any():
-        problems.append(f"{differing.sum()} labels differ from those of the other files: "
-                        f"{', '.join(pairs.ids[mine][differing][:3])}")
-    moved = pairs.refs[mine] != usual.refs[rows]
-    if moved.any():
-        problems.append(f"{moved.sum()} pairs have another reference than in the other files: "
-                        f"{', '.join(pairs.ids[mine][moved][:3])}")
-    return problems
-
-
-def _agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[str, str]:
-    """By data set: how many files share pairs and labels, and whether these are the released ones."""
-    texts = {}
-    for dataset, pairs in usual.items():
-        files = [scores for key, scores in whole.items() if key.dataset == dataset]
-        same = [scores for scores in files if scores.pairs is pairs or (
-            np.array_equal(scores.pairs.ids, pairs.ids) and np.array_equal(scores.pairs.labels, pairs.labels))]
-        texts[dataset] = f"{len(files)} files with a row for every pair"
-        expected = conventions()["datasets"].get(dataset)
-        if expected and same and file_name(same[0].key):
-            released = any(keys_sha256(scores.path) == expected["keys_sha256"] for scores in same)
-            texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
-                               f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
-    return texts
-
-
 def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found: Audit) -> None:
     """Find images that are the same, and metrics that were not deterministic; add them to the findings."""
-    aligned = {key: values for key, scores in whole.items()
-               if (values := _aligned(scores, pairs)) is not None}
+    alignments = {key: align(scores, pairs) for key, scores in whole.items()}
+    aligned = {key: one.values for key, one in alignments.items()
+               if not len(one.foreign) and np.isfinite(one.values).all()}
     if not aligned:
         return
     found.compared[dataset] = len({key.metric for key in aligned})
@@ -313,18 +214,6 @@ def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found:
             float(same.equal_share[places].mean()),
             float(np.mean([noise_share(values[place], same.pairs) for place in places])),
             float(np.mean([noise_share(rankdata(values[place]), same.pairs) for place in places])), tuple(printed)))
-
-
-def _aligned(scores: Scores, pairs: Pairs) -> np.ndarray | None:
-    """Scores in the order of `pairs`; None if they are of other pairs, or some are not usable."""
-    if not scores.usable.all():
-        return None
-    if scores.pairs is pairs or np.array_equal(scores.pairs.ids, pairs.ids):
-        return scores.values
-    place = {name: row for row, name in enumerate(scores.pairs.ids)}
-    if len(place) != len(pairs.ids) or any(name not in place for name in pairs.ids):
-        return None
-    return scores.values[[place[name] for name in pairs.ids]]
 
 
 def _printed(tables: Sequence[Table], key: ScoreKey) -> dict[str, float]:

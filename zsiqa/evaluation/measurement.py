@@ -47,20 +47,20 @@ class Measurement:
 
 def _pooled(scores: Scores) -> dict[str, float]:
     use = scores.usable
-    found = correlate(scores.quality[use], scores.opinion[use], label_higher_is_better=True,
+    found = correlate(scores.quality[use], scores.oriented_labels[use], label_higher_is_better=True,
                       score_higher_is_better=True)
     return {name: getattr(found, name) for name in COEFFICIENTS}
 
 
 def _per_reference(scores: Scores) -> dict[str, float]:
     use = scores.usable
-    found = per_reference(scores.quality[use], scores.opinion[use], scores.pairs.refs[use])
+    found = per_reference(scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use])
     return {f"{name}_per_ref": float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
             for name, values in found.items()}
 
 
 def _mapped(scores: Scores) -> dict[str, float]:
-    fit = fit_logistic(scores.quality[scores.usable], scores.opinion[scores.usable])
+    fit = fit_logistic(scores.quality[scores.usable], scores.oriented_labels[scores.usable])
     return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
 
 
@@ -77,7 +77,7 @@ def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
         if groups.max() < 1:  # one reference says nothing of others
             return {f"{name}_low": math.nan, f"{name}_high": math.nan}
         weights = draw(int(groups.max()) + 1)
-        found = percentile_interval(replicate(scores.quality[use], scores.opinion[use], groups, weights, [name])[name])
+        found = percentile_interval(replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])[name])
         return {f"{name}_low": found.low, f"{name}_high": found.high}
     return interval
 

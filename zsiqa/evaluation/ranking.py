@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,14 +28,13 @@ from zsiqa.evaluation.bootstrap import (
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_references, williams, zou_interval
+from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
-from zsiqa.results.folder import ScoreFolder, load_whole
-from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
-SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
 ROUNDING = 1e-12  # of a coefficient; `zsiqa.evaluation.bootstrap`
 
 
@@ -100,25 +99,6 @@ class Analysis:
     notes: list[str]
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """Several metrics on the same pairs, all turned so that higher is better.
-
-    Attributes:
-        quality: (M, N).
-        opinion: (N,).
-        refs, types: (N,).
-        groups: (N,) the reference of each pair, as a number.
-    """
-
-    metrics: list[str]
-    quality: np.ndarray
-    opinion: np.ndarray
-    refs: np.ndarray
-    types: np.ndarray
-    groups: np.ndarray
-
-
 def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
             settings: Settings) -> Analysis:
     """Analyse the metrics of a data set.
@@ -135,18 +115,16 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     if settings.replicates < 1:
         raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
     notes: list[str] = []
-    loaded = _agreeing(_load(folder, dataset, perturbation, metrics, notes), notes, named=metrics is not None)
-    scored = _common(loaded if metrics else _fuller(loaded, notes), notes)
+    scored = load_table(folder, dataset, perturbation, metrics, notes)
     groups = int(scored.groups.max()) + 1
     weights = np.vstack([np.ones((1, groups), dtype=int), leave_one_out(groups),
                          draw(groups, settings.replicates, settings.seed)])
-    order = np.argsort([-value for value in _point(scored, settings.coefficient)], kind="stable")
-    scored = Scored([scored.metrics[row] for row in order], scored.quality[order], scored.opinion, scored.refs,
-                    scored.types, scored.groups)
-    within = [per_reference(quality, scored.opinion, scored.refs) for quality in scored.quality]
+    order = np.argsort([-_coefficient(quality, scored.labels, settings.coefficient) for quality in scored.quality], kind="stable")
+    scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
+    within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
     for row in track(range(len(scored.metrics)), total=len(scored.metrics), unit="metrics"):
-        for name, values in replicate(scored.quality[row], scored.opinion, scored.groups, weights).items():
+        for name, values in replicate(scored.quality[row], scored.labels, scored.groups, weights).items():
             replicates[name][row] = values
     methods = _methods(scored, within, replicates, weights, settings, notes)
     comparisons = _comparisons(scored, within, replicates[settings.coefficient], groups, settings)
@@ -154,104 +132,16 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[settings.coefficient].notna()
     by_reference = pd.DataFrame([values[settings.coefficient] for values in within], columns=np.unique(scored.refs),
                                 index=pd.Index(scored.metrics, name="metric"))
-    return Analysis(dataset, perturbation, settings, len(scored.opinion), loaded[0].expected, groups,
-                    between_share(scored.opinion, scored.groups), methods, *_types(scored, dataset, settings),
+    return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, groups,
+                    between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
                     by_reference, comparisons, significance, _alarms(methods, comparisons, settings.coefficient), notes)
-
-
-def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
-          notes: list[str]) -> list[Scores]:
-    there = sorted({key.metric for key in folder.held() if key[::2] == (dataset, perturbation)})
-    if not there:
-        datasets = sorted({key.dataset for key in folder.files})
-        perturbations = sorted({key.perturbation for key in folder.files if key.dataset == dataset})
-        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}; it holds "
-                         f"{', '.join(perturbations if dataset in datasets else datasets) or 'nothing'}")
-    if unknown := sorted(set(metrics or ()) - set(there)):
-        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}; there are "
-                         f"{', '.join(there)}")
-    found = []
-    for metric in dict.fromkeys(metrics or there):
-        key = ScoreKey(dataset, metric, perturbation)
-        scores = load_whole(folder, key)
-        if scores is None:
-            problem = (f"{folder.files.get(key, key)} cannot be read or has not a row for every pair; `zsiqa audit` "
-                       f"says more")
-            if metrics:
-                raise StoreError(problem)
-            notes.append(f"left out: {problem}")
-            continue
-        if scores.path != folder.files.get(key):
-            notes.append(f"{metric}: its own file is not there or not whole; taken from {scores.path.name}")
-        notes += [note for note in scores.notes if note not in notes]
-        found.append(scores)
-    if not found:
-        raise StoreError(f"no complete scores of {dataset}/{perturbation} in {folder.root}")
-    return found
-
-
-def _agreeing(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> list[Scores]:
-    """Those whose pairs have the labels and references that most have; others are an error if they were asked for."""
-    kinds = [hash((*scores.pairs.ids, *scores.pairs.refs, scores.opinion.tobytes())) for scores in loaded]
-    commonest = loaded[kinds.index(max(kinds, key=kinds.count))]
-    usual = {name: (ref, label) for name, ref, label in zip(commonest.pairs.ids, commonest.pairs.refs,
-                                                            commonest.opinion, strict=True)}
-    kept = []
-    for scores in loaded:
-        known = [(usual[name], (ref, label)) for name, ref, label in
-                 zip(scores.pairs.ids, scores.pairs.refs, scores.opinion, strict=True) if name in usual]
-        what = ("references" if any(one[0] != other[0] for one, other in known) else
-                "labels" if any(math.fabs(one[1] - other[1]) > SAME_LABEL for one, other in known) else "")
-        if not what:
-            kept.append(scores)
-        elif named:
-            raise StoreError(f"{scores.path} has other {what} than {commonest.path}; `zsiqa audit` says more")
-        else:
-            notes.append(f"left out: {scores.path} has other {what} than most; `zsiqa audit` says more")
-    return kept
-
-
-def _fuller(loaded: Sequence[Scores], notes: list[str]) -> list[Scores]:
-    """Those that have scores of half as many pairs as the fullest: a run just begun must not take the rest's pairs."""
-    usable = [int(scores.usable.sum()) for scores in loaded]
-    notes += [f"few pairs: {scores.key.metric} has scores of {count} of {scores.expected}, and is left out (--metric "
-              f"keeps it in)"
-              for scores, count in zip(loaded, usable, strict=True) if 2 * count < max(usable)]
-    return [scores for scores, count in zip(loaded, usable, strict=True) if 2 * count >= max(usable)]
-
-
-def _common(loaded: Sequence[Scores], notes: list[str]) -> Scored:
-    """All metrics on the pairs that each has a usable score for, in the order of the first."""
-    ids = [name for row, name in enumerate(loaded[0].pairs.ids) if loaded[0].usable[row]]
-    for scores in loaded[1:]:
-        usable = set(scores.pairs.ids[scores.usable])
-        ids = [name for name in ids if name in usable]
-    for scores in loaded:
-        if lacking := scores.expected - int(scores.usable.sum()):
-            notes.append(f"{scores.key.metric}: {lacking} of {scores.expected} pairs have no usable score; they are "
-                         f"left out for every metric")
-    if len(ids) < 3:
-        raise StoreError(f"only {len(ids)} pairs have a usable score by every metric")
-    rows = []
-    for scores in loaded:
-        place = {name: row for row, name in enumerate(scores.pairs.ids)}
-        rows.append(np.array([place[name] for name in ids]))
-    first = loaded[0]
-    refs = first.pairs.refs[rows[0]]
-    return Scored([scores.key.metric for scores in loaded],
-                  np.stack([scores.quality[some] for scores, some in zip(loaded, rows, strict=True)]),
-                  first.opinion[rows[0]], refs, first.pairs.types[rows[0]], np.unique(refs, return_inverse=True)[1])
-
-
-def _point(scored: Scored, coefficient: str) -> list[float]:
-    return [_coefficient(quality, scored.opinion, coefficient) for quality in scored.quality]
 
 
 def _coefficient(quality: np.ndarray, opinion: np.ndarray, name: str) -> float:
     return float(getattr(correlate(quality, opinion, label_higher_is_better=True, score_higher_is_better=True), name))
 
 
-def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray],
+def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray],
              weights: np.ndarray, settings: Settings, notes: list[str]) -> pd.DataFrame:
     groups = weights.shape[1]
     lines = []
@@ -273,7 +163,7 @@ def _methods(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates
                      f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
         line |= _interval_per_reference(within[row][settings.coefficient], weights, settings)
         line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
-        fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic)
+        fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
         line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
         for text in filter(None, (fit.problem, fit.note)):
             curves.setdefault(text, []).append(metric)
@@ -308,7 +198,7 @@ def _interval_per_reference(values: np.ndarray, weights: np.ndarray, settings: S
     return {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _refitted(scored: Scored, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
+def _refitted(scored: ScoreTable, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
               notes: list[str]) -> dict[str, float]:
     """Interval of PLCC after the logistic curve, which is fitted anew to each of the drawn replicates."""
     values = []
@@ -316,7 +206,7 @@ def _refitted(scored: Scored, row: int, start: np.ndarray, drawn: np.ndarray, se
     if settings.interval != "percentile" and note not in notes:
         notes.append(note)
     for counts in drawn:
-        fit = fit_logistic(scored.quality[row], scored.opinion, settings.logistic, weights=counts[scored.groups],
+        fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic, weights=counts[scored.groups],
                            start=start if settings.logistic == 4 else None)  # with 5, a near optimum may be missed
         values.append(fit.plcc)
     low, high, undefined = percentile_interval(values, LEVEL)
@@ -325,7 +215,7 @@ def _refitted(scored: Scored, row: int, start: np.ndarray, drawn: np.ndarray, se
     return {"plcc_mapped_low": low, "plcc_mapped_high": high}
 
 
-def _types(scored: Scored, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
+def _types(scored: ScoreTable, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
     """The coefficient within each distortion type and published subset of types, and what these are."""
     facts = published().get(dataset, {"types": {}, "subsets": {}})
     names = sorted(set(scored.types))
@@ -335,17 +225,17 @@ def _types(scored: Scored, dataset: str, settings: Settings) -> tuple[pd.DataFra
     order += [name for name in names if name not in order]
     columns = {name: [name] for name in order} | facts["subsets"]
     frame = pd.DataFrame({
-        name: [_coefficient(quality[some], scored.opinion[some], settings.coefficient) for quality in scored.quality]
+        name: [_coefficient(quality[some], scored.labels[some], settings.coefficient) for quality in scored.quality]
         for name, members in columns.items() for some in [np.isin(scored.types, members)]},
         index=pd.Index(scored.metrics, name="metric"))
     return frame, {name: f"{facts['types'].get(name, '')} ({int(np.isin(scored.types, members).sum())} pairs)".strip()
                    for name, members in columns.items()}
 
 
-def _comparisons(scored: Scored, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray, groups: int,
+def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray, groups: int,
                  settings: Settings) -> pd.DataFrame:
     """Every pair of metrics: the difference with its interval, and tests."""
-    name, n = settings.coefficient, len(scored.opinion)
+    name, n = settings.coefficient, len(scored.labels)
     # The tests for two correlations with a common variable; there is none for Kendall's tau here.
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 from zsiqa.evaluation.correlation import correlate
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import file_name
-from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError
 
 RTOL = 1e-3  # far above the rounding of devices, far below the effect of other images or other code
@@ -103,21 +103,19 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
 
 def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
     """Compare two sets of scores of the same pairs, in whatever order."""
-    place = {name: row for row, name in enumerate(ours.pairs.ids) if ours.usable[row]}
-    rows = [(place[name], row) for row, name in enumerate(theirs.pairs.ids) if name in place and theirs.usable[row]]
-    mine, other = (np.array(side, dtype=int) for side in (zip(*rows, strict=True) if rows else ((), ())))
-    a, b = ours.values[mine], theirs.values[other]
+    found = align(ours, theirs.pairs)
+    both = np.isfinite(found.values) & theirs.usable
+    ids, a, b = theirs.pairs.ids[both], found.values[both], theirs.values[both]
     difference = np.abs(a - b)
     diverging = difference > rtol * np.abs(b).max(initial=0.0)
     first = ""
     if diverging.any():
         row = int(np.argmax(diverging))
-        first = f"{theirs.pairs.ids[other[row]]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
+        first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
     ranks = correlate(a, b, label_higher_is_better=True, score_higher_is_better=True)
-    labels = np.abs(ours.pairs.labels[mine] - theirs.pairs.labels[other]) > 1e-6
-    return Comparison(theirs.key, len(rows), len(place) - len(rows), int(theirs.usable.sum()) - len(rows),
-                      int(labels.sum()), float(difference.max(initial=0.0)),
-                      str(theirs.pairs.ids[other[int(np.argmax(difference))]]) if rows else "", int(diverging.sum()),
+    return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids), int(theirs.usable.sum()) - len(ids),
+                      int(np.isin(ids, found.other_labels).sum()), float(difference.max(initial=0.0)),
+                      str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
                       first, theirs.path.name, ranks.srcc, ranks.krcc)
 
 

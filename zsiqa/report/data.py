@@ -13,11 +13,11 @@ from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
-from zsiqa.report.points import Points, aligned, points_of
+from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_sidecar
-from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_metric
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
 from zsiqa.types import StoreError
 
 ALL_METRICS = "all_"  # the names of tables without a file begin so
@@ -173,15 +173,14 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
         except StoreError as error:
             notes.append(f"{perturbation}: no statistics: {error}")
     first = next(iter(loaded.values())).pairs
-    place = {pair: row for row, pair in enumerate(first.ids)}
     points = []
     ranks = {key: _rank(analyses, key) for key in loaded}
     for key in sorted(loaded, key=lambda key: ranks[key]):
-        values = aligned(loaded[key], first, place)
-        if values is None:
+        found = align(loaded[key], first)
+        if len(found.foreign) or len(found.other_labels):
             notes.append(f"{'/'.join(key[1:])}: no scatter plot: its pairs or labels are not those of most")
             continue
-        points.append(points_of(loaded[key], values, first))
+        points.append(points_of(loaded[key], found.values, first))
     about = published().get(name, {})
     label = about.get("label") or _label(loaded) or name
     return DatasetReport(name, str(label), first, about.get("types", {}), analyses, points, notes)

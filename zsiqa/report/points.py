@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,6 @@ from zsiqa.evaluation.logistic import LogisticFit, fit_logistic, logistic
 from zsiqa.results.scores import Pairs, Scores
 
 WORST = 10
-SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +36,10 @@ class Points:
     shown: bool = True
 
 
-def aligned(scores: Scores, pairs: Pairs, place: Mapping[str, int]) -> np.ndarray | None:
-    """Scores in the order of the data set's pairs, of which `place` has the row; None if pairs or labels are others."""
-    if scores.pairs is pairs:
-        rows = np.arange(len(pairs.ids))
-    elif set(scores.pairs.ids) == set(place):
-        rows = np.array([place[pair] for pair in scores.pairs.ids])
-    else:
-        return None
-    if (np.abs(scores.pairs.labels - pairs.labels[rows]) > SAME_LABEL).any():
-        return None
-    values = np.full(len(pairs.ids), math.nan)
-    values[rows] = np.where(scores.usable, scores.values, math.nan)
-    return values
-
-
 def points_of(scores: Scores, values: np.ndarray, pairs: Pairs) -> Points:
     """The points of a file whose scores are `values` in the order of the data set's pairs."""
     quality = values if scores.higher_is_better else -values
-    opinion = pairs.labels if pairs.higher_is_better else -pairs.labels
+    opinion = pairs.oriented_labels
     use = np.isfinite(quality)
     fit = fit_logistic(quality[use], opinion[use])
     found, by_rank = residuals(quality, opinion, fit)

@@ -86,6 +86,8 @@ class StoredFolder:
             raise StoreError(f"{path.with_suffix('.json')} does not say what evaluation needs ({error}); remove it and "
                              f"its scores, and score again") from error
         ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
+        if len(twice := ids[table["pair_id"].duplicated()]):
+            raise StoreError(f"{path}: the pair {twice[0]} stands there twice. {REMEDY}")
         labels = table["mos"].to_numpy()
         if not np.isfinite(labels).all():
             raise StoreError(f"{path}: a label is missing; remove the file and score again")

@@ -1,8 +1,9 @@
-"""Per-image scores with their labels, as every evaluation reads them, whoever wrote the file. Never imports torch."""
+"""Per-image scores and labels, whoever wrote the file, and their alignment by pair. Never imports torch."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from zsiqa.types import StoreError
+
+SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a data set differ by more
 
 
 class ScoreKey(NamedTuple):
@@ -44,6 +47,17 @@ class Pairs:
     labels: np.ndarray
     higher_is_better: bool
 
+    @property
+    def oriented_labels(self) -> np.ndarray:
+        """(N,) labels, negated where a larger one means a worse image."""
+        return self.labels if self.higher_is_better else -self.labels
+
+    @functools.cached_property
+    def index(self) -> pd.Index[Any]:
+        """The ids, for lookups."""
+        index: pd.Index[Any] = pd.Index(self.ids)
+        return index
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -74,23 +88,53 @@ class Scores:
 
     @property
     def quality(self) -> np.ndarray:
-        """(N,) the scores, turned so that a larger one means a better image."""
+        """(N,) scores, negated where a larger one means a worse image."""
         return self.values if self.higher_is_better else -self.values
 
     @property
-    def opinion(self) -> np.ndarray:
-        """(N,) the labels, turned so that a larger one means a better image."""
-        return self.pairs.labels if self.pairs.higher_is_better else -self.pairs.labels
+    def oriented_labels(self) -> np.ndarray:
+        """(N,) labels, negated where a larger one means a worse image."""
+        return self.pairs.oriented_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Scores of a file in the order of other pairs.
+
+    Attributes:
+        values: (N,) float64 in that order; NaN where the file has no usable score.
+        foreign: ids of the file's pairs that are not among those pairs.
+        other_labels, other_refs: ids of pairs that have another label or reference in the file.
+    """
+
+    values: np.ndarray
+    foreign: np.ndarray
+    other_labels: np.ndarray
+    other_refs: np.ndarray
+
+
+def align(scores: Scores, pairs: Pairs) -> Alignment:
+    """Bring scores into the order of `pairs`, by id."""
+    mine = scores.pairs
+    rows = np.arange(len(pairs.ids)) if mine is pairs else pairs.index.get_indexer(mine.index)
+    known = rows >= 0
+    values = np.full(len(pairs.ids), np.nan)
+    values[rows[known]] = np.where(scores.usable, scores.values, np.nan)[known]
+    labels = np.abs(mine.oriented_labels[known] - pairs.oriented_labels[rows[known]]) > SAME_LABEL
+    refs = mine.refs[known] != pairs.refs[rows[known]]
+    return Alignment(values, mine.ids[~known], mine.ids[known][labels], mine.ids[known][refs])
 
 
 def split_metric(metric: str) -> tuple[str, str, str]:
     """Backbone, representation and distance of a metric; the last two are "" for a baseline such as `psnr`.
 
+    Only the backbone's name may have hyphens.
+
     Examples:
-        >>> split_metric("dinov1-features-wsd")
-        ('dinov1', 'features', 'wsd')
+        >>> split_metric("ViT-B-16-SigLIP-features-l2"), split_metric("psnr")
+        (('ViT-B-16-SigLIP', 'features', 'l2'), ('psnr', '', ''))
     """
-    backbone, representation, distance = (*metric.split("-"), "", "")[:3]
+    backbone, representation, distance = metric.rsplit("-", 2) if metric.count("-") > 1 else (metric, "", "")
     return backbone, representation, distance
 
 

@@ -122,7 +122,7 @@ def test_quality_and_opinion_grow_with_the_image(label_up, score_up):
 
 @pytest.mark.parametrize(("metric", "parts"), [
     ("dinov1-features-wsd", ("dinov1", "features", "wsd")), ("lpips_vgg_kadid", ("lpips_vgg_kadid", "", "")),
-    ("net-embedding", ("net-embedding", "", "")), ("a-b-c-d", ("a", "b", "c")), ("", ("", "", "")),
+    ("net-embedding", ("net-embedding", "", "")), ("a-b-c-d", ("a-b", "c", "d")), ("", ("", "", "")),
 ])
 def test_a_metric_is_split_into_backbone_representation_and_distance(metric, parts):
     assert split_metric(metric) == parts

@@ -237,11 +237,11 @@ def test_mistakes_are_one_message(arguments, message, pair, tmp_path, capsys):
 
 def test_several_backbones_and_what_was_scored_before_a_failure(pair, monkeypatch, capsys):
     """The second backbone's weights are damaged: the first one's score is not lost."""
-    import zsiqa.config
+    import zsiqa.runs.plan
 
     broken = pair[0]  # a picture is no state dict
-    find = zsiqa.backbones.weights.find_weights
-    monkeypatch.setattr(zsiqa.config, "find_weights",
+    find = zsiqa.runs.plan.find_weights
+    monkeypatch.setattr(zsiqa.runs.plan, "find_weights",
                         lambda cfg: broken if cfg.backbone.name == "vgg19" else find(cfg))
     assert score(*pair, "--backbone", "efficientnet_lite0,vgg19") == 1
     streams = capsys.readouterr()

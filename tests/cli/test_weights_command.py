@@ -63,7 +63,7 @@ def test_fetch_goes_on_after_a_failure_and_says_what_to_do(machine, capsys):
     assert out.startswith("dinov1: ")
     assert "error: dinov2: model.safetensors of timm/vit_base_patch14_dinov2.lvd142m is not in the Hugging Face" in err
     assert err.count("HF_HUB_OFFLINE forbids downloads") == 2
-    assert err.endswith("2 could not be had: dinov2 vgg19\n")
+    assert err.endswith("2 could not be fetched: dinov2 vgg19\n")
     assert main(["weights", "fetch", "dinov1"]) == 0
 
 

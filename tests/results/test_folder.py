@@ -1,8 +1,9 @@
 import json
 import math
 
+import numpy as np
 import pytest
-from conftest import noisy, official_rows, write_official, write_stored
+from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
 from zsiqa.results.folder import StoredFolder, load_whole, open_folder
 from zsiqa.results.official import OfficialFolder
@@ -78,11 +79,8 @@ def test_a_part_of_a_published_data_set_is_not_the_whole(tmp_path):
     assert load_whole(StoredFolder(tmp_path), key) is None
 
 
-def test_files_in_the_making_are_not_there(tmp_path):
-    file = ScoreFile(tmp_path.joinpath(*KEY).with_suffix(".csv"), {})
-    file.claim({})
-    file.append("a", 1.0)
-    file.close()
+def test_a_file_without_any_score_is_not_there(tmp_path):
+    ScoreFile(tmp_path.joinpath(*KEY).with_suffix(".csv"), {}).claim({})
     assert StoredFolder(tmp_path).files == {}
 
 
@@ -92,7 +90,7 @@ def test_scores_without_a_sidecar_are_a_stray_that_nobody_knows(tmp_path):
     folder = open_folder(tmp_path)
     assert folder.files == {}
     assert folder.strays == [path]
-    with pytest.raises(StoreError, match=r"original\.csv has no original\.json beside it, so nobody knows"):
+    with pytest.raises(StoreError, match=r"original\.csv has no original\.json beside it, which says how its scores were made"):
         folder.stray_key(path)
 
 
@@ -177,3 +175,46 @@ def test_the_authors_empty_file_has_a_whole_twin(authors):
     scores = load_whole(open_folder(authors), ScoreKey("pipal", "imagenet_vit-features-cosine", "original"))
     assert scores.path.name == "pipal_imagenet_vit_cos copy.csv"
     assert scores.expected == len(scores.values) == 23200
+
+
+def test_parts_are_joined_as_they_are_read(tmp_path):
+    """Two shards, of which one was killed: their scores, in the order of the list of pairs, and NaN for the rest."""
+    pairs = [image_pair(tmp_path / "ref", tmp_path / f"dis{index}") for index in range(4)]
+    about = {"dataset": {"pairs": 4, "higher_is_better": True}, "notes": ["random"]}
+    for shard in ((2, 0), (3,)):
+        file = ScoreFile(tmp_path / "set/metric/original.csv", {"window": 224})
+        file.claim(about, pairs)
+        for index in shard:
+            file.append(pairs[index].pair_id, 0.5 + index)
+        file.close()
+    folder = open_folder(tmp_path)
+    [(key, path)] = folder.files.items()
+    found = folder.load(key, path)
+    np.testing.assert_array_equal(found.values, [0.5, np.nan, 2.5, 3.5])
+    assert found.pairs.ids.tolist() == [pair.pair_id for pair in pairs]
+    assert (found.expected, found.notes, found.pairs.higher_is_better) == (4, ("random",), True)
+    assert not path.exists(), "reading changes nothing"
+
+
+def test_parts_whose_list_of_pairs_is_damaged_are_a_clear_error(tmp_path):
+    file = ScoreFile(tmp_path / "set/metric/original.csv", {"window": 224})
+    file.claim({"dataset": {"pairs": 1, "higher_is_better": True}, "notes": []},
+               [image_pair(tmp_path / "ref", tmp_path / "dis")])
+    file.append("dis", 1.0)
+    file.close()
+    folder = open_folder(tmp_path)
+    [(key, path)] = folder.files.items()
+    listed = next((tmp_path / "set").glob("*.pairs"))
+    listed.write_text(listed.read_text()[:-5])
+    with pytest.raises(StoreError, match="its content is not what its name is the digest of"):
+        folder.load(key, path)
+    listed.unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        folder.load(key, path)
+
+
+def test_a_pair_that_stands_twice_is_a_clear_error(tmp_path):
+    path = write_stored(tmp_path, KEY, [1.0, 2.0])
+    path.write_text(path.read_text().replace("dis1,", "dis0,"))
+    with pytest.raises(StoreError, match="the pair dis0 stands there twice"):
+        StoredFolder(tmp_path).load(KEY, path)

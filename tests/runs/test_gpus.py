@@ -6,7 +6,7 @@ from zsiqa.runs.gpus import OneGpuEach, list_gpus
 
 HOLD = """
 import os, pathlib, sys
-from zsiqa.gpus import take_gpu
+from zsiqa.runs.gpus import take_gpu
 print(take_gpu(["0", "1"], pathlib.Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

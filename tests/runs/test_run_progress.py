@@ -55,7 +55,7 @@ def test_missing_partial_and_running(status, folder):
     assert status(*arguments) == (1, f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 job, 1 score file: "
                                      "1 missing\n")
     run(*arguments, "num_shards=2", "shard=1", cwd=folder)
-    assert "  partial    1 file, 80 of 160 pairs\n" in status(*arguments)[1]
+    assert "  partial    1 file, 80 of 160 pairs: missing: 80 pairs of the references ref0.png, ref1.png\n" in status(*arguments)[1]
     code, text = status(*arguments, "num_shards=2", "shard=range(2)")
     assert "  missing    1 file, 0 of 80 pairs\n" in text
     assert "  done       1 file, 80 of 80 pairs\n" in text
@@ -89,8 +89,8 @@ def test_a_part_of_the_data_set_can_be_all_that_is_asked_for(status, folder):
     run(*limited, cwd=folder)
     assert status(*limited) == (0, f"job 0: {' '.join(limited)}\n  done       1 file, 10 of 10 pairs\n"
                                    "1 job, 1 score file: 1 done\n")
-    assert "  partial    1 file, 3 of 40 pairs\n" in status(*where, "dataset.references=[ref0]")[1]
-    assert "  partial    1 file, 10 of 160 pairs\n" in status(*where)[1]
+    assert "  partial    1 file, 3 of 40 pairs: missing: 37 pairs of the references ref0.png\n" in status(*where, "dataset.references=[ref0]")[1]
+    assert "  partial    1 file, 10 of 160 pairs: missing: 150 pairs of the references ref2.png" in status(*where)[1]
     assert "  failed     1 file: dataset.references: unknown nobody; there are" in status(
         *where, "dataset.references=[nobody]")[1]
 
@@ -101,9 +101,9 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     file = folder / "damaged/scores/pairs/psnr/original.csv"
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
+    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(*arguments)[1]
     file.write_text(f"{whole.rpartition(',')[0]},\n")
-    assert "  partial    1 file, 159 of 160 pairs\n" in status(*arguments)[1]
+    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(*arguments)[1]
     file.write_text(whole[:-3])
     assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
     assert "To mend it, run its command again with overwrite=true" in run(*arguments, cwd=folder, status=1)
@@ -149,7 +149,7 @@ def test_parts_that_nobody_has_joined_are_not_done(status, folder):
         run(*arguments, f"results_dir=half{shard}", "num_shards=2", f"shard={shard}", cwd=folder)
     (part,) = (folder / "half1").rglob("*.part")
     shutil.copy(part, folder / "half0/scores/pairs/psnr")
-    assert "  partial    1 file, 160 of 160 pairs: all in parts; `zsiqa merge`" in status(
+    assert "  partial    1 file, 160 of 160 pairs: all in parts; the same command" in status(
         *arguments, "results_dir=half0")[1]
     run("-m", *arguments, "results_dir=half0", "only_missing=true", cwd=folder)
     assert status(*arguments, "results_dir=half0")[0] == 0
@@ -161,10 +161,12 @@ def test_only_missing_is_true_or_false(folder):
     assert "error: only_missing must be true or false, found 'maybe'" in output
 
 
-def test_tables_say_that_there_are_parts(folder, monkeypatch, capsys):
+def test_parts_are_read_as_they_are_and_what_is_missing_is_named(status, folder, monkeypatch, capsys):
+    arguments = [*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts"]
+    run(*arguments, "num_shards=2", "shard=1", cwd=folder)
+    assert "80 of 160 pairs: missing: 80 pairs of the references" in status(*arguments)[1]
     monkeypatch.chdir(folder)
-    run(*ARGUMENTS[:2], "baseline=psnr", "results_dir=parts", "num_shards=2", "shard=1", cwd=folder)
-    main(["tables", "--scores", "parts/scores", "--table", "demo"])
-    assert "1 score file in parts: `zsiqa merge --scores parts/scores`" in capsys.readouterr().out
-    assert main(["report", "--scores", "parts/scores", "--out", "report"]) == 1
-    assert "no finished scores in parts/scores; 1 score file in parts: `zsiqa merge" in capsys.readouterr().err
+    assert main(["rank", "--scores", "parts/scores", "--dataset", "pairs", "--replicates", "100"]) == 0
+    assert "pairs/original: 80 of 160 pairs" in capsys.readouterr().out
+    run(*arguments, "num_shards=2", "shard=0", cwd=folder)
+    assert not list((folder / "parts").rglob("*.part")), "the last shard joins all of them"

@@ -562,7 +562,7 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     sidecar = json.loads((tmp_path / "results/scores/pairs/stlpips_alex/original.json").read_text())
     assert len(sidecar["identity"]["weights"]["sha256"]) == 64
     assert sidecar["notes"] == [], "the backbone's random weights are none of its business"
-    tables = subprocess.run([sys.executable, "-m", "zsiqa.cli.main", "stats", "--dataset", "pairs", "--metric", "psnr",
+    tables = subprocess.run([sys.executable, "-m", "zsiqa.cli.main", "rank", "--dataset", "pairs", "--metric", "psnr",
                              "--replicates", "100"], cwd=tmp_path, capture_output=True, text=True, check=False,
                             env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert "psnr" in tables.stdout, tables.stderr

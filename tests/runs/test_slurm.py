@@ -10,7 +10,7 @@ from zsiqa.runs.slurm import job_id, limit_warnings
 
 JOB = """
 import os, signal, sys, time
-from zsiqa.slurm import requeue_when_preempted
+from zsiqa.runs.slurm import requeue_when_preempted
 signal.signal(signal.SIGUSR2, lambda *_: sys.exit(7))  # where submitit queues the job again, and ends it
 requeue_when_preempted()
 os.kill(os.getpid(), signal.SIGTERM)

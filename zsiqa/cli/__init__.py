@@ -1,1 +1,1 @@
-"""The `zsiqa` command: one file a command."""
+"""The `zsiqa` command: one module per subcommand."""

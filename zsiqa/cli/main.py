@@ -1,4 +1,4 @@
-"""The `zsiqa` command. Nothing heavy is imported before it is needed."""
+"""The `zsiqa` command. Heavy modules are imported only when a subcommand needs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from zsiqa import __version__
 from zsiqa.cli import (
     audit,
     data,
-    merge,
     rank,
     report,
     run,
@@ -26,7 +25,7 @@ from zsiqa.types import ZsiqaError
 
 @exit_on_broken_pipe()
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run a command line and return the exit status."""
     options = make_parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -41,28 +40,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="zsiqa", description="Score distorted images against their references with frozen foundation models, and "
-                                  "see how well the scores agree with people.",
-        epilog="zsiqa COMMAND --help says more.")
+        prog="zsiqa",
+        description="Score distorted images against their references with frozen foundation models, and "
+                    "measure how well the scores agree with human labels.",
+        epilog="zsiqa COMMAND --help describes a command.")
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
     shtab.add_argument_to(parser, "--print-completion", help="print a script that completes in this shell")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (score, run, status, merge, data, weights, tables, audit, rank, report):
+    for command in (score, run, status, data, weights, tables, audit, rank, report):
         command.add_parser(commands)
     _complete_paths(parser)
     return parser
 
 
 def _complete_paths(parser: argparse.ArgumentParser) -> None:
-    """Let shells complete files and folders, where an argument is one."""
+    """Make shells complete the arguments that are files or folders."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 _complete_paths(command)
         elif getattr(action.type, "__name__", "") == "Path":
-            action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE  # type: ignore[attr-defined]
+            action.complete = (  # type: ignore[attr-defined]
+                shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE)
 
 
 if __name__ == "__main__":

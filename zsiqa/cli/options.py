@@ -1,4 +1,4 @@
-"""What commands share: types of arguments, folders for output, and a reader who goes away."""
+"""Shared parts of the subcommands: the option --scores, argument types, checks of output paths."""
 
 from __future__ import annotations
 
@@ -7,49 +7,46 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from zsiqa.terminal import plural
 from zsiqa.types import ZsiqaError
-
-if TYPE_CHECKING:
-    pass
 
 
 def scores_option() -> ArgumentParser:
-    """The option --scores of the commands that evaluate."""
+    """Parent parser with the option --scores, for the subcommands that evaluate."""
     parser = ArgumentParser(add_help=False)
     parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
-                        help="our own store, or the folder `results` of the official repository (%(default)s)")
+                        help="a folder of scores of zsiqa, or `results` of the official repository "
+                             "(%(default)s)")
     return parser
 
 
-def parts_hint(scores: Path) -> str:
-    """What to do about score files that are still in parts; "" if there are none."""
-    begun = len({(part.parent, part.name.split(".")[0]) for part in scores.glob("*/*/*.part")})
-    return (f"{plural(begun, 'score file')} in parts: `zsiqa merge --scores {scores}` joins those that are whole, and "
-            f"says what the others lack") if begun else ""
-
-
 def at_least(least: float) -> Callable[[str], float]:
-    """An argument's type: a number of the kind of `least`, and not smaller."""
+    """Make an argument type: a number of the type of `least`, and at least `least`."""
     def number(text: str) -> float:
         value = type(least)(text)
         if not value >= least:
             raise ArgumentTypeError(f"must be at least {least}, found {text}")
         return value
-    number.__name__ = type(least).__name__  # in argparse's own messages
+    number.__name__ = type(least).__name__  # argparse prints it in error messages
     return number
 
 
 def make_output(folder: Path) -> None:
-    """Make the folder of --out, before the work, so that it is not lost. May raise ZsiqaError."""
+    """Make the folder of --out before the work starts, so that no finished work is lost.
+
+    Raises:
+        ZsiqaError: if it cannot be made.
+    """
     with _place(f"--out {folder}: expected a folder"):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def touch_output(option: str, path: Path) -> None:
-    """Make the file of an option, before the work, likewise. May raise ZsiqaError."""
+    """Make the file of an option before the work starts, so that no finished work is lost.
+
+    Raises:
+        ZsiqaError: if it cannot be made.
+    """
     with _place(f"{option} {path}: expected a file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -59,8 +56,10 @@ def touch_output(option: str, path: Path) -> None:
 
 @contextmanager
 def _place(what: str) -> Iterator[None]:
+    """Turn an OSError into a ZsiqaError that begins with `what`."""
     try:
         yield
     except OSError as error:
-        why = "a file is in the way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        why = ("a file is in the way" if isinstance(error, FileExistsError | NotADirectoryError)
+               else error.strerror)
         raise ZsiqaError(f"{what}, or a place where one can be made: {why}") from error

@@ -1,4 +1,4 @@
-"""`zsiqa report`: one page, and figures, of a folder of scores."""
+"""`zsiqa report`: write a page and figures of a folder of scores."""
 
 from __future__ import annotations
 
@@ -7,37 +7,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, make_output, parts_hint, scores_option
+from zsiqa.cli.options import at_least, make_output, scores_option
 from zsiqa.types import ZsiqaError
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to argparse's `commands`."""
+    """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
         "report", parents=[scores_option()],
-        help="one HTML page of stored scores: tables, scatter plots, robustness, significance",
-        description="Write OUT/index.html, a page that needs no network and nothing beside it: tables, scores against "
-                    "labels, correlations by distortion type and reference, robustness, significance, the worst "
-                    "disagreements with their images, and where the scores come from. Score files that lack pairs are "
-                    "named. Exit status 1 if one could not be read; the page has the rest.")
+        help="write one HTML page of stored scores: tables, scatter plots, robustness, significance",
+        description="Write OUT/index.html, a page that needs no network and no other files: tables, scores "
+                    "against labels, correlations by distortion type and reference, robustness, "
+                    "significance, the worst disagreements with their images, and the origin of the scores. "
+                    "Score files that lack pairs are named. Exit status 1 if a score file could not be read; "
+                    "the page shows the rest.")
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
-                        help="where to write (%(default)s)")
-    parser.add_argument("--dataset", action="append", metavar="NAME", help="only this data set; may be repeated")
+                        help="folder to write to (%(default)s)")
+    parser.add_argument("--dataset", action="append", metavar="NAME",
+                        help="only this data set; may be repeated")
     parser.add_argument("--figures", action="store_true",
-                        help="write figures for papers, too: PNG and PDF in OUT/figures")
+                        help="also write figures for papers: PNG and PDF in OUT/figures")
     parser.add_argument("--data-dir", type=Path, metavar="DIR",
-                        help="where data sets lie, for thumbnails (where they were when they were scored)")
+                        help="folder of the data sets, for thumbnails (their place when they were scored)")
     parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
-                        help="where one data set lies: its folder, or the CSV file of your own pairs; may be repeated")
+                        help="place of one data set: its folder, or the CSV file of your own pairs; may be "
+                             "repeated")
     parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
-                        help="resamples of the references behind intervals and tests (%(default)s)")
+                        help="resamples of the references, for intervals and tests (%(default)s)")
     parser.set_defaults(command=_report)
 
 
 def _root(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"expected NAME=DIR, as tid2013=/data/tid2013, found {text}")
+        raise argparse.ArgumentTypeError(f"expected NAME=DIR, e.g. tid2013=/data/tid2013, found {text}")
     return name, Path(path)
 
 
@@ -50,9 +53,6 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.results.folder import open_folder
 
     measurer = Measurer(open_folder(options.scores))
-    hint = parts_hint(options.scores)
-    if hint and not measurer.folder.held():
-        raise ZsiqaError(f"no finished scores in {options.scores}; {hint}")
     roots = dict(options.root)
     there = {key.dataset for key in measurer.folder.held()}
     if unknown := sorted(set(roots) - there):
@@ -70,10 +70,10 @@ def _report(options: argparse.Namespace) -> int:
 
         written = write_figures(report, options.out / "figures")
         print(f"wrote {len(written)} figures in {options.out / 'figures'}")
-    left_out = (f"{one.name} ({name}): {note}" for one in report.datasets for name, found in one.analyses.items()
+    left_out = (f"{one.name} ({name}): {note}" for one in report.datasets
+                for name, found in one.analyses.items()
                 for note in found.notes if note.startswith("few pairs"))
-    for note in dict.fromkeys([*(line for table in report.tables for line in table.partial()), *left_out,
-                               *filter(None, [hint])]):
+    for note in dict.fromkeys([*(line for table in report.tables for line in table.partial()), *left_out]):
         print(f"note: {note}", file=sys.stderr)
     for problem in report.problems:
         print(f"error: {problem}", file=sys.stderr)

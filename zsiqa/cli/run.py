@@ -1,4 +1,4 @@
-"""`zsiqa run`: what `python run.py` does, from anywhere."""
+"""`zsiqa run`: the same as `python run.py`, from any folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to argparse's `commands`. Its arguments are Hydra's, so argparse leaves them alone."""
+    """Add the subcommand to argparse's `commands`; its arguments go to Hydra unchanged."""
     parser = commands.add_parser(
-        "run", prefix_chars="\0", add_help=False,  # nothing begins with NUL: even --help goes to Hydra
-        help="score a data set: `python run.py` from anywhere (zsiqa run --help)")
+        "run", prefix_chars="\0", add_help=False,  # no argument begins with NUL, so even --help goes to Hydra
+        help="score a data set, like `python run.py`, from any folder (zsiqa run --help)")
     parser.add_argument("arguments", nargs="*")
     parser.set_defaults(command=_run)
 
@@ -19,6 +19,6 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from zsiqa.runs.runner import main
 
-    sys.argv = ["zsiqa run", *options.arguments]  # where Hydra looks for them
+    sys.argv = ["zsiqa run", *options.arguments]  # Hydra reads them from there
     main()
     return 0

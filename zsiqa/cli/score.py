@@ -1,4 +1,4 @@
-"""`zsiqa score`: pairs of image files, scored by the engine of `run.py`, without a data set and its labels."""
+"""`zsiqa score`: score pairs of image files with the engine of `run.py`, without data set and labels."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from PIL import Image
 
+    from zsiqa.runs.plan import Pass
     from zsiqa.scoring.engine import Scorer
 
 GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
-SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles", "batch_images",
-            "workers", "precision", "device", "seed")  # of --override
-BaselineFiles = dict[str, dict[str, Path]]  # by baseline and argument of its model
+SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles",
+            "batch_images", "workers", "precision", "device", "seed")  # that --override accepts
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One engine, its metrics by their names in the output with their direction, and what must stand beside them."""
+class Engine:
+    """A scoring engine and the properties of its metrics.
+
+    Attributes:
+        names: name in the output, by metric.
+        higher_is_better: direction of all its metrics.
+        notes: caveats to print with the scores.
+    """
 
     scorer: Scorer
     names: dict[tuple[str, ...], str]
@@ -39,12 +45,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class ReflectPad:
-    """A perturbation of the engine: images shorter than `least` pixels grow on the right and below, by reflection."""
+    """Perturbation that pads sides shorter than `least` pixels on the right and below, by reflection."""
 
     least: int
 
     def reference(self, image: Image.Image) -> Image.Image:
-        """The reference as it is compared; the same object if it is large enough."""
+        """Pad an image; return the same object if it is large enough."""
         import numpy as np
         from PIL import Image
 
@@ -52,46 +58,51 @@ class ReflectPad:
         if not any(missing):
             return image
         mode = "reflect" if min(image.size) > 1 else "edge"
-        padded: np.ndarray = np.pad(np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)  # type: ignore[call-overload]
+        padded: np.ndarray = np.pad(  # type: ignore[call-overload]
+            np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)
         return Image.fromarray(padded)
 
     distorted = reference
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to argparse's `commands`."""
+    """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
-        "score", help="scores of a pair of images, or of two folders of them",
-        description="Score distorted images against their references. Folders are paired by file name, in sub-folders "
-                    "too; what has no counterpart under its full name, by its name without the extension. Files "
-                    "that Pillow has no name for are no images. Images are decoded as by run.py: grey is repeated, "
-                    "palettes are resolved, alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more "
-                    "than 8 bits a channel are refused; notes name files with several frames, of which the first is "
-                    "scored, and those that EXIF would turn. Exit status 1 if a pair could not be scored, or a file "
-                    "has no counterpart.")
+        "score", help="score a pair of images, or two folders of images",
+        description="Score distorted images against their references. Files of two folders and their "
+                    "sub-folders are paired by file name; a file without a counterpart of the same name is "
+                    "paired by its name without the extension. Files whose extension Pillow does not know "
+                    "are ignored. Images are decoded as by run.py: grey is repeated, palettes are resolved, "
+                    "alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits "
+                    "per channel are refused. Notes name files with several frames, of which the first is "
+                    "scored, and files that EXIF would turn. Exit status 1 if a pair could not be scored, or "
+                    "a file has no counterpart.")
     parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
     parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
-    for name, text in (("backbone", "NAME of configs/backbone, or several (efficientnet_lite0; none with --baseline)"),
-                       ("distance", "several are computed from one pass (wsd)"),
+    for name, text in (("backbone", "one or several (efficientnet_lite0; none with --baseline)"),
+                       ("distance", "one or several; several are computed from one pass (wsd)"),
                        ("representation", "features, embedding or both (features)"),
-                       ("baseline", "as psnr,ms_ssim; alone, or with --backbone"),
+                       ("baseline", "one or several, e.g. psnr,ms_ssim; alone, or with --backbone"),
                        ("protocol", "paper or textbook (paper)")):
         parser.add_argument(f"--{name}", metavar="NAME" if name == "protocol" else "A,B", help=text)
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
-                        help="a further setting of run.py, as stride=112 or device=cpu; may be repeated")
+                        help="another setting of run.py, e.g. stride=112 or device=cpu; may be repeated")
     parser.add_argument("--pad", choices=["reflect"],
-                        help="enlarge images with sides that are too short on the right and below, by reflection")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line a pair")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write scores, errors and notes here ('-': print)")
+                        help="pad images that are too small, on the right and below, by reflection")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line per pair")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write scores, errors and notes here ('-': print them)")
     parser.add_argument("--heatmap", type=Path, metavar="FILE",
-                        help="draw where the images of one pair differ according to one metric; l2 and cosine of a ViT "
-                             "show every token, others whole tiles (--override stride=56 shows more)")
+                        help="draw where the images of one pair differ according to one metric; l2 and "
+                             "cosine of a ViT show every token, other metrics whole tiles (--override "
+                             "stride=56 shows more)")
     parser.set_defaults(command=_score)
 
 
 def _score(options: argparse.Namespace) -> int:
     from zsiqa.datasets.inspection import image_files, passed_over
     from zsiqa.datasets.pairing import pair_up
+    from zsiqa.runs.plan import plan
 
     problems, pairs = pair_up(options.ref, options.dis)
     for problem in problems:
@@ -100,12 +111,13 @@ def _score(options: argparse.Namespace) -> int:
     for option, path in (("--csv", options.csv), ("--json", options.json)):
         if path is not None and str(path) != "-":
             touch_output(option, path)
-    plans = [(cfg, *find_files(cfg)) for cfg in compose_all(options)]  # all weights before any work
+    plans = [(cfg, [(one, one.find_weights()) for one in plan(cfg)])  # all weights before any work
+             for cfg in compose_all(options)]
     if options.heatmap:
         check_heatmap(options, [cfg for cfg, *_ in plans])
     found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(passed_over(image_files(pairs))))
     try:
-        for one in (one for plan in plans for one in passes(*plan, options.pad)):
+        for one in (one for planned in plans for one in engines(*planned, options.pad)):
             found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
             found.notes.update(dict.fromkeys(one.notes))
             score(one, found.outcomes)
@@ -120,7 +132,11 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) -> None:
-    """Refuse to write over an image that is to be scored, or two results to one file. May raise ZsiqaError."""
+    """Refuse outputs that would overwrite an image of a pair or each other.
+
+    Raises:
+        ZsiqaError: if an output is one of the images, or another output.
+    """
     taken = {path.resolve() for pair in pairs for path in (pair.ref_path, pair.dis_path)}
     for output in outputs:
         if output is None or str(output) == "-":
@@ -131,7 +147,7 @@ def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) ->
 
 
 def show(found: Found, options: argparse.Namespace) -> None:
-    """Print the scores, and write what is asked for."""
+    """Print the scores and write the requested files."""
     if options.csv is not None:
         write_csv(options.csv, found)
     if options.json is not None:
@@ -147,7 +163,11 @@ def show(found: Found, options: argparse.Namespace) -> None:
 
 
 def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
-    """Check that there is one pair and one metric with a backbone. May raise ZsiqaError."""
+    """Check that there is one pair and one metric with a backbone.
+
+    Raises:
+        ZsiqaError: if not, or if the kind of picture is unknown.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if options.ref.is_dir():
@@ -157,12 +177,13 @@ def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConf
         raise ZsiqaError("--heatmap is of one metric; give one backbone, distance and representation")
     known = FigureCanvasAgg.get_supported_filetypes()
     if options.heatmap.suffix[1:].lower() not in known:
-        raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; name it .{', .'.join(known)}")
+        raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; "
+                         f"name it .{', .'.join(known)}")
     options.heatmap.parent.mkdir(parents=True, exist_ok=True)
 
 
 def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> None:
-    """Draw the map of one pair that has been scored."""
+    """Draw the heat map of the pair and write it."""
     import numpy as np
     import torch
 
@@ -181,7 +202,11 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
 
 
 def compose_all(options: argparse.Namespace) -> list[DictConfig]:
-    """One checked configuration a backbone; the baselines are in the first. May raise ZsiqaError."""
+    """Compose and check one configuration per backbone; the first one has the baselines.
+
+    Raises:
+        ZsiqaError: if a setting is wrong or has no effect.
+    """
     from zsiqa.config import check_overrides, check_settings, compose
 
     def chosen(name: str, value: str) -> str:
@@ -192,60 +217,53 @@ def compose_all(options: argparse.Namespace) -> list[DictConfig]:
     check_overrides(options.override, SETTINGS)
     found = []
     for number, backbone in enumerate(backbones):
-        mine = {name: value for name, value in given.items() if not (number and name == "baseline")}
-        cfg = compose(*(f"backbone={backbone}" for _ in [0] if backbone),
-                      *(chosen(name, value) for name, value in mine.items()), *options.override)
-        if cfg.backbone.model is None and (idle := [name for name in ("distance", "representation") if name in given]):
-            raise ZsiqaError(f"--{idle[0]} needs a backbone; --baseline alone has none: add --backbone NAME")
-        cfg.protocol.folder = "none"  # nothing is stored there, so any mixture of protocols will do
+        settings = {name: value for name, value in given.items() if not (number and name == "baseline")}
+        cfg = compose(*([f"backbone={backbone}"] if backbone else []),
+                      *(chosen(name, value) for name, value in settings.items()), *options.override)
+        unused = [name for name in ("distance", "representation") if name in given]
+        if cfg.backbone.model is None and unused:
+            raise ZsiqaError(f"--{unused[0]} needs a backbone; --baseline alone has none: "
+                             f"add --backbone NAME")
+        cfg.protocol.folder = "none"  # nothing is stored, so any combination of protocol settings is allowed
         check_settings(cfg)
         found.append(cfg)
     return found
 
 
-def find_files(cfg: DictConfig) -> tuple[Path | None, BaselineFiles]:
-    """The files with the weights of a configuration's backbone and baselines. May raise WeightsError."""
-    from zsiqa.backbones.weights import find_baseline_files, find_weights
+def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | None) -> Iterator[Engine]:
+    """Build the engines of a configuration, each at its turn: one of the backbone, one of each baseline.
 
-    return None if cfg.backbone.model is None else find_weights(cfg), find_baseline_files(cfg)
-
-
-def passes(cfg: DictConfig, weights: Path | None, files: BaselineFiles, pad: str | None) -> Iterator[Pass]:
-    """The engines of a configuration, each built when it is its turn: one of the backbone, one of each baseline."""
+    Args:
+        cfg: the configuration.
+        planned: its passes with their weights.
+        pad: option --pad; None for no padding.
+    """
     import torch
 
-    from zsiqa.config import metric_name
     from zsiqa.perturbations import Original
-    from zsiqa.runs.describe import caveats, protocol_note
     from zsiqa.runs.fill import pick_workers
     from zsiqa.runs.machine import keep_freed_memory, pick_device
-    from zsiqa.runs.runner import backbone_scorer, baseline_scorer
 
     device, _ = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
-    shared: dict[str, Any] = {"workers": pick_workers(cfg, device), "device": device,
-                              "perturbations": {"original": Original()}}
-
-    def padded(scorer: Scorer, least: int) -> Scorer:
-        if pad:
-            scorer.perturbations = {"original": ReflectPad(least)}
-        return scorer
-
-    if cfg.backbone.model is not None:
-        torch.manual_seed(cfg.seed)
-        metrics = [(representation, distance) for representation in cfg.representations for distance in cfg.distances]
-        yield Pass(padded(backbone_scorer(cfg, weights, metrics, **shared), cfg.window or 1),
-                   {metric: metric_name(cfg, *metric) for metric in metrics}, higher_is_better=False,
-                   notes=tuple(dict.fromkeys(note for distance in cfg.distances for note in caveats(cfg, distance))))
-    for name, node in cfg.baselines.items():
-        scorer = baseline_scorer(cfg, files, [(name,)], **shared)
-        yield Pass(padded(scorer, scorer.least_side[0]), {(name,): name}, higher_is_better=node.higher_is_better,
-                   notes=tuple(filter(None, [protocol_note(cfg)])))
+    for one, weights in planned:
+        of_backbone = len(one.metrics[0]) > 1
+        # Baselines one by one: an image may be too small for one of them and large enough for another.
+        for metrics in [one.metrics] if of_backbone else [[metric] for metric in one.metrics]:
+            torch.manual_seed(cfg.seed)
+            scorer = one.build(weights, metrics, workers=pick_workers(cfg, device), device=device,
+                               perturbations={"original": Original()})
+            if pad:
+                scorer.perturbations = {"original": ReflectPad(scorer.window or scorer.least_side[0])}
+            files = {key.metric: file for key, file in one.files.items() if key.metric in metrics}
+            yield Engine(scorer, {metric: file.path.parent.name for metric, file in files.items()},
+                         next(iter(files.values())).higher_is_better,
+                         tuple(dict.fromkeys(note for file in files.values() for note in file.notes)))
 
 
-def score(one: Pass, outcomes: Sequence[Outcome]) -> None:
-    """Add the scores of one engine, or the errors, to the outcomes."""
+def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
+    """Add the scores or errors of an engine to the outcomes."""
     from zsiqa.scoring.engine import Failed
     from zsiqa.terminal import track
 

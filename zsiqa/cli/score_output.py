@@ -1,4 +1,4 @@
-"""What came out for pairs of images: as JSON, as a CSV file, as text."""
+"""Write scores of image pairs as JSON, CSV or text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What came out for one pair: scores by metric, and what went wrong."""
+    """Scores and errors of one pair; scores by metric."""
 
     pair: ImagePair
     scores: dict[str, float] = field(default_factory=dict)
@@ -23,7 +23,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Found:
-    """All outcomes; whether higher is better, by metric, in the order of the output; what must stand beside them."""
+    """Outcomes of all pairs.
+
+    Attributes:
+        directions: True if higher is better, by metric, in the order of the output.
+        notes: caveats to print with the scores, as keys (each once, in order).
+    """
 
     outcomes: list[Outcome]
     directions: dict[str, bool] = field(default_factory=dict)
@@ -31,23 +36,26 @@ class Found:
 
 
 def as_json(found: Found) -> dict[str, Any]:
-    """Metrics with their directions, notes, and each pair's scores and errors."""
+    """Convert to plain data: metrics with their directions, notes, scores and errors of each pair."""
     return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
             "notes": list(found.notes),
-            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path), "scores": outcome.scores,
-                       "errors": outcome.errors} for outcome in found.outcomes]}
+            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path),
+                       "scores": outcome.scores, "errors": outcome.errors} for outcome in found.outcomes]}
 
 
 def table(found: Found) -> pd.DataFrame:
-    """Pairs by metrics, NaN where there is no score."""
+    """Make a frame of scores, pairs by metrics; NaN where there is no score."""
     import pandas as pd
 
-    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions), dtype=float,
-                        index=[outcome.pair.pair_id for outcome in found.outcomes])
+    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions),
+                        dtype=float, index=[outcome.pair.pair_id for outcome in found.outcomes])
 
 
 def write_csv(path: Path, found: Found) -> None:
-    """One line a pair, one column a metric; empty where there is no score, with the reasons in the last column."""
+    """Write a CSV file: one line per pair, one column per metric.
+
+    A missing score is empty; the last column has the errors.
+    """
     frame = table(found)
     frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
     frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
@@ -56,8 +64,12 @@ def write_csv(path: Path, found: Found) -> None:
 
 
 def as_text(found: Found) -> str:
-    """A line a metric for one pair; for several, a table with a line a pair, and means over those with a score."""
-    better = {name: "higher is better" if higher else "lower is better" for name, higher in found.directions.items()}
+    """Write as text: for one pair, a line per metric; for several, a table with a line per pair.
+
+    The last line of the table has the means over the pairs with a score.
+    """
+    better = {name: "higher is better" if higher else "lower is better"
+              for name, higher in found.directions.items()}
     width = max(map(len, better), default=0)
     if len(found.outcomes) == 1:
         return "\n".join(f"{name:{width}}  {found.outcomes[0].scores[name]:<12.7g}  {text}"

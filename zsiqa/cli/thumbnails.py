@@ -1,4 +1,4 @@
-"""Thumbnails for a report: the images of a data set, where they are at hand. Never imports torch."""
+"""Find the images of a data set and make thumbnails for a report. Never imports torch."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ QUALITY = 80  # of JPEG
 
 def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | None,
                 root: Path | None) -> tuple[dict[str, tuple[Path, Path]], str]:
-    """Where the images of a data set lie, by the place in its sidecars or as a run would look for them.
+    """Find the image files of a data set, from its sidecars or in the place that a run would use.
 
-    Nothing that a sidecar names is executed: of its configuration, only names of folders and files are taken.
+    Code that a sidecar names is never executed: only names of folders and files are read from its
+    configuration.
 
     Args:
         dataset: its name.
         files: the score files.
-        data_dir: where data sets lie, each in a folder of its name; None for where they were when scored.
-        root: the folder of this data set, or its CSV file, instead.
+        data_dir: folder of the data sets, each in a folder of its name; None for their place when scored.
+        root: folder of this data set, or its CSV file; replaces the place from `data_dir`.
 
     Returns:
-        Reference and distorted image by pair_id, which need not be there; else none, and why.
+        Paths of (reference, distorted) by pair_id, which may not exist, and ""; else {} and the reason.
     """
     stored = _stored(dataset, files)
     try:
@@ -52,7 +53,7 @@ def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | N
 
 
 def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
-    """The data set in the configuration of the first readable sidecar; empty without one, as for the authors' files."""
+    """Data set settings in the first readable sidecar; {} without one, as for the authors' files."""
     for key, path in files.items():
         if key.dataset == dataset:
             try:
@@ -66,10 +67,12 @@ def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
 
 def _overrides(dataset: str, stored: Mapping[str, Any], data_dir: Path | None,
                root: Path | None) -> tuple[Sequence[str], Path | None]:
-    """How run.py would be told of the data set; the place that must be there, None for that of the configuration.
+    """Overrides that name the data set to run.py, and the place that must exist.
+
+    The place is None if it comes from the configuration.
 
     Raises:
-        ZsiqaError: if it is no data set that this package reads.
+        ZsiqaError: if this package cannot read the data set.
     """
     csv = stored.get("csv")
     if isinstance(csv, str):
@@ -85,7 +88,7 @@ def _overrides(dataset: str, stored: Mapping[str, Any], data_dir: Path | None,
 
 
 def _quoted(text: str) -> str:
-    """A string for Hydra's grammar, in which only backslashes before a quote are special."""
+    """Quote a string for Hydra's grammar, in which only backslashes before a quote are special."""
     return "'" + text.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 

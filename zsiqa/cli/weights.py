@@ -1,4 +1,4 @@
-"""`zsiqa weights`: what weights the backbones and baselines need, fetched ahead, found and checked."""
+"""`zsiqa weights`: list, fetch, find and verify the weights of backbones and baselines."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ ANY_OR_NONE = ("timm", "open_clip", "none", "all")  # configurations without wei
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to argparse's `commands`."""
+    """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
-        "weights", help="fetch the models' weights ahead, for machines without internet; find and check them",
-        description="Weights come from the Hugging Face hub into its cache (HF_HOME), from PyTorch's host into "
-                    "TORCH_HOME, or from an installed package. HF_HUB_OFFLINE=1 forbids all downloads.")
+        "weights", help="list, fetch, find and verify the weights of models",
+        description="Weights come from the Hugging Face hub into its cache (HF_HOME), from PyTorch's host "
+                    "into TORCH_HOME, or from an installed package. HF_HUB_OFFLINE=1 forbids all downloads. "
+                    "For a machine without internet, fetch the weights in advance.")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     for name, action, text in (
-            ("list", _list, "every model, where its weights come from, and whether they are on this machine"),
-            ("fetch", _fetch, "download what is not on this machine yet; exit status 1 if something cannot be had"),
-            ("path", _path, "print where the weights lie; exit status 1 if they are not on this machine"),
-            ("verify", _verify, "compare SHA-256 sums with the published ones; exit status 1 if one differs")):
+            ("list", _list, "list models, the sources of their weights, and if they are on this machine"),
+            ("fetch", _fetch, "download weights that are not on this machine; exit status 1 on failure"),
+            ("path", _path, "print the paths of the weights; exit status 1 if some are not on this machine"),
+            ("verify", _verify, "compare SHA-256 sums with published ones; exit status 1 if one differs")):
         command = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.add_argument("names", nargs="*", metavar="NAME",
-                             help="backbones and baselines (all that have weights); settings, too: timm "
+                             help="backbones and baselines (all that have weights); also settings, e.g. timm "
                                   "backbone.model_name=resnet50.a1_in1k")
         command.set_defaults(command=action)
         if name == "verify":
@@ -39,12 +40,13 @@ def add_parser(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Needed:
-    """The weights of a backbone or a baseline.
+    """Weights that a backbone or a baseline needs.
 
     Attributes:
-        source: where they come from.
-        find: gives the file, downloaded or not as told. May raise WeightsError.
-        load: builds the model from the file. May raise ZsiqaError.
+        source: their source, for the user.
+        find: returns their file; downloads it only if its argument is True. Raises WeightsError if there is
+            no file.
+        load: builds the model from the file. Raises ZsiqaError if that fails.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Needed:
     load: Callable[[Path], object]
 
     def here(self) -> Path | None:
-        """The file, if it is on this machine."""
+        """Return the file if it is on this machine, else None."""
         try:
             return self.find(False)
         except WeightsError:
@@ -64,13 +66,15 @@ def _needed(options: argparse.Namespace) -> Iterator[Needed]:
     settings = [name for name in options.names if "=" in name]
     names = [name for name in options.names if "=" not in name]
     if settings and not names:
-        raise ZsiqaError(f"{' '.join(settings)}: of which backbone? Name it, too, as in: timm {settings[0]}")
+        raise ZsiqaError(f"{' '.join(settings)}: of which backbone? Name it before the setting, "
+                         f"as in: timm {settings[0]}")
     backbones, baselines = (sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
                             for group in ("backbone", "baseline"))
     for name in names or [name for name in (*backbones, *baselines) if name not in ANY_OR_NONE]:
-        found = (_of_baseline if name in baselines and name not in ANY_OR_NONE else _of_backbone)(name, settings)
-        if found:
-            yield found
+        is_baseline = name in baselines and name not in ANY_OR_NONE
+        needed = _of_baseline(name, settings) if is_baseline else _of_backbone(name, settings)
+        if needed:
+            yield needed
         elif names:
             raise ZsiqaError(f"{name} has no weights")
 
@@ -124,14 +128,15 @@ def _fetch(options: argparse.Namespace) -> int:
         try:
             file = one.find(True)
             if not sha256(file).startswith(published_digest(file)):
-                raise WeightsError(f"{file} is damaged, its SHA-256 is not that of its name; remove it and fetch")
+                raise WeightsError(f"{file} is damaged: its SHA-256 does not match its name; "
+                                   f"remove it and fetch it again")
         except WeightsError as error:
             failed.append(one.name)
             print(f"error: {one.name}: {error}", file=sys.stderr)
         else:
             print(f"{one.name}: {file}")
     if failed:
-        print(f"{len(failed)} could not be had: {' '.join(failed)}", file=sys.stderr)
+        print(f"{len(failed)} could not be fetched: {' '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -155,7 +160,7 @@ def _verify(options: argparse.Namespace) -> int:
             continue
         found, published = sha256(file), published_digest(file)
         fits = found.startswith(published)
-        verdict = "ok" if published and fits else f"DAMAGED, should begin with {published}" if published else "unknown"
+        verdict = "unknown" if not published else "ok" if fits else f"DAMAGED, should begin with {published}"
         if fits and options.load:
             try:
                 one.load(file)

@@ -1,7 +1,7 @@
-"""Columns of 64 samples, and what several distances of distributions share, computed once.
+"""Columns of 64 samples, and the quantities that several distances of distributions share, computed once.
 
-Columns are worked on in parts that fit into a processor's cache: going through memory anew for every operation takes
-several times as long. To `torch.compile`, all of it is one graph, without parts.
+Columns are processed in parts that fit into a processor's cache: if every operation reads all columns from memory
+again, it takes several times as long. For `torch.compile`, the whole computation is one graph, without parts.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ if TYPE_CHECKING:
 
 SoftmaxOver = Literal["samples", "columns"]
 
-SAMPLES = 64  # The protocol's 8 x 8 window: every column of a distribution measure holds 64 values.
-FEW_COLUMNS = 256  # as of embeddings, which may be nearly equal: all in float64, which costs little there
-# Elements of the part of the columns that are worked on at once. On a CPU, some tensors of it fit into the cache of a
-# core; a GPU is to be filled.
+SAMPLES = 64  # the protocol's 8 x 8 window: every column holds 64 values
+# Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly equal,
+# have few columns.
+FEW_COLUMNS = 256
+# Number of elements (of columns) that are processed at once. On a CPU, a few tensors of this size fit into the
+# cache of one core; a GPU needs more to be busy.
 ELEMENTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**25}
 
 
 def column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Features) -> list[Tensor]:
-    """The values (B,) of distances of one layout."""
-    most = at_once(ELEMENTS_AT_ONCE, ref) // SAMPLES
-    values = []  # of every stack, (distances, B, maps)
+    """Compute the values (B,) of each of these distances, which share one layout."""
+    max_columns = at_once(ELEMENTS_AT_ONCE, ref) // SAMPLES
+    values = []  # for every stack, (distances, B, maps)
     for stacks in zip(dis, ref, strict=True):
         x, y = (columns_of_64(stack, *distances[0].layout) for stack in stacks)
         num_maps, num_columns = x.shape[0] * x.shape[1], x.shape[-1]
         if num_columns <= FEW_COLUMNS:
             x, y = x.double(), y.double()
-        columns_at_once, maps_at_once = min(most, num_columns), max(1, most // num_columns)
+        columns_at_once, maps_at_once = min(max_columns, num_columns), max(1, max_columns // num_columns)
         sums = x.new_zeros(len(distances), num_maps)
         for maps in parts(num_maps, maps_at_once):
             whole = x.flatten(0, 1)[maps], y.flatten(0, 1)[maps]
@@ -54,31 +56,32 @@ def column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Fe
 
 
 class Columns:
-    """Some columns of some maps, and what several divergences need of them, computed once.
+    """Some columns of some maps, and the quantities that several divergences need, computed once.
 
     Args:
         whole: (x, y), all columns of these maps, (n, 64, M): of the distorted and of the reference image.
-        part: which columns; c in number.
-        over_columns: the softmax of `whole` over all columns, by dtype, once it is asked for; shared by the parts.
+        part: the slice of these columns, c in number.
+        over_columns: cache of the softmax of `whole` over all columns, by dtype; shared by the parts.
     """
 
     def __init__(self, whole: tuple[Tensor, Tensor], part: slice,
                  over_columns: dict[torch.dtype, tuple[Tensor, Tensor]]) -> None:
         self._whole, self._part, self._over_columns = whole, part, over_columns
-        self.x, self.y = (each[..., part] for each in whole)
+        self.x, self.y = (columns[..., part] for columns in whole)
         self._probabilities: dict[tuple[str, float, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._differences: dict[tuple[str, float], Tensor] = {}
         self._euclid: Tensor | None = None
 
     @property
     def euclid(self) -> Tensor:
-        """E of each column, (n, c)."""
+        """Sum E of the squared differences of each column, (n, c)."""
         if self._euclid is None:
             self._euclid = (self.x - self.y).square_().sum(-2)
         return self._euclid
 
-    def probabilities(self, over: SoftmaxOver, epsilon: float, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        """(p, q): softmax over samples or over columns, plus epsilon; (n, 64, c) each. Not to be changed."""
+    def probabilities(self, over: SoftmaxOver, epsilon: float,
+                      dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Return (p, q): softmax over samples or over columns, plus epsilon; (n, 64, c) each. Read-only."""
         dtype = dtype or self.x.dtype
         key = over, epsilon, dtype
         if key not in self._probabilities:
@@ -86,14 +89,14 @@ class Columns:
                 if dtype not in self._over_columns:
                     x, y = self._whole
                     self._over_columns[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
-                p, q = (each[..., self._part] for each in self._over_columns[dtype])
+                p, q = (softmax[..., self._part] for softmax in self._over_columns[dtype])
             else:
-                p, q = (each.softmax(-2, dtype=dtype) for each in (self.x, self.y))
+                p, q = (columns.softmax(-2, dtype=dtype) for columns in (self.x, self.y))
             self._probabilities[key] = (p + epsilon, q + epsilon) if epsilon else (p, q)
         return self._probabilities[key]
 
     def difference(self, over: SoftmaxOver, epsilon: float) -> Tensor:
-        """The difference p - q of `probabilities`. Not to be changed."""
+        """Return the difference p - q of `probabilities`, (n, 64, c). Read-only."""
         key = over, epsilon
         if key not in self._differences:
             p, q = self.probabilities(over, epsilon)
@@ -102,44 +105,44 @@ class Columns:
 
     @property
     def energies(self) -> tuple[Tensor, Tensor]:
-        """The squared features over the sum of all features of the map, (n, 64, c) each, in float64."""
-        p, q = (each[..., self._part].double().square() / (each.sum((-2, -1), keepdim=True, dtype=torch.float64) + 1e-6)
-                for each in self._whole)
+        """(p, q): squared features over the sum of all features of the map, (n, 64, c) each, in float64."""
+        p, q = (columns[..., self._part].double().square()
+                / (columns.sum((-2, -1), keepdim=True, dtype=torch.float64) + 1e-6) for columns in self._whole)
         return p, q
 
 
 def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memory") -> Tensor:
-    """View each map of a stack, (..., C, H, W) with its last three axes, as columns of 64 samples: (B, maps, 64, M).
+    """Rearrange each map of a stack into columns of 64 samples: (B, maps, 64, M).
 
-    H and W go to a multiple of 8: zeros are appended below and put in on the left; to go *down*, the last rows and the
-    first columns are cropped.
+    A map is the last three axes (C, H, W) of the stack (B, ..., C, H, W). H and W are changed to a multiple of 8: to
+    enlarge, zeros are added below and on the left; to shrink, the last rows and the first columns are cropped.
 
     Args:
-        padding: `nearest`, the official code: to the nearest multiple (Python's rounding, half to even). 197 tokens
-            become 200, but 50 become 48 and 257 become 256: tokens are lost. A side that would vanish (under 5, where
-            the official code would crop everything) is padded to 8 instead. `up`: to the next multiple; nothing is
-            lost.
-        windows: `memory`, the official code: the map's contiguous memory is cut into 64 equal chunks, of which each
-            gives one sample to a column. `spatial`: a column is a window of 8 x 8, as the paper implies.
+        padding: `nearest` (the official code): to the nearest multiple (Python's rounding, half to even). 197 tokens
+            become 200, but 50 become 48 and 257 become 256: tokens are lost. A side below 5 is padded to 8 instead
+            (the official code would crop all of it). `up`: to the next multiple; nothing is lost.
+        windows: `memory` (the official code): the map's contiguous memory is cut into 64 equal chunks; each chunk
+            gives one sample to each column. `spatial`: a column is a window of 8 x 8, as the paper implies.
     """
     to_whole = math.ceil if padding == "up" else round
     rows, columns = (max(8, to_whole(side / 8) * 8) for side in stack.shape[-2:])
     padded = F.pad(stack, (columns - stack.shape[-1], 0, 0, rows - stack.shape[-2]))
     maps = padded.reshape(stack.shape[0], -1, *padded.shape[-3:])  # B, maps, C, H', W'
     if windows == "spatial":
-        maps = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8).movedim((4, 6), (2, 3))  # ..., 8, 8, C, ...
+        maps = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
+        maps = maps.movedim((4, 6), (2, 3))  # B, maps, 8, 8, C, H' / 8, W' / 8
     return maps.reshape(*maps.shape[:2], SAMPLES, -1)
 
 
 def at_once(limits: dict[str, int], features: Features) -> int:
-    """Pick the limit of the features' device."""
+    """Return the limit for the features' device."""
     return limits["cpu" if features[0].device.type == "cpu" else "cuda"]
 
 
 def parts(length: int, at_once: int) -> list[slice]:
     """Cut 0..length into slices of `at_once`.
 
-    For the compiler, it is a single one: operations that are fused need no parts, and the graph suits any length.
+    For the compiler, return a single slice: fused operations need no parts, and the graph then fits any length.
     """
     if torch.compiler.is_compiling():
         return [slice(None)]
@@ -147,6 +150,6 @@ def parts(length: int, at_once: int) -> list[slice]:
 
 
 def _fourth_root(x: Tensor) -> Tensor:
-    """The fourth root; where it is 0, its derivative, which is infinite there, counts as 0."""
+    """Fourth root. At 0, the derivative (infinite in theory) is 0."""
     is_zero = x == 0
     return x.masked_fill(is_zero, 1.0).pow(0.25).masked_fill(is_zero, 0.0)

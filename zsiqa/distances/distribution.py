@@ -1,7 +1,7 @@
 """Distances of distributions: SKLD, JSD and WSD, each one formula over columns of 64 samples.
 
-Source: Liao et al., IEEE TIP 2024, as ZS-IQA `distances.py` has it. `zsiqa.distances.columns` cuts features into
-columns, and computes once what several of these distances need.
+Source: Liao et al., IEEE TIP 2024, as implemented in ZS-IQA `distances.py`. `zsiqa.distances.columns` cuts features
+into columns, and computes shared quantities once.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from zsiqa.distances.features import Features, check_option
 
 @dataclass(frozen=True)
 class ColumnDistance(ABC):
-    """The frame that SKLD, JSD and WSD share.
+    """Base class of SKLD, JSD and WSD.
 
-    Every map is cut into columns of 64 samples (`columns_of_64`); with k the divergence of a column and E
-    the sum of its squared differences, the map's value is the mean over columns of k + E w(k), where
-    w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or of k alone. A tile scores
+    Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum of its
+    squared differences. The value of a map is the mean over its columns of k + E w(k), where
+    w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or the mean of k alone. The score of a tile is
     log(1 + mean over maps)^0.25.
 
-    The token features of a ViT are *one* map with the layers as channels, as in the official code. Features
-    of a CNN (L maps a stack) and embeddings are our extension of the recipe: the same for each map, then
-    the mean over all maps.
+    The token features of a ViT are *one* map with the layers as channels, as in the official code. For the features
+    of a CNN (L maps a stack) and for embeddings we extend this: the same for each map, then the mean over all maps.
 
     Args:
-        padding, windows: of `columns_of_64`.
+        padding, windows: see `columns_of_64`.
 
     Raises:
         ValueError: if an option is unknown.
@@ -49,15 +48,15 @@ class ColumnDistance(ABC):
 
     @property
     def layout(self) -> tuple[str, str]:
-        """What decides the columns."""
+        """The options that determine the columns: (padding, windows)."""
         return self.padding, self.windows
 
     @abstractmethod
     def divergence(self, columns: Columns) -> Tensor:
-        """The divergence k of each column, (n, c)."""
+        """Compute the divergence k of each column, (n, c)."""
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
-        """Returns (B,)."""
+        """Compute the distance of each tile, (B,)."""
         return self._in_half(ref, dis) if self.half else column_distances([self], ref, dis)[0]
 
     def _in_half(self, ref: Features, dis: Features) -> Tensor:
@@ -72,23 +71,23 @@ class SKLD(ColumnDistance):
     (KL(p||q) + KL(q||p)) / 2.
 
     Args:
-        softmax_over: the 64 `samples` of a column, as the official code, or `columns`.
-        epsilon: 1e-10 in the paper's code; none in Liao et al.'s for VGG19, where a softmax that underflows makes the
-            result NaN or infinite, which is passed on.
+        softmax_over: the 64 `samples` of a column (the official code), or the `columns`.
+        epsilon: 1e-10 in the paper's code. Liao et al.'s code for VGG19 has none: a softmax that underflows makes
+            the result NaN or infinite, and this result is returned.
         half: imitate the authors' half precision.
-        padding, windows: of `columns_of_64`.
+        padding, windows: see `columns_of_64`.
     """
 
     softmax_over: SoftmaxOver = "samples"
     epsilon: float = 1e-10
-    half: bool = False  # type: ignore[misc] # here, it is an option
+    half: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option("softmax_over", self.softmax_over, ("samples", "columns"))
 
     def divergence(self, columns: Columns) -> Tensor:
-        """See the class."""
+        """Compute k of each column, (n, c); see the class."""
         p, q = columns.probabilities(self.softmax_over, self.epsilon)
         return (p / q).log_().mul_(columns.difference(self.softmax_over, self.epsilon)).sum(-2) / 2
 
@@ -103,19 +102,19 @@ class JSD(ColumnDistance):
     """Jensen-Shannon divergence.
 
     p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
-    s = p + q and t = (p - q) / s this is sum s (2 t atanh t + log(1 - t^2)) / 4, free of cancellation.
-    (The official 1e-17 inside log m is far below the resolution of m >= 1e-10.)
+    s = p + q and t = (p - q) / s this equals sum s (2 t atanh t + log(1 - t^2)) / 4, which has no cancellation.
+    (The official 1e-17 inside log m is left out: it is far below the resolution of m >= 1e-10.)
 
     Args:
-        softmax_over, epsilon: as in `SKLD`.
-        euclidean_term: the paper says that there is one; the code that made its tables has one for VGG19 only.
+        softmax_over, epsilon: see `SKLD`.
+        euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19 only.
         half: imitate the authors' half precision.
-        padding, windows: of `columns_of_64`.
+        padding, windows: see `columns_of_64`.
     """
 
     softmax_over: SoftmaxOver = "samples"
     epsilon: float = 1e-10
-    euclidean_term: bool = False  # type: ignore[misc] # here, it is an option
+    euclidean_term: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
     half: bool = False  # type: ignore[misc] # likewise
 
     def __post_init__(self) -> None:
@@ -123,10 +122,10 @@ class JSD(ColumnDistance):
         check_option("softmax_over", self.softmax_over, ("samples", "columns"))
 
     def divergence(self, columns: Columns) -> Tensor:
-        """See the class."""
+        """Compute k of each column, (n, c); see the class."""
         p, q = columns.probabilities(self.softmax_over, self.epsilon)
         s = p + q
-        # |t| rounds to 1 when one of the two is below half an ulp of the other; the limit is finite.
+        # |t| rounds to 1 where p or q is below half an ulp of the other; the limit of the formula is finite.
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
@@ -142,18 +141,19 @@ class JSD(ColumnDistance):
 class WSD(ColumnDistance):
     """Wasserstein distance with a weighted Euclidean term.
 
-    p = softmax over the *columns*, q likewise (so a column's weights do not sum to 1), on the support
-    0..63. On a shared, sorted, unit-spaced support the integral over quantiles is, for order 1, the l1 distance of the
-    cumulative weights over all but the last sample, for unequal masses too: no sort.
+    p = softmax over the *columns*, q likewise (so the weights of a column do not sum to 1), on the support 0..63.
+    For order 1, the integral over quantiles on a shared, sorted, unit-spaced support equals the l1 distance of the
+    cumulative weights, without the last sample. This also holds for unequal masses, and needs no sorting.
 
-    p and q are float64: between nearly equal images, a float32 normaliser moved scores by up to 5e-4, and
-    by another amount on each instruction set (docs/performance.md says what float64 costs).
+    p and q are float64: for nearly equal images, a float32 normaliser changed scores by up to 5e-4, and by a
+    different amount on each instruction set (docs/performance.md gives the cost of float64).
 
     Args:
-        softmax_over: `columns` as the official code, or `samples`, as for SKLD and JSD.
-        order: 1; 2 for VGG19 in Liao et al.'s code: the integral of the squared difference, no root taken.
-        weights: `softmax`; `energy` for VGG19 there: the squared features over the sum of all features of the map.
-        padding, windows: of `columns_of_64`.
+        softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.
+        order: 1; or 2, as in Liao et al.'s code for VGG19: the integral of the squared difference, without a root.
+        weights: `softmax`; or `energy`, as in their code for VGG19: the squared features over the sum of all
+            features of the map.
+        padding, windows: see `columns_of_64`.
     """
 
     softmax_over: SoftmaxOver = "columns"
@@ -167,38 +167,40 @@ class WSD(ColumnDistance):
         check_option("weights", self.weights, ("softmax", "energy"))
 
     def divergence(self, columns: Columns) -> Tensor:
-        """See the class."""
+        """Compute k of each column, (n, c); see the class."""
         p, q = (columns.energies if self.weights == "energy" else
                 columns.probabilities(self.softmax_over, 0.0, torch.float64))
         if self.order == 2:
             return squared_transport(p, q)
-        # A product with a triangle of ones is a cumulative sum, and much faster over an axis that is not the last.
+        # A product with a triangular matrix of ones is a cumulative sum. It is much faster than `cumsum` over an
+        # axis that is not the last.
         all_but_the_last = torch.ones(SAMPLES - 1, SAMPLES, dtype=p.dtype, device=p.device).tril_()
         return (all_but_the_last @ (p - q)).abs_().sum(-2)
 
 
 def _columns_of(distance: ColumnDistance, ref: Features, dis: Features) -> list[tuple[Tensor, Tensor]]:
-    """(distorted, reference) columns (B, maps, 64, M) of each stack."""
+    """Return the (distorted, reference) columns of each stack, (B, maps, 64, M)."""
     return [(columns_of_64(d, *distance.layout), columns_of_64(r, *distance.layout))
             for r, d in zip(ref, dis, strict=True)]
 
 
 def _atanh(x: Tensor) -> Tensor:
-    """The inverse hyperbolic tangent. What the compiler makes of `atanh` on a CPU loses the digits of small values."""
+    """Inverse hyperbolic tangent. (On a CPU, the compiled `atanh` loses the digits of small values.)"""
     if not torch.compiler.is_compiling():
         return x.atanh()
-    size = x.abs()  # near -1, the argument of log1p would be rounded too coarsely
+    size = x.abs()  # for x near -1, the argument of log1p would be rounded too coarsely
     return torch.copysign((2 * size / (1 - size)).log1p() / 2, x)
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:
-    """Integral over quantiles of the squared difference of positions: (..., S, M) weights at 0..S-1 to (..., M).
+    """Integral over quantiles of the squared difference of positions: weights (..., S, M) at 0..S-1 to (..., M).
 
-    As POT's `wasserstein_1d` with p=2 computes it: on the union of both cumulative weights, masses left as they are;
-    beyond its own mass a quantile stays at the last sample.
+    The same computation as POT's `wasserstein_1d` with p=2: on the union of both cumulative weights, which are not
+    normalised; a quantile beyond the total mass is at the last sample.
     """
     ends = [weights.mT.cumsum(-1).contiguous() for weights in (p, q)]  # ..., M, S
     quantiles = torch.cat(ends, dim=-1).sort(-1).values  # ..., M, 2 S
-    at_p, at_q = (torch.searchsorted(end, quantiles, out_int32=True).clamp_max(end.shape[-1] - 1) for end in ends)
+    at_p, at_q = (torch.searchsorted(end, quantiles, out_int32=True).clamp_max(end.shape[-1] - 1)
+                  for end in ends)
     steps = quantiles.diff(dim=-1, prepend=torch.zeros_like(quantiles[..., :1]))
     return (steps * (at_p - at_q).square()).sum(-1)

@@ -1,4 +1,4 @@
-"""Distances position by position: l2 and cosine."""
+"""Distances that compare features position by position: l2 and cosine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ class L2:
     half: bool = False
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
-        """Returns (B,)."""
+        """Compute the distance of each tile, (B,)."""
         if self.half:
             return half_precision.l2(ref, dis)
         layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
         return torch.stack(layers).sum(0)
 
     def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
-        """The distances of a stack whose mean over positions is the layer's: (B, L, N) or (B, L, H, W)."""
+        """Compute the distance at each position of a stack, (B, L, N) or (B, L, H, W); None with `half`.
+
+        Its mean over positions is the layer's distance.
+        """
         return None if self.half else (ref - dis).square().mean(2 if ref.ndim == 5 else -1)
 
 
@@ -38,19 +41,19 @@ class L2:
 class Cosine:
     """Sum over layers of the mean over positions of (1 - cosine similarity).
 
-    1 - cos is computed as half the squared distance of the unit vectors: equal features give exactly 0.
-    Vectors that are all zero in either image have no direction and are left out of the mean: the float32
-    counterpart of what the official code does to CLIP RN50 (docs/protocol.md section 5); in the paper's other models
-    there are none. A layer without any other vector adds 0.
+    1 - cos is computed as half the squared distance of the unit vectors, so equal features give exactly 0. A vector
+    that is all zero in either image has no direction and is left out of the mean: the float32 counterpart of the
+    official code's rule for CLIP RN50 (docs/protocol.md section 5). The paper's other models have no such vectors. A
+    layer with such vectors only adds 0.
 
     Args:
-        axis: the vectors that are compared. `last`, the official code: a token's D features, and for the
-            maps of a CNN its *rows* (along the image's width). `channel`: for a CNN the C channels at each
-            position, as a reader of the paper would expect; tokens as before.
+        axis: the vectors that are compared. `last` (the official code): a token's D features; in the maps of a CNN,
+            the *rows* (along the image's width). `channel`: in the maps of a CNN, the C channels at each position, as
+            a reader of the paper would expect; for tokens the same as `last`.
         half: imitate the authors' half precision, in which long vectors overflow.
 
     Raises:
-        ValueError: if `axis` is neither.
+        ValueError: if `axis` is unknown.
     """
 
     axis: Literal["last", "channel"] = "last"
@@ -60,7 +63,7 @@ class Cosine:
         check_option("axis", self.axis, ("last", "channel"))
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
-        """Returns (B,)."""
+        """Compute the distance of each tile, (B,)."""
         dims = [2 if self.axis == "channel" and r.ndim == 5 else -1 for r in ref]
         if self.half:
             return half_precision.cosine(ref, dis, dims)
@@ -72,14 +75,17 @@ class Cosine:
         return torch.stack(layers).sum(0)
 
     def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
-        """As of `L2`; 0 for vectors of zeros. None if the vectors that are compared do not belong to positions."""
+        """Compute the distance at each position as `L2.at_positions` does; 0 for vectors of zeros.
+
+        None with `half`, and if the compared vectors do not belong to positions (rows of a map).
+        """
         if self.half or (ref.ndim == 5 and self.axis == "last"):
             return None
         return self._halves(ref, dis, 2 if ref.ndim == 5 else -1)[0]
 
     @staticmethod
     def _halves(r: Tensor, d: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        """1 - cosine of each vector, 0 where one is all zero, and where that is."""
+        """Return 1 - cosine of each pair of vectors (0 if either vector is all zero), and a mask of these zeros."""
         r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
         tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
         halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2

@@ -1,8 +1,8 @@
-"""What agrees with the paper, what does not, and why; and what is wrong with the score files themselves.
+"""Audit of a folder of scores: which cells agree with the paper, why others do not, and faulty score files.
 
-Cells are judged by `zsiqa.evaluation.verdicts`. Everything else follows from the scores alone: damaged or odd files, images of a
-data set that are the same, metrics that were not deterministic, scores on a half-precision grid, correlations
-of the wrong sign.
+`zsiqa.evaluation.verdicts` judges the cells. All other findings come from the scores alone: damaged or odd
+files, identical images in a data set, non-deterministic metrics, scores on a half-precision grid,
+correlations of the wrong sign.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 
 @dataclass(frozen=True)
 class OddRow:
-    """A row of a table with cells that are neither matching nor missing."""
+    """Cells of a table row with one verdict (mislabelled, wrong file or drift) and one reason."""
 
     table: str
     group: str
@@ -43,14 +43,15 @@ class OddRow:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Images of a data set that are the same.
+    """Identical images of a data set.
 
     Attributes:
-        patterns: how often which names go together, the commonest first.
-        groups: ids of the images that are the same.
-        label_difference: mean, median and largest, over all pairs of equal images.
-        label_sd: of all labels of the data set, to compare with.
-        without: by metric, perturbation and coefficient: (with all images, without these).
+        images, pairs, references: number of these images, of pairs of identical images, of their references.
+        patterns: name patterns of the groups and how often each occurs, the most frequent first.
+        groups: ids of the identical images, group by group.
+        label_difference: mean, median and largest label difference over all pairs of identical images.
+        label_sd: standard deviation of all labels of the data set, for comparison.
+        without: by metric, perturbation and coefficient: (with all images, without the identical ones).
     """
 
     dataset: str
@@ -66,13 +67,13 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class NonDeterministic:
-    """A metric that gave different scores to equal images.
+    """A metric that gave different scores to identical images.
 
     Attributes:
-        equal_share: of the pairs of equal images that it scored equally.
-        noise_share, rank_noise_share: of the variance of its scores, and of their ranks, that is its own randomness,
-            estimated from these pairs.
-        printed_in: rows of the paper that rest on it, on any data set.
+        equal_share: share of the pairs of identical images that got equal scores.
+        noise_share, rank_noise_share: share of the variance of its scores, and of their ranks, that comes
+            from its own randomness; estimated from these pairs.
+        printed_in: rows of the paper that use its scores, on any data set.
     """
 
     dataset: str
@@ -86,7 +87,7 @@ class NonDeterministic:
 
 @dataclass(frozen=True)
 class WrongSign:
-    """A set of scores that goes against the labels."""
+    """A set of scores with a negative correlation with the labels."""
 
     dataset: str
     metric: str
@@ -97,10 +98,15 @@ class WrongSign:
 
 @dataclass
 class Audit:
-    """All findings.
+    """All findings of an audit.
 
     Attributes:
-        compared: by data set, how many metrics were looked at for images that are the same.
+        counts: number of printed cells, by verdict.
+        contradictions: quantities that the paper prints with different figures.
+        files: number of files in the folder.
+        complete: number of complete sets of scores, by data set.
+        agreement: by data set, a sentence about the pairs and labels of its files.
+        compared: number of metrics that were searched for identical images, by data set.
     """
 
     root: Path
@@ -123,22 +129,24 @@ def audit(measurer: Measurer) -> Audit:
     """Audit a folder of scores.
 
     Args:
-        measurer: of the folder.
+        measurer: of the folder to audit.
     """
     folder = measurer.folder
     tables = [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
     file_findings, usual, whole = check_files(folder)
-    found = Audit(folder.root, tables, count_verdicts(tables), _odd_rows(tables), _contradictions(tables),
-                  len(folder.files) + len(folder.strays),
-                  dict(Counter(key.dataset for key in whole)), describe_agreement(usual, whole), file_findings)
+    findings = Audit(folder.root, tables, count_verdicts(tables), _odd_rows(tables), _contradictions(tables),
+                     len(folder.files) + len(folder.strays), dict(Counter(key.dataset for key in whole)),
+                     describe_agreement(usual, whole), file_findings)
     for dataset, pairs in usual.items():
-        _look_into(dataset, pairs, {key: scores for key, scores in whole.items() if key.dataset == dataset}, found)
-    found.half_precision = [grid for scores in whole.values() if (grid := find_half_grid(scores)) is not None]
+        of_dataset = {key: scores for key, scores in whole.items() if key.dataset == dataset}
+        _add_identical_images(dataset, pairs, of_dataset, findings)
+    findings.half_precision = [grid for scores in whole.values()
+                               if (grid := find_half_grid(scores)) is not None]
     for key, path in folder.files.items():
-        one = measurer.measure(key, path)
-        if one.whole and any(value < 0 for value in one.values.values()):
-            found.wrong_sign.append(WrongSign(*key, dict(one.values), _printed(tables, key)))
-    return found
+        measured = measurer.measure(key, path)
+        if measured.whole and any(value < 0 for value in measured.values.values()):
+            findings.wrong_sign.append(WrongSign(*key, dict(measured.values), _printed(tables, key)))
+    return findings
 
 
 def _odd_rows(tables: Sequence[Table]) -> list[OddRow]:
@@ -146,76 +154,80 @@ def _odd_rows(tables: Sequence[Table]) -> list[OddRow]:
     for table in tables:
         for group in table.groups:
             for row in group.rows:
-                cells: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+                by_reason: dict[tuple[str, str], list[Cell]] = defaultdict(list)
                 for cell in row.cells:
                     if cell.verdict in ("mislabelled", "wrong file", "drift"):
-                        cells[cell.verdict, "" if cell.verdict == "drift" else cell.why].append(cell)
-                for (verdict, why), some in cells.items():
-                    reason = why or "; ".join(f"{'/'.join(cell.column)} {cell.why}" for cell in some)
-                    largest = max((cell.delta for cell in some), key=abs)
-                    rows.append(OddRow(table.name, group.name, row.name, row.metric, verdict, reason, len(some),
-                                       largest, tuple(dict.fromkeys(cell.source for cell in some)), some[0].other))
+                        by_reason[cell.verdict, "" if cell.verdict == "drift" else cell.why].append(cell)
+                for (verdict, why), cells in by_reason.items():
+                    reason = why or "; ".join(f"{'/'.join(cell.column)} {cell.why}" for cell in cells)
+                    largest = max((cell.delta for cell in cells), key=abs)
+                    sources = tuple(dict.fromkeys(cell.source for cell in cells))
+                    rows.append(OddRow(table.name, group.name, row.name, row.metric, verdict, reason,
+                                       len(cells), largest, sources, cells[0].other))
     return rows
 
 
 def _contradictions(tables: Sequence[Table]) -> list[str]:
-    """One quantity, printed twice with different figures."""
+    """Describe quantities that are printed more than once, with different figures."""
     printed: dict[tuple[str, ...], dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
     for table in tables:
         for row in table.rows:
             for cell in row.cells:
                 if cell.printed is not None:
                     printed[row.metric, *cell.column][cell.printed].append(table.name)
-    return [f"{metric}, {'/'.join(column)}: " + ", ".join(f"{figure:.3f} in {' and '.join(where)}"
-                                                          for figure, where in figures.items())
+    return [f"{metric}, {'/'.join(column)}: " + ", ".join(f"{figure:.3f} in {' and '.join(names)}"
+                                                          for figure, names in figures.items())
             for (metric, *column), figures in printed.items() if len(figures) > 1]
 
 
-def _look_into(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], found: Audit) -> None:
-    """Find images that are the same, and metrics that were not deterministic; add them to the findings."""
+def _add_identical_images(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scores], findings: Audit) -> None:
+    """Add the identical images of a data set, and its non-deterministic metrics, to the findings."""
     alignments = {key: align(scores, pairs) for key, scores in whole.items()}
-    aligned = {key: one.values for key, one in alignments.items()
-               if not len(one.foreign) and np.isfinite(one.values).all()}
+    aligned = {key: alignment.values for key, alignment in alignments.items()
+               if not len(alignment.foreign) and np.isfinite(alignment.values).all()}
     if not aligned:
         return
-    found.compared[dataset] = len({key.metric for key in aligned})
+    findings.compared[dataset] = len({key.metric for key in aligned})
     keys = list(aligned)
     values = np.stack([aligned[key] for key in keys])
     same = find_identical(values, pairs.refs, [key.metric for key in keys])
     if not len(same.pairs):
         return
     rows = np.unique(same.pairs)
-    rest = np.setdiff1d(np.arange(len(pairs.labels)), rows)
+    others = np.setdiff1d(np.arange(len(pairs.labels)), rows)
     difference = np.abs(pairs.labels[same.pairs[:, 0]] - pairs.labels[same.pairs[:, 1]])
-    patterns = Counter(name_pattern(pairs.ids[group].tolist(), pairs.refs[group].tolist()) for group in same.groups)
+    patterns = Counter(name_pattern(pairs.ids[group].tolist(), pairs.refs[group].tolist())
+                       for group in same.groups)
     without: dict[str, dict[str, dict[str, tuple[float, float]]]] = defaultdict(dict)
     for key, scores in whole.items():
         if key in aligned:
-            before, after = (correlate(aligned[key][some], pairs.labels[some],
+            before, after = (correlate(aligned[key][subset], pairs.labels[subset],
                                        label_higher_is_better=pairs.higher_is_better,
                                        score_higher_is_better=scores.higher_is_better)
-                             for some in (slice(None), rest))
+                             for subset in (slice(None), others))
             without[key.metric][key.perturbation] = {name: (getattr(before, name), getattr(after, name))
                                                      for name in COEFFICIENTS}
-    found.duplicates.append(Duplicates(
+    findings.duplicates.append(Duplicates(
         dataset, len(rows), len(same.pairs), len(set(pairs.refs[rows])), tuple(patterns.most_common()),
         tuple(tuple(pairs.ids[group]) for group in same.groups),
-        (float(difference.mean()), float(np.median(difference)), float(difference.max())), float(pairs.labels.std()),
-        dict(without)))
+        (float(difference.mean()), float(np.median(difference)), float(difference.max())),
+        float(pairs.labels.std()), dict(without)))
     non_deterministic: dict[str, list[int]] = defaultdict(list)
-    for place in np.flatnonzero(~same.deterministic):
-        non_deterministic[keys[place].metric].append(int(place))
-    for metric, places in non_deterministic.items():
-        printed = [f"{table.name}: {group.name}, {row.name}" for table in found.tables for group in table.groups
-                   for row in group.rows
+    for index in np.flatnonzero(~same.deterministic):
+        non_deterministic[keys[index].metric].append(int(index))
+    for metric, indices in non_deterministic.items():
+        printed = [f"{table.name}: {group.name}, {row.name}"
+                   for table in findings.tables for group in table.groups for row in group.rows
                    if metric in next((cell.other for cell in row.cells if cell.other), (row.metric,))]
-        found.non_deterministic.append(NonDeterministic(
-            dataset, metric, tuple(keys[place].perturbation for place in places),
-            float(same.equal_share[places].mean()),
-            float(np.mean([noise_share(values[place], same.pairs) for place in places])),
-            float(np.mean([noise_share(rankdata(values[place]), same.pairs) for place in places])), tuple(printed)))
+        findings.non_deterministic.append(NonDeterministic(
+            dataset, metric, tuple(keys[index].perturbation for index in indices),
+            float(same.equal_share[indices].mean()),
+            float(np.mean([noise_share(values[index], same.pairs) for index in indices])),
+            float(np.mean([noise_share(rankdata(values[index]), same.pairs) for index in indices])),
+            tuple(printed)))
 
 
 def _printed(tables: Sequence[Table], key: ScoreKey) -> dict[str, float]:
-    return {cell.column.statistic: cell.printed for table in tables for row in table.rows if row.metric == key.metric
-            for cell in row.cells if cell.column[:2] == (key.dataset, key.perturbation) and cell.printed is not None}
+    return {cell.column.statistic: cell.printed
+            for table in tables for row in table.rows if row.metric == key.metric for cell in row.cells
+            if cell.column[:2] == (key.dataset, key.perturbation) and cell.printed is not None}

@@ -1,10 +1,10 @@
-"""Exact cluster bootstrap of correlations: references are drawn with replacement, each with all its pairs.
+"""Exact cluster bootstrap of correlations: draws references with replacement, each with all its pairs.
 
 Sources: Davison & Hinkley, Bootstrap Methods and their Application (1997), for the +1 of the p-value; Efron,
 Better Bootstrap Confidence Intervals, JASA 82 (1987), for BCa; Kendall (1945) for tau-b and mid-ranks.
 
-A replicate is a vector of integer weights, how often each reference was drawn, and nothing is sorted or compared
-anew: the result is that of the resampled pairs written out, to rounding (about 1e-14).
+A replicate is a vector of integer weights: how often each reference was drawn. No replicate sorts or compares
+scores again, yet the result equals that of the resampled pairs, except for rounding (about 1e-14).
 
 Letters: B replicates, G references, M methods, N pairs.
 """
@@ -27,7 +27,7 @@ Integers = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
-    """A confidence interval; NaN where it cannot be had. `undefined` replicates were left out."""
+    """A confidence interval; NaN where it does not exist. `undefined`: number of replicates left out."""
 
     low: float
     high: float
@@ -38,12 +38,12 @@ def draw(num_groups: int, replicates: int = 2000, seed: int = 0) -> Integers:
     """Draw references with replacement.
 
     Args:
-        num_groups: G, how many there are and how many each replicate draws.
+        num_groups: G, the number of references, and of draws in each replicate.
         replicates: B.
         seed: of `numpy.random.default_rng`; the same seed gives the same draws to every method.
 
     Returns:
-        How often each replicate drew each reference, (B, G). Rows sum to G.
+        Count of each reference in each replicate, (B, G). Rows sum to G.
 
     Raises:
         ValueError: if G or B is below 1.
@@ -53,14 +53,15 @@ def draw(num_groups: int, replicates: int = 2000, seed: int = 0) -> Integers:
         [3, 3]
     """
     if num_groups < 1 or replicates < 1:
-        raise ValueError(f"expected at least 1 reference and 1 replicate, found {num_groups} and {replicates}")
+        raise ValueError("expected at least 1 reference and 1 replicate, "
+                         f"found {num_groups} and {replicates}")
     drawn = np.random.default_rng(seed).integers(num_groups, size=(replicates, num_groups))
     drawn += num_groups * np.arange(replicates)[:, None]
     return np.bincount(drawn.ravel(), minlength=replicates * num_groups).reshape(replicates, num_groups)
 
 
 def leave_one_out(num_groups: int) -> Integers:
-    """Weights of the jackknife, (G, G): row g leaves reference g out."""
+    """Make the weights of the jackknife, (G, G): row g leaves reference g out."""
     return np.ones((num_groups, num_groups), dtype=np.int64) - np.eye(num_groups, dtype=np.int64)
 
 
@@ -68,26 +69,27 @@ def replicate(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: 
               coefficients: Sequence[str] = COEFFICIENTS) -> dict[str, Floats]:
     """Correlate scores with labels, pooled over the pairs of the drawn references, for every replicate.
 
-    Methods that share pairs share the work on the labels, and the draws: differences between them are paired. Ones,
-    `leave_one_out` and `draw` may be stacked into one array of weights, so that estimate, jackknife and bootstrap
-    cost one preparation. Beside one method's work, memory grows by about N G bytes a method.
+    Methods on the same pairs share the draws, so that their differences are paired, and the work on the
+    labels. A row of ones, `leave_one_out` and `draw` may be stacked into one array of weights: estimate,
+    jackknife and bootstrap then need one preparation. Each further method adds about N G bytes of memory.
 
     Args:
         scores: (N,), or (M, N) for M methods; higher is better, finite.
         labels: (N,); higher is better, finite.
         groups: (N,) integers: the reference of each pair, 0..G-1, each at least once, in any order.
-        weights: (B, G) integers >= 0: how often a replicate has a reference, as `draw` returns.
-        coefficients: of `plcc`, `srcc` and `krcc` (tau-b).
+        weights: (B, G) integers >= 0: count of each reference in each replicate, as `draw` returns.
+        coefficients: some of `plcc`, `srcc` and `krcc` (tau-b).
 
     Returns:
         By coefficient, (B,) or (M, B) values. NaN where all scores or all labels of a replicate are equal, or
         where it has fewer than two pairs.
 
     Raises:
-        ValueError: if an argument is not as said above.
+        ValueError: if an argument is not as described above.
 
     Examples:
-        >>> replicate([1.0, 2.0, 3.0, 5.0], [1.0, 3.0, 2.0, 9.0], [0, 0, 1, 1], [[1, 1], [0, 2]])["srcc"].tolist()
+        >>> scores, labels, groups = [1.0, 2.0, 3.0, 5.0], [1.0, 3.0, 2.0, 9.0], [0, 0, 1, 1]
+        >>> replicate(scores, labels, groups, [[1, 1], [0, 2]])["srcc"].tolist()
         [0.8, 1.0]
     """
     unknown = [name for name in coefficients if name not in COEFFICIENTS]
@@ -109,14 +111,14 @@ def replicate(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: 
 
 
 def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
-    """The interval that holds the middle `level` of the replicates.
+    """Compute the interval that holds the middle `level` of the replicates.
 
     Args:
-        replicates: (B,); NaN where undefined. Those are left out and counted.
+        replicates: (B,); undefined ones, NaN, are left out and counted.
         level: in (0, 1).
 
     Raises:
-        ValueError: if `replicates` has not one axis, or `level` is out of range.
+        ValueError: if `replicates` is not one-dimensional, or `level` is out of range.
     """
     values, undefined = _defined(replicates, level)
     if not len(values):
@@ -125,23 +127,25 @@ def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high), undefined)
 
 
-def bca_interval(estimate: float, replicates: ArrayLike, jackknife: ArrayLike, level: float = 0.95) -> Interval:
-    """The bias-corrected and accelerated interval: better than `percentile_interval` for few references.
+def bca_interval(estimate: float, replicates: ArrayLike, jackknife: ArrayLike,
+                 level: float = 0.95) -> Interval:
+    """Compute the bias-corrected and accelerated (BCa) interval.
 
-    Replicates equal to the estimate count half below it.
+    It is better than `percentile_interval` for few references. A replicate equal to the estimate counts as
+    half below it.
 
     Args:
         estimate: over all references.
-        replicates: (B,); NaN where undefined. Those are left out and counted.
+        replicates: (B,); undefined ones, NaN, are left out and counted.
         jackknife: (G,), the estimates with each reference left out once: weights `leave_one_out`.
         level: in (0, 1).
 
     Returns:
-        NaN where it does not exist: the estimate or a jackknife value is undefined, or all replicates lie on one
-        side of the estimate.
+        The interval; NaN where it does not exist: the estimate or a jackknife value is undefined, or all
+        replicates lie on one side of the estimate.
 
     Raises:
-        ValueError: if `replicates` or `jackknife` has not one axis, or `level` is out of range.
+        ValueError: if `replicates` or `jackknife` is not one-dimensional, or `level` is out of range.
     """
     values, undefined = _defined(replicates, level)
     left_out = np.asarray(jackknife, dtype=np.float64)
@@ -166,19 +170,19 @@ def bca_interval(estimate: float, replicates: ArrayLike, jackknife: ArrayLike, l
 
 
 def paired_p_value(differences: ArrayLike) -> float:
-    """Two-sided p-value of no difference, from the replicates of a difference of two methods on the same draws.
+    """Compute the two-sided p-value of a difference of two methods from its replicates on the same draws.
 
-    2 (min(#(d <= 0), #(d >= 0)) + 1) / (B + 1), at most 1. It is never 0: the least is 2 / (B + 1). An undefined
-    replicate counts on both sides, so that it can only make the p-value larger.
+    The null hypothesis is no difference. p = 2 (min(#(d <= 0), #(d >= 0)) + 1) / (B + 1), at most 1. It is
+    never 0: the least is 2 / (B + 1). An undefined replicate counts on both sides: it can only make p larger.
 
     Args:
         differences: (B,); NaN where undefined.
 
     Returns:
-        NaN if no replicate is defined.
+        The p-value; NaN if no replicate is defined.
 
     Raises:
-        ValueError: if `differences` has not one axis.
+        ValueError: if `differences` is not one-dimensional.
 
     Examples:
         >>> paired_p_value([0.1, 0.2, 0.3])
@@ -193,35 +197,37 @@ def paired_p_value(differences: ArrayLike) -> float:
 
 def _checked(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike,
              weights: ArrayLike) -> tuple[Floats, Floats, Integers, Integers]:
-    """The arguments of `replicate` as arrays."""
+    """Check the arguments of `replicate` and return them as arrays."""
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     g, w = np.asarray(groups), np.asarray(weights)
     if y.ndim != 1 or x.ndim not in (1, 2) or x.shape[-1:] != y.shape or g.shape != y.shape or not len(y):
-        raise ValueError("expected scores (N,) or (M, N), labels (N,) and groups (N,) with N > 0, found shapes "
-                         f"{x.shape}, {y.shape} and {g.shape}")
+        raise ValueError("expected scores (N,) or (M, N), labels (N,) and groups (N,) with N > 0, "
+                         f"found shapes {x.shape}, {y.shape} and {g.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave pairs without a score out, and say how many")
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
     if w.ndim != 2 or g.dtype.kind not in "iu" or w.dtype.kind not in "iu" or (w < 0).any():
         raise ValueError("expected groups and weights (B, G) to be integers, weights >= 0; found "
                          f"{g.dtype} groups and {w.dtype} weights of shape {w.shape}")
     if not np.array_equal(np.unique(g), np.arange(w.shape[1])):
-        raise ValueError(f"expected every group 0..{w.shape[1] - 1} of the weights to occur, and no other; found "
-                         f"{len(np.unique(g))} groups from {g.min()} to {g.max()}; number the references anew")
+        raise ValueError(f"expected every group 0..{w.shape[1] - 1} of the weights to occur, and no other; "
+                         f"found {len(np.unique(g))} groups from {g.min()} to {g.max()}; "
+                         "renumber the references")
     return x, y, g.astype(np.int64), w.astype(np.int64)
 
 
 def _defined(replicates: ArrayLike, level: float) -> tuple[Floats, int]:
-    """The replicates that are not NaN, and how many are."""
+    """Return the replicates that are not NaN, and the number of those that are."""
     values = np.asarray(replicates, dtype=np.float64)
     if values.ndim != 1 or not 0 < level < 1:
-        raise ValueError(f"expected replicates of one method and a level in (0, 1), found shape {values.shape} "
-                         f"and level {level}")
+        raise ValueError("expected replicates of one method and a level in (0, 1), "
+                         f"found shape {values.shape} and level {level}")
     kept = values[~np.isnan(values)]
     return kept, len(values) - len(kept)
 
 
 def _varies(values: Floats, starts: Integers, weights: Integers) -> NDArray[np.bool_]:
-    """Whether the (M, N) values of a replicate are not all equal: (M, B)."""
+    """Return whether the (M, N) values in each replicate are not all equal: (M, B)."""
     drawn = weights > 0
     lows, highs = np.minimum.reduceat(values, starts, axis=1), np.maximum.reduceat(values, starts, axis=1)
     return np.stack([np.where(drawn, low, math.inf).min(1) < np.where(drawn, high, -math.inf).max(1)

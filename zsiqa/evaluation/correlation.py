@@ -16,7 +16,7 @@ COEFFICIENTS = ("plcc", "srcc", "krcc")
 
 
 class Correlation(NamedTuple):
-    """Correlations over `n` pairs; positive when the metric agrees with the labels. NaN where undefined."""
+    """Correlations over `n` pairs; positive when the metric agrees with the labels, NaN where undefined."""
 
     plcc: float
     srcc: float
@@ -28,11 +28,11 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
               score_higher_is_better: bool = False) -> Correlation:
     """Correlate scores with labels, pooled over all pairs.
 
-    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared directions
-    and is kept: a negative value means that the metric is wrong more often than right.
+    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared
+    directions and is kept: a negative value means that the metric is wrong more often than right.
 
     Args:
-        scores: one finite value a pair. Distances grow with the difference: lower is better.
+        scores: one finite value per pair. For distances, lower is better.
         labels: MOS, DMOS or the like.
         label_higher_is_better: True for MOS, False for DMOS.
         score_higher_is_better: True for a similarity such as PSNR.
@@ -51,7 +51,8 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave pairs without a score out, and say how many")
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
     if score_higher_is_better != label_higher_is_better:
         x = -x
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
@@ -61,33 +62,35 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
 
 
 def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
-    """The reason why `correlate` gives NaN; "" where it does not.
+    """Explain why `correlate` returns NaN; "" where it does not.
 
     Examples:
-        >>> why_undefined([0.1], [90.0]), why_undefined([0.1, 0.2], [90.0, 90.0]), why_undefined([0.1, 0.2], [1, 2])
-        ('it takes two pairs, found 1', 'all labels are equal', '')
+        >>> why_undefined([0.1], [90.0]), why_undefined([0.1, 0.2], [90.0, 90.0])
+        ('it takes two pairs, found 1', 'all labels are equal')
+        >>> why_undefined([0.1, 0.2], [1, 2])
+        ''
     """
     if len(np.asarray(scores)) < 2:
         return f"it takes two pairs, found {len(np.asarray(scores))}"
-    for what, values in (("labels", labels), ("scores", scores)):
+    for kind, values in (("labels", labels), ("scores", scores)):
         if np.ptp(np.asarray(values)) == 0:
-            return f"all {what} are equal"
+            return f"all {kind} are equal"
     return ""
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r of two vectors that are not constant."""
+    """Compute Pearson's r of two vectors that are not constant."""
     x, y = x - x.mean(), y - y.mean()
     r = float(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)))
     return max(-1.0, min(1.0, r))
 
 
-def per_reference(quality: ArrayLike, opinion: ArrayLike, refs: ArrayLike) -> dict[str, np.ndarray]:
-    """Correlate within each reference: how well a metric ranks versions of one image.
+def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike) -> dict[str, np.ndarray]:
+    """Correlate within each reference: shows how well a metric ranks the versions of one image.
 
     Args:
         quality: (N,) scores, larger = better.
-        opinion: (N,) labels, larger = better.
+        oriented_labels: (N,) labels, larger = better.
         refs: (N,) the reference of each pair.
 
     Returns:
@@ -100,14 +103,16 @@ def per_reference(quality: ArrayLike, opinion: ArrayLike, refs: ArrayLike) -> di
         >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
         array([ 1., -1.])
     """
-    quality, opinion, (_, groups) = np.asarray(quality), np.asarray(opinion), np.unique(refs, return_inverse=True)
-    found = [correlate(quality[groups == group], opinion[groups == group], label_higher_is_better=True,
-                       score_higher_is_better=True) for group in range(groups.max(initial=-1) + 1)]
-    return {name: np.array([getattr(one, name) for one in found]) for name in COEFFICIENTS}
+    quality, oriented_labels = np.asarray(quality), np.asarray(oriented_labels)
+    _, groups = np.unique(refs, return_inverse=True)
+    correlations = [correlate(quality[groups == group], oriented_labels[groups == group],
+                              label_higher_is_better=True, score_higher_is_better=True)
+                    for group in range(groups.max(initial=-1) + 1)]
+    return {name: np.array([getattr(values, name) for values in correlations]) for name in COEFFICIENTS}
 
 
 def between_share(values: np.ndarray, groups: np.ndarray) -> float:
-    """Share of the variance that lies between the means of groups, 0..1; NaN for constant values.
+    """Compute the share of the variance between the means of groups, 0..1; NaN for constant values.
 
     Args:
         values: (N,) float64.

@@ -1,4 +1,4 @@
-"""Checks of score files: damaged, cut short, copied, or of other pairs than the rest."""
+"""Checks of score files: damaged files, files cut short, copies, files whose pairs differ from the others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from zsiqa.types import StoreError
 
 @dataclass(frozen=True)
 class FileFinding:
-    """A file, and what is wrong with it."""
+    """A score file and its problem."""
 
     file: str
     problem: str
 
 
 def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs], dict[ScoreKey, Scores]]:
-    """What is wrong with files; the pairs that most files of a data set have; all whole sets of scores."""
+    """Check all score files of a folder.
+
+    Returns:
+        Findings, sorted by file; by data set, the pairs that most of its files have; all complete sets of
+        scores.
+    """
     odd = []
     read: dict[Path, Scores] = {}
     contents: dict[bytes, list[Path]] = defaultdict(list)
@@ -48,7 +53,8 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
         problems = []
         if path not in names:
             twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
-            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of else "the name is that of no metric")
+            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of
+                            else "the name is that of no metric")
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
             problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
@@ -56,7 +62,8 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
             problems.append("all scores are equal")
         if unusable := int((~scores.usable).sum()):
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
-            problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: {examples}")
+            problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: "
+                            f"{examples}")
         if scores.key.dataset in usual:
             problems += _differences(align(scores, usual[scores.key.dataset]))
         if problems:
@@ -71,24 +78,25 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
         complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
         if complete is not None:
             whole[key] = complete
-    return sorted(odd, key=lambda one: one.file), usual, whole
+    return sorted(odd, key=lambda finding: finding.file), usual, whole
 
 
-def _differences(found: Alignment) -> list[str]:
-    """The differences of a file's pairs from the usual ones; their order may differ."""
-    return [f"{len(ids)} {what}: {', '.join(ids[:3])}" for what, ids in {
-        "pairs that the other files do not have": found.foreign,
-        "labels differ from those of the other files": found.other_labels,
-        "pairs have another reference than in the other files": found.other_refs}.items() if len(ids)]
+def _differences(alignment: Alignment) -> list[str]:
+    """Describe how the pairs of a file differ from the usual ones, in any order."""
+    return [f"{len(ids)} {problem}: {', '.join(ids[:3])}" for problem, ids in {
+        "pairs that the other files do not have": alignment.foreign,
+        "labels differ from those of the other files": alignment.other_labels,
+        "pairs have another reference than in the other files": alignment.other_refs}.items() if len(ids)]
 
 
 def describe_agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[str, str]:
-    """By data set: how many files share pairs and labels, and whether these are the released ones."""
+    """Describe by data set how many files share pairs and labels, and if these are the released ones."""
     texts = {}
     for dataset, pairs in usual.items():
         files = [scores for key, scores in whole.items() if key.dataset == dataset]
         same = [scores for scores in files if scores.pairs is pairs or (
-            np.array_equal(scores.pairs.ids, pairs.ids) and np.array_equal(scores.pairs.labels, pairs.labels))]
+            np.array_equal(scores.pairs.ids, pairs.ids)
+            and np.array_equal(scores.pairs.labels, pairs.labels))]
         texts[dataset] = f"{len(files)} files with a row for every pair"
         expected = conventions()["datasets"].get(dataset)
         if expected and same and file_name(same[0].key):

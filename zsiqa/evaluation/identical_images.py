@@ -1,8 +1,8 @@
-"""Images of a data set that are the same although their names and labels differ, and metrics that disagree about it.
+"""Detection of identical images with different names and labels, and of non-deterministic metrics.
 
-Found from scores alone: two versions of one reference are taken for the same image if they have bit-identical scores
-under every deterministic metric. A metric is taken for deterministic if it gives equal scores to most of the pairs
-that more than half of the metrics call equal.
+Both are found from scores alone. Two versions of one reference count as identical if they have bit-identical
+scores under every deterministic metric. A metric counts as deterministic if it gives equal scores to most of
+the pairs that have equal scores under more than half of the metrics.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST_METRICS = 3  # fewer say little: a coarse metric has ties
-MOST = 0.75  # of the pairs that must be equal under a deterministic metric
+FEWEST_METRICS = 3  # fewer are weak evidence: a coarse metric has ties
+MOST = 0.75  # a deterministic metric gives equal scores to more than this share of the pairs
 
 
 @dataclass(frozen=True, eq=False)
 class Identical:
-    """What was found.
+    """Identical images of a data set, and the metrics that score them equally.
 
     Attributes:
-        pairs: (P, 2) rows of images that are the same.
-        groups: the same, joined into groups of rows.
+        pairs: (P, 2) row numbers of two identical images.
+        groups: row numbers of identical images, group by group: `pairs` joined.
         equal_share: (M,) the share of `pairs` to which each metric gives equal scores; NaN without pairs.
-        deterministic: (M,) bool; True where nothing speaks against it.
+        deterministic: (M,) bool; True unless the scores show otherwise.
     """
 
     pairs: np.ndarray
@@ -35,15 +35,17 @@ class Identical:
 
 
 def find_identical(values: np.ndarray, refs: np.ndarray, metrics: Sequence[str] | None = None) -> Identical:
-    """Find images that are the same.
+    """Find identical images.
 
     Args:
         values: (M, N) scores of M metrics.
         refs: (N,) the reference of each image; only versions of one reference are compared.
-        metrics: (M,) whose scores they are, where several rows are of one metric: its ties come together.
+        metrics: (M,) the metric of each row of `values`; several rows of one metric count as one witness, for
+            they share their ties. None: every row is a metric.
     """
     num_metrics, num_images = values.shape
-    nothing = Identical(np.empty((0, 2), dtype=int), [], np.full(num_metrics, np.nan), np.ones(num_metrics, dtype=bool))
+    nothing = Identical(np.empty((0, 2), dtype=int), [], np.full(num_metrics, np.nan),
+                        np.ones(num_metrics, dtype=bool))
     if not num_images or len(set(metrics or range(num_metrics))) < FEWEST_METRICS:
         return nothing
     candidates = []
@@ -68,7 +70,7 @@ def find_identical(values: np.ndarray, refs: np.ndarray, metrics: Sequence[str] 
 
 
 def _join(pairs: np.ndarray, num_images: int) -> list[list[int]]:
-    """Connected groups of rows, in their order."""
+    """Join pairs of rows that share a row into groups, in the order of the rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -81,25 +83,25 @@ def _join(pairs: np.ndarray, num_images: int) -> list[list[int]]:
 
 
 def noise_share(values: np.ndarray, pairs: np.ndarray) -> float:
-    """How much of a metric's variance is its own randomness: 0 for a deterministic one.
+    """Estimate the share of a metric's variance that is its own randomness: 0 for a deterministic metric.
 
-    The mean squared difference between equal images is twice the variance of the randomness.
+    The mean squared difference between identical images is twice the variance of the randomness.
 
     Args:
         values: (N,) scores.
-        pairs: (P, 2) rows of equal images.
+        pairs: (P, 2) row numbers of two identical images.
     """
     difference = values[pairs[:, 0]] - values[pairs[:, 1]]
     return float((difference**2).mean() / 2 / values.var())
 
 
 def name_pattern(ids: Sequence[str], refs: Sequence[str]) -> tuple[str, ...]:
-    """The names of a group without what they share with their reference, so that a rule in them shows.
+    """Replace the name of the reference in the names of a group by "*", to make a rule in the names visible.
 
     Examples:
         >>> name_pattern(["pipal/A0010_02_00", "pipal/A0010_02_01"], ["A0010", "A0010"])
         ('*_02_00', '*_02_01')
     """
     stems = [re.sub(r"\.\w+$", "", ref) for ref in refs]
-    return tuple(re.sub(re.escape(stem), "*", name.partition("/")[2] or name, flags=re.IGNORECASE) if stem else name
-                 for name, stem in zip(ids, stems, strict=True))
+    return tuple(re.sub(re.escape(stem), "*", name.partition("/")[2] or name, flags=re.IGNORECASE)
+                 if stem else name for name, stem in zip(ids, stems, strict=True))

@@ -1,12 +1,12 @@
-"""Logistic regression of labels on scores, before Pearson's coefficient and the RMSE are taken.
+"""Logistic regression of labels on scores, before Pearson's coefficient and the RMSE are computed.
 
-Sources: VQEG, Final Report from the Video Quality Experts Group, Phase II (2003), for the 4-parameter curve; Sheikh,
-Sabir & Bovik, IEEE TIP 15(11), 2006, for the 5-parameter curve; Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) for
-the separable least squares.
+Sources: VQEG, Final Report from the Video Quality Experts Group, Phase II (2003), for the 4-parameter curve;
+Sheikh, Sabir & Bovik, IEEE TIP 15(11), 2006, for the 5-parameter curve; Golub & Pereyra, SIAM J. Numer. Anal.
+10 (1973) for the separable least squares.
 
-Both curves are a logistic function h of (x - centre) / width plus terms that enter linearly. For a given centre and
-width the linear terms are had in closed form, so that only two parameters are searched for, in standardised units
-and within bounds: the least-squares fit is the one whose mapped scores correlate best with the labels.
+Both curves are a logistic function h of (x - centre) / width plus linear terms. For a given centre and width,
+the linear terms have a closed form, so the search is over two parameters only, in standardised units and
+within bounds. The least-squares fit is the curve whose mapped scores correlate best with the labels.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from scipy import ndimage, optimize, special
 
 Floats = NDArray[np.float64]
 
-# In standard deviations of the scores. Below the least width the curve is a step, above the largest a straight line.
+# Bounds of the width, in standard deviations of the scores. Below them the curve is a step, above them a
+# straight line.
 WIDTHS = (1e-3, 1e3)
-# How far outside the scores the centre may lie, in widths. Labels that rise like an exponential drive it out without
-# end; here the curve is one to exp(-12) = 6e-6, and its parameters can still be evaluated.
+# Largest distance of the centre from the range of the scores, in widths. With labels that rise like an
+# exponential, the best centre is infinitely far away. At this bound the curve equals an exponential up to
+# exp(-12) = 6e-6, and its parameters can still be evaluated.
 REACH = 12.0
 _START_WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _START_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
-
 
 FALLS = "the fitted curve falls: the metric has the wrong sign, or none"
 
@@ -39,9 +40,9 @@ class LogisticFit(NamedTuple):
     Attributes:
         parameters: b1..b4 or b1..b5 of `logistic`; NaN when there is no fit.
         plcc: Pearson's coefficient of mapped scores and labels, >= 0; NaN when `problem` is not empty.
-        rmse: root of the mean squared residual, in units of the labels (divided by N, not by degrees of freedom).
-        problem: why `plcc` is NaN, or empty.
-        note: what is odd about a usable fit, or empty.
+        rmse: root mean squared residual, in units of the labels (divided by N, not by degrees of freedom).
+        problem: reason why `plcc` is NaN, or empty.
+        note: caveat about a usable fit, or empty.
     """
 
     parameters: Floats
@@ -52,10 +53,10 @@ class LogisticFit(NamedTuple):
 
 
 def logistic(scores: ArrayLike, parameters: ArrayLike) -> Floats:
-    """Map scores with the curve of 4 or 5 parameters; the shape of `scores` is kept.
+    """Map scores with the curve of 4 or 5 parameters; the result has the shape of `scores`.
 
-    4: b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)).
-    5: b1 (1/2 - 1 / (1 + exp(b2 (x - b3)))) + b4 x + b5, which need not be monotone.
+    4 parameters: b2 + (b1 - b2) / (1 + exp(-(x - b3) / |b4|)).
+    5 parameters: b1 (1/2 - 1 / (1 + exp(b2 (x - b3)))) + b4 x + b5, which is not always monotone.
 
     Raises:
         ValueError: if there are not 4 or 5 parameters.
@@ -77,22 +78,22 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
                  max_evaluations: int = 200) -> LogisticFit:
     """Fit a logistic curve of the scores to the labels by least squares.
 
-    A curve that falls, though higher is better for both, is no fit: the metric has the wrong sign, and `plcc` and
-    `rmse` are NaN. (A curve with free asymptotes would turn it round, and hide that.) The same holds when no start
-    converges: raw scores are never used instead.
+    Higher is better for both, so a falling curve is not a fit: the metric has the wrong sign, and `plcc` and
+    `rmse` are NaN. (A curve with free asymptotes would reverse the metric and hide the wrong sign.) Both are
+    NaN, too, when no start converges: raw scores are never used instead.
 
     Args:
         scores: (N,); higher is better, finite.
         labels: (N,); higher is better, finite.
         parameters: 4 or 5.
-        weights: (N,) integers >= 0, how often each pair counts; default once. For the replicates of a bootstrap.
-        start: parameters of an earlier fit on similar pairs. Followed beside the best of the usual starts alone; the
-            others come after all if neither converges. It saves little, and 5 parameters have local optima that it
-            may end in: leave it out there.
-        max_evaluations: of the curve, from each start.
+        weights: (N,) integers >= 0, the count of each pair; default 1. For the replicates of a bootstrap.
+        start: parameters of an earlier fit on similar pairs. The search then begins from these and from the
+            best of the usual starts; it tries all usual starts only if neither converges. This saves little
+            time. With 5 parameters it may lead to a local optimum: do not use it there.
+        max_evaluations: largest number of evaluations of the curve from each start.
 
     Raises:
-        ValueError: if an argument is not as said above.
+        ValueError: if an argument is not as described above.
 
     Examples:
         >>> x = np.linspace(0, 1, 50)
@@ -112,7 +113,8 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
     fit = _Separable(x, y, w, straight=parameters == 5)
     best = None
     if start is not None and np.isfinite(start).all():
-        best = fit.best_of([fit.to_shape(np.asarray(start, dtype=np.float64)), *fit.starts()[:1]], max_evaluations)
+        best = fit.best_of([fit.to_shape(np.asarray(start, dtype=np.float64)), *fit.starts()[:1]],
+                           max_evaluations)
     best = best if best is not None else fit.best_of(fit.starts(), max_evaluations)
     if best is None:
         return _failed(parameters, f"no start converged within {max_evaluations} evaluations")
@@ -130,14 +132,15 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
 
 
 class _Separable:
-    """Least squares in the shape of the logistic; the linear terms are projected out.
+    """Least squares over the shape of the logistic function; the linear terms are projected out.
 
-    A shape is (position, log width) on the standardised scores. The position goes from 0 to 1 while the centre goes
-    from `REACH` widths below the least score to as many above the largest.
+    A shape is (position, log width) on the standardised scores. Positions 0 to 1 put the centre from `REACH`
+    widths below the least score to `REACH` widths above the largest.
 
     Attributes:
-        z, u: standardised scores and labels; from `u` the linear terms without the logistic are projected out.
-        straight: whether a straight line is among the linear terms.
+        z, y: standardised scores and labels.
+        u: `y` with the constant, and the straight line if there is one, projected out.
+        straight: True if a straight line is among the linear terms.
     """
 
     def __init__(self, x: Floats, y: Floats, w: Floats, *, straight: bool) -> None:
@@ -151,25 +154,25 @@ class _Separable:
         self.upper = np.array([1.0, math.log(WIDTHS[1])])
 
     def _project(self, values: Floats) -> Floats:
-        """Without its mean, and without its part along z if there is a straight line."""
+        """Subtract the mean and, if there is a straight line, the component along z."""
         values = values - self._mean(values)
         return values - self._mean(values * self.z) * self.z if self.straight else values
 
     def _mean(self, values: Floats) -> float:
-        """Weighted mean: a sum, no dot product, for that would start threads, which cost more than they gain here."""
+        """Compute the weighted mean with a sum: a dot product would start threads, which is slower here."""
         return float(np.sum(self.w * values)) / self.total
 
     def _centre(self, shape: Floats) -> tuple[float, float]:
-        """Centre and width."""
+        """Convert a shape to a centre and a width."""
         width = math.exp(shape[1])
         first, last = self.low - REACH * width, self.high + REACH * width
         return first + float(shape[0]) * (last - first), width
 
     def _logistic(self, shape: Floats) -> tuple[Floats, Floats, float]:
-        """The logistic; it projected; its factor in the least-squares fit.
+        """Return the logistic function of a shape, the same projected, and its factor in the fit.
 
-        Less 1 when the centre is low: the constant is free, and tails far from the centre keep their digits. The
-        factor is 0 if the logistic is a combination of the other terms.
+        If the centre is below 0, 1 is subtracted: the constant is free, and tails far from the centre keep
+        their digits. The factor is 0 if the function is a combination of the other terms.
         """
         centre, width = self._centre(shape)
         places = (self.z - centre) / width
@@ -180,9 +183,9 @@ class _Separable:
         return raw, h, self._mean(h * self.u) / square if is_new else 0.0
 
     def loss(self, shape: Floats) -> tuple[float, Floats]:
-        """Mean squared residual of the best linear terms, and its gradient.
+        """Compute the mean squared residual of the best linear terms, and its gradient.
 
-        The residual is orthogonal to every linear term, so that those add nothing to the gradient.
+        The residual is orthogonal to every linear term, so the linear terms add nothing to the gradient.
         """
         raw, h, height = self._logistic(shape)
         residual = self.u - height * h
@@ -194,27 +197,27 @@ class _Separable:
         return self._mean(residual**2), np.array([self._mean(by_centre) * reach, self._mean(by_width)])
 
     def starts(self) -> list[Floats]:
-        """The points of a coarse grid whose neighbours are no better, the best first."""
+        """Find the local minima of the loss on a coarse grid, the best first."""
         centres = np.quantile(np.repeat(self.z, self.w.astype(np.int64)), _START_QUANTILES)
         grid = [[self._shape(centre, width) for width in _START_WIDTHS] for centre in centres]
         losses = np.array([[self.loss(shape)[0] for shape in row] for row in grid])
         lowest = ndimage.minimum_filter(losses, size=3, mode="nearest")
         rows, columns = np.nonzero(losses == lowest)
         order = np.argsort(losses[rows, columns], kind="stable")
-        return [grid[rows[place]][columns[place]] for place in order]
+        return [grid[rows[index]][columns[index]] for index in order]
 
     def best_of(self, starts: Sequence[Floats], max_evaluations: int) -> Floats | None:
-        """The best of the fits that converged, if any did."""
+        """Fit from each start and return the best shape that converged; None if none did."""
         fits = [optimize.minimize(self.loss, start, jac=True, method="L-BFGS-B",
                                   bounds=list(zip(self.lower, self.upper, strict=True)),
                                   options={"maxfun": max_evaluations, "ftol": 1e-13, "gtol": 1e-9})
                 for start in starts]
-        # Status 1: too many evaluations. 2: the line search found nothing better, which is where a fit may end, too.
+        # Status 1: too many evaluations. 2: the line search found nothing better; a fit may end so, too.
         converged = [fit for fit in fits if fit.status != 1 and math.isfinite(fit.fun)]
         return np.asarray(min(converged, key=lambda fit: float(fit.fun)).x) if converged else None
 
     def to_parameters(self, shape: Floats) -> Floats:
-        """The parameters of `logistic`, in the units of the scores and labels."""
+        """Convert a shape to the parameters of `logistic`, in the units of the scores and labels."""
         raw, _, height = self._logistic(shape)
         rest = self.y - height * raw
         slope = self._mean(rest * self.z) if self.straight else 0.0
@@ -228,20 +231,21 @@ class _Separable:
         return np.array([height, 1 / width, centre, slope, intercept + height / 2 - slope * self.x_mean])
 
     def to_shape(self, parameters: Floats) -> Floats:
-        """The inverse of `to_parameters`, as near as the bounds allow."""
+        """Convert parameters of `logistic` to the nearest shape within the bounds."""
         with np.errstate(divide="ignore"):
             width = np.abs(1 / parameters[1] if self.straight else parameters[3]) / self.x_spread
         return self._shape((parameters[2] - self.x_mean) / self.x_spread, width)
 
     def _shape(self, centre: float, width: float) -> Floats:
-        """The shape of a centre and a width, within the bounds."""
+        """Convert a centre and a width to a shape, clipped to the bounds."""
         width = min(max(width, WIDTHS[0]), WIDTHS[1])
         first, last = self.low - REACH * width, self.high + REACH * width
         return np.array([(centre - first) / (last - first), math.log(width)]).clip(self.lower, self.upper)
 
     def note(self, shape: Floats) -> str:
-        """What is odd about the curve. Between the ends, its slope is extreme at the centre."""
+        """Return a caveat about the curve, or "" if there is none."""
         centre, width = self._centre(shape)
+        # The least and largest slopes are at the ends of the scores or at the centre.
         places = (np.array([self.low, self.high, min(max(centre, self.low), self.high)]) - centre) / width
         if self.straight:
             b = self.to_parameters(shape)
@@ -249,38 +253,42 @@ class _Separable:
             if slopes.min() < 0 < slopes.max():
                 return "the fitted curve is not monotone over the scores"
         if shape[1] > self.upper[1] - 1e-6:
-            return "the logistic part is as wide as allowed: its parameters are not determined, PLCC and RMSE are"
+            return ("the logistic part is as wide as allowed: its parameters are not determined, PLCC and "
+                    "RMSE are")
         if shape[1] < self.lower[1] + 1e-6:
             return "the logistic part is as narrow as allowed: a step"
         if places[0] > 5 or places[1] < -5:
-            return ("the logistic part is an exponential over the scores: its parameters are not determined, PLCC and "
-                    "RMSE are")
+            return ("the logistic part is an exponential over the scores: its parameters are not determined, "
+                    "PLCC and RMSE are")
         return ""
 
 
-def _checked(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    """Scores, labels and weights of the pairs that count."""
+def _checked(scores: ArrayLike, labels: ArrayLike,
+             weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+    """Check the arguments; return scores, labels and weights of the pairs with a weight above 0."""
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     w = np.ones(x.shape, dtype=np.int64) if weights is None else np.asarray(weights)
     if x.ndim != 1 or x.shape != y.shape or x.shape != w.shape:
         raise ValueError("expected as many scores as labels, and as weights if there are any; found shapes "
                          f"{x.shape}, {y.shape} and {w.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave pairs without a score out, and say how many")
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
     if w.dtype.kind not in "iu" or (w < 0).any():
-        raise ValueError(f"expected weights to be integers >= 0, found {w.dtype}; count how often each pair was drawn")
+        raise ValueError(f"expected weights to be integers >= 0, found {w.dtype}; "
+                         "give the number of times that each pair was drawn")
     return x[w > 0], y[w > 0], w[w > 0].astype(np.float64)
 
 
 def _standardise(values: Floats, weights: Floats) -> tuple[float, float, Floats]:
-    """Mean, standard deviation and standardised values."""
+    """Compute the mean, the standard deviation and the standardised values."""
     mean = float(np.average(values, weights=weights))
     spread = math.sqrt(float(np.average((values - mean) ** 2, weights=weights)))
     return mean, spread, (values - mean) / spread
 
 
 def _pearson(x: Floats, y: Floats, weights: Floats) -> float:
-    """Weighted Pearson correlation."""
+    """Compute the weighted Pearson correlation."""
     a, b = _standardise(x, weights)[2], _standardise(y, weights)[2]
     return float(np.average(a * b, weights=weights).clip(-1, 1))
 

@@ -1,4 +1,4 @@
-"""Measure score files: coefficients, and the number of pairs that they rest on."""
+"""Measurement of score files: coefficients, and the number of pairs used."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from zsiqa.types import StoreError
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one score file says.
+    """Statistics of one score file.
 
     Attributes:
         values: by statistic; NaN where undefined.
         n, rows, expected: pairs with a usable score; rows in the file; pairs of the whole data set.
-        problem: why the file could not be read; "" where it could.
-        notes: caveats that must stand with the numbers.
-        settings, amount: equal where the settings (but for the perturbation), or the perturbation's amount, are.
+        problem: why the file could not be read; "" if it was read.
+        notes: caveats that must be shown with the numbers.
+        settings: digest of the settings without the perturbation: equal digests, equal settings.
+        amount: digest of the amount of the perturbation.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -41,22 +42,22 @@ class Measurement:
 
     @property
     def whole(self) -> bool:
-        """Whether the file has a row for every pair."""
+        """Return whether the file has a row for every pair."""
         return not self.problem and self.rows == self.expected
 
 
 def _pooled(scores: Scores) -> dict[str, float]:
     use = scores.usable
-    found = correlate(scores.quality[use], scores.oriented_labels[use], label_higher_is_better=True,
-                      score_higher_is_better=True)
-    return {name: getattr(found, name) for name in COEFFICIENTS}
+    correlation = correlate(scores.quality[use], scores.oriented_labels[use], label_higher_is_better=True,
+                            score_higher_is_better=True)
+    return {name: getattr(correlation, name) for name in COEFFICIENTS}
 
 
 def _per_reference(scores: Scores) -> dict[str, float]:
     use = scores.usable
-    found = per_reference(scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use])
+    coefficients = per_reference(scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use])
     return {f"{name}_per_ref": float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-            for name, values in found.items()}
+            for name, values in coefficients.items()}
 
 
 def _mapped(scores: Scores) -> dict[str, float]:
@@ -74,11 +75,12 @@ def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
     def interval(scores: Scores) -> dict[str, float]:
         use = scores.usable
         groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
-        if groups.max() < 1:  # one reference says nothing of others
+        if groups.max() < 1:  # one reference says nothing about others
             return {f"{name}_low": math.nan, f"{name}_high": math.nan}
         weights = draw(int(groups.max()) + 1)
-        found = percentile_interval(replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])[name])
-        return {f"{name}_low": found.low, f"{name}_high": found.high}
+        replicates = replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])
+        low, high, _ = percentile_interval(replicates[name])
+        return {f"{name}_low": low, f"{name}_high": high}
     return interval
 
 
@@ -93,29 +95,29 @@ STATISTICS = tuple(name for family in FAMILIES for name in family)
 
 
 class Measurer:
-    """Measures the files of a folder, each once.
+    """Measure the files of a folder, each once.
 
     Args:
-        folder: of scores.
+        folder: folder of scores.
     """
 
     def __init__(self, folder: ScoreFolder) -> None:
         self.folder = folder
-        self._known: dict[tuple[Path, tuple[str, ...]], Measurement] = {}
+        self._measured: dict[tuple[Path, tuple[str, ...]], Measurement] = {}
 
     def measure(self, key: ScoreKey, path: Path, statistics: Iterable[str] = COEFFICIENTS) -> Measurement:
-        """Measure a file; one that cannot be read has a `problem`.
+        """Measure a file (cached); a file that cannot be read gives a measurement with a `problem`.
 
         Args:
-            key: of the scores in the file.
-            path: of the file.
+            key: key of the scores in the file.
+            path: path of the file.
             statistics: some of `STATISTICS`.
         """
         families = [family for family in FAMILIES if set(family) & set(statistics)]
-        name = path, tuple(name for family in families for name in family)
-        if name not in self._known:
-            self._known[name] = _measure(self.folder, key, path, families)
-        return self._known[name]
+        cache_key = path, tuple(name for family in families for name in family)
+        if cache_key not in self._measured:
+            self._measured[cache_key] = _measure(self.folder, key, path, families)
+        return self._measured[cache_key]
 
 
 def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tuple[str, ...]]) -> Measurement:
@@ -127,5 +129,5 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
               (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
     identity = dict(scores.identity)
     amount = digest(identity.pop("perturbation", None))
-    return Measurement(values, int(scores.usable.sum()), len(scores.values), scores.expected, notes=scores.notes,
-                       settings=digest(identity), amount=amount)
+    return Measurement(values, int(scores.usable.sum()), len(scores.values), scores.expected,
+                       notes=scores.notes, settings=digest(identity), amount=amount)

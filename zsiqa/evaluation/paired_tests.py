@@ -1,12 +1,13 @@
-"""Two metrics on the same pairs: is the difference of their correlations with the labels more than chance?
+"""Tests of the difference between the correlations of two metrics with the same labels.
 
-Sources: Williams, J. R. Stat. Soc. B 21 (1959); Steiger, Psychological Bulletin 87 (1980); Zou, Psychological Methods
-12 (2007); all three as in Diedenhofen & Musch, PLoS ONE 10(4): e0121945 (2015). Holm, Scand. J. Statist. 6 (1979).
+Sources: Williams, J. R. Stat. Soc. B 21 (1959); Steiger, Psychological Bulletin 87 (1980); Zou, Psychological
+Methods 12 (2007); all three as in Diedenhofen & Musch, PLoS ONE 10(4): e0121945 (2015). Holm, Scand. J.
+Statist. 6 (1979).
 
-r_jk and r_jh are the correlations of the two metrics with the labels, r_kh that of the metrics with each other, n the
-number of pairs; all three oriented alike. The tests assume independent pairs, which pairs that share a reference are
-not: `zsiqa.evaluation.bootstrap.paired_p_value` and `wilcoxon_over_references` are right for those. They are made for Pearson's
-coefficient.
+r_jk and r_jh are the correlations of the two metrics with the labels, r_kh is the correlation of the metrics
+with each other, all three in the same orientation; n is the number of pairs. The tests of Williams, Steiger
+and Zou are made for Pearson's coefficient and assume independent pairs. Pairs that share a reference are not
+independent: use `zsiqa.evaluation.bootstrap.paired_p_value` or `wilcoxon_over_references` for them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-FEW_REFERENCES = 13  # scipy's bound: 2**13 choices of signs are under the 9,999 that its permutation test tries
+FEW_REFERENCES = 13  # as scipy: 2**13 choices of signs are below the 9,999 that its permutation test tries
 
 
 class Comparison(NamedTuple):
@@ -37,7 +38,7 @@ class Wilcoxon(NamedTuple):
         wins: references where the first metric is better.
         ties: references where both are equal.
         n: references that were compared.
-        undefined: references left out, for want of a correlation.
+        undefined: references left out because a correlation is undefined.
     """
 
     statistic: float
@@ -49,10 +50,12 @@ class Wilcoxon(NamedTuple):
 
 
 def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
-    """Williams' t of two correlations with the same labels, n - 3 degrees of freedom. Assumes independent pairs.
+    """Compute Williams' t of two correlations with the same labels, n - 3 degrees of freedom.
+
+    Assumes independent pairs.
 
     Returns:
-        A positive statistic when r_jk is larger; NaN if a correlation is.
+        The test; its statistic is positive when r_jk is larger, NaN if a correlation is NaN.
 
     Raises:
         ValueError: if a correlation is out of [-1, 1], the three cannot occur together, or n < 4.
@@ -66,19 +69,20 @@ def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
         return Comparison(0.0, 1.0)
     mean = (r_jk + r_jh) / 2
     spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r_kh) ** 3
-    if not spread > 0:  # NaN, or metrics that are one and the same to rounding
+    if not spread > 0:  # NaN, or metrics that are equal except for rounding
         return Comparison(math.nan, math.nan)
     t = (r_jk - r_jh) * math.sqrt((n - 1) * (1 + r_kh) / spread)
     return Comparison(t, 2 * float(stats.t.sf(math.fabs(t), n - 3)))
 
 
 def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
-    """Steiger's z of two correlations with the same labels, with their mean in the covariance.
+    """Compute Steiger's z of two correlations with the same labels, with their mean in the covariance.
 
     Assumes independent pairs.
 
     Returns:
-        A positive statistic when r_jk is larger; NaN if a correlation is, or if r_jk or r_jh is -1 or 1.
+        The test; its statistic is positive when r_jk is larger, NaN if a correlation is NaN, or if r_jk or
+        r_jh is -1 or 1.
 
     Raises:
         ValueError: if a correlation is out of [-1, 1], the three cannot occur together, or n < 4.
@@ -101,14 +105,14 @@ def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
 
 
 def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Zou's confidence interval of r_jk - r_jh. Assumes independent pairs.
+    """Compute Zou's confidence interval of r_jk - r_jh. Assumes independent pairs.
 
     Returns:
-        Low and high; NaN if a correlation is, or if r_jk or r_jh is -1 or 1.
+        Low and high; NaN if a correlation is NaN, or if r_jk or r_jh is -1 or 1.
 
     Raises:
-        ValueError: if a correlation is out of [-1, 1], the three cannot occur together, n < 4, or `level` is not in
-            (0, 1).
+        ValueError: if a correlation is out of [-1, 1], the three cannot occur together, n < 4, or `level` is
+            not in (0, 1).
 
     Examples:
         >>> [round(bound, 3) for bound in zou_interval(0.396, 0.179, 0.088, 66)]
@@ -120,7 +124,8 @@ def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0
     if math.isnan(determinant) or max(r_jk**2, r_jh**2) == 1:
         return math.nan, math.nan
     reach = float(special.ndtri((1 + level) / 2)) / math.sqrt(n - 3)
-    (l1, u1), (l2, u2) = ((math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach)) for r in (r_jk, r_jh))
+    (l1, u1), (l2, u2) = ((math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach))
+                          for r in (r_jk, r_jh))
     c = (((r_kh - r_jk * r_jh / 2) * (1 - r_jk**2 - r_jh**2 - r_kh**2) + r_kh**3)
          / ((1 - r_jk**2) * (1 - r_jh**2)))
     below = (r_jk - l1) ** 2 + (u2 - r_jh) ** 2 - 2 * c * (r_jk - l1) * (u2 - r_jh)
@@ -130,10 +135,10 @@ def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust the p-values of a family for being many (Holm's step-down of Bonferroni).
+    """Adjust the p-values of a family of tests for multiple comparisons (Holm's step-down Bonferroni method).
 
     Args:
-        p_values: any shape, in [0, 1]; NaN for a test that was not made, which does not count.
+        p_values: any shape, in [0, 1]; NaN for a test that was not made and does not count.
 
     Returns:
         Adjusted p-values, same shape; NaN stays NaN.
@@ -160,15 +165,16 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     """Compare two metrics by their correlations within each reference (Wilcoxon's signed-rank test).
 
-    References are the independent units here. Half of the ranks of equal correlations go to either side
-    (`zero_method="zsplit"` of scipy). p-values are exact, but with ties among more than 13 references normal.
+    References are the independent units here. Half of the ranks of equal correlations go to each side
+    (`zero_method="zsplit"` of scipy). p-values are exact, except with ties among more than 13 references:
+    there the normal approximation is used.
 
     Args:
-        a: (G,), the first metric's correlations; NaN where undefined.
-        b: (G,), the second's, of the same references.
+        a: (G,) correlations of the first metric; NaN where undefined.
+        b: (G,) correlations of the second metric on the same references.
 
     Returns:
-        p-value 1 if all correlations are equal; NaN if no reference has both.
+        The test; its p-value is 1 if all correlations are equal, NaN if no reference has both.
 
     Raises:
         ValueError: if the shapes differ.
@@ -186,8 +192,10 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     statistic, p_value = math.nan, math.nan
     if n and ties == n:
         statistic, p_value = n * (n + 1) / 4, 1.0
-    elif 1 < n <= FEW_REFERENCES:  # every choice of signs, as scipy does for ties, but in one array: 0.8 s become 0.02
-        exact = stats.permutation_test((differences,), _positive_ranks, permutation_type="samples", vectorized=True)
+    elif 1 < n <= FEW_REFERENCES:
+        # Every choice of signs, as scipy does for ties, but in one array: 0.02 s instead of 0.8 s.
+        exact = stats.permutation_test((differences,), _positive_ranks, permutation_type="samples",
+                                       vectorized=True)
         statistic = float(min(exact.statistic, n * (n + 1) / 2 - exact.statistic))
         p_value = float(exact.pvalue)
     elif n:
@@ -201,12 +209,12 @@ def _positive_ranks(differences: np.ndarray, axis: int) -> Any:
 
 
 def _checked(r_jk: float, r_jh: float, r_kh: float, n: int) -> float:
-    """Determinant of the correlation matrix, at least 0; NaN if a correlation is."""
+    """Check the arguments; return the determinant of the correlation matrix, >= 0, or NaN for NaN."""
     if any(r**2 > 1 for r in (r_jk, r_jh, r_kh)) or n < 4:
         raise ValueError("expected correlations in [-1, 1] over at least 4 pairs, "
                          f"found {r_jk}, {r_jh}, {r_kh} over {n}")
     determinant = 1 - r_jk**2 - r_jh**2 - r_kh**2 + 2 * r_jk * r_jh * r_kh
     if determinant < -1e-9:
-        raise ValueError(f"expected the correlations of three variables, but {r_jk}, {r_jh} and {r_kh} cannot occur "
-                         "together; give all three the same orientation")
+        raise ValueError(f"expected the correlations of three variables, but {r_jk}, {r_jh} and {r_kh} "
+                         "cannot occur together; give all three the same orientation")
     return determinant if math.isnan(determinant) else max(determinant, 0.0)

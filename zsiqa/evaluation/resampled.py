@@ -1,14 +1,14 @@
-"""Correlations of resampled references from weights: nothing is sorted or compared anew.
+"""Correlations of resampled references, computed from weights without sorting or comparing scores again.
 
-Letters: B replicates, G references, M methods, N pairs; w the weights of a replicate, n = sum of the drawn pairs.
-With s(a, b) = sign(a - b), summed over the members of a reference:
+Letters: B replicates, G references, M methods, N pairs; w the weights of a replicate, n the number of its
+pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
 
-- PLCC: within-reference moments, computed once, and the references' means around the mean of the replicate.
+- PLCC: moments within references, computed once, and the references' means around the mean of the replicate.
 - SRCC: twice the mid-rank of pair i, less its mean n, is sum_h w_h A[i, h] with A[i, h] = sum over j in h of
   s(x_i, x_j). A replicate is a column of a matrix product. All are integers: exact in float32 up to n = 2^24.
-- KRCC: with C[g, h] = sum over i in g, j in h of s(x_i, x_j) s(m_i, m_j), concordant less discordant pairs are
-  w'Cw / 2. With T[g, h] = how many of these i and j are tied in x, (n^2 - w'Tw) / 2 pairs are not. A pair
-  and its own copy are a tie in both.
+- KRCC: with C[g, h] = sum over i in g, j in h of s(x_i, x_j) s(m_i, m_j), m the labels, w'Cw / 2 is the
+  number of concordant minus discordant pairs. With T[g, h] = number of these (i, j) that are tied in x,
+  (n^2 - w'Tw) / 2 pairs are not tied. A pair and its own copy are a tie in both x and m.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from scipy import sparse
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_ROWS = 32  # Compared at once: sums of as many signs fit int8, and the blocks stay in the cache.
-_BLOCK = 2**22  # Elements of the largest temporary array of ranks.
+_ROWS = 32  # Rows compared at once: sums of 32 signs fit int8, and the blocks stay in the cache.
+_BLOCK = 2**22  # Number of elements of the largest temporary array of ranks.
 
 
 def _sizes(starts: Integers, total: int) -> Integers:
-    """How many pairs each reference has: (G,)."""
+    """Count the pairs of each reference: (G,)."""
     return np.diff(starts, append=total)
 
 
 def _dense(values: Floats) -> tuple[NDArray[Any], int]:
-    """Ranks without gaps, 0..V-1 for V distinct values, in a type small enough to compare fast, and V."""
+    """Return ranks without gaps, 0..V-1 for V distinct values, in a small type for fast comparison, and V."""
     distinct, ranks = np.unique(values, return_inverse=True)
     return ranks.astype(np.int16 if len(distinct) <= 2**15 else np.int32), len(distinct)
 
 
 def pearson(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
-    """PLCC, (M, B). Sums of squares within and between references: no difference of large numbers."""
+    """Compute PLCC, (M, B), from sums of squares within and between references: avoids cancellation."""
     sizes = _sizes(starts, len(labels))
     group = np.repeat(np.arange(len(starts)), sizes)
     pairs = (weights * sizes).astype(np.float64)  # B, G
     total = pairs.sum(1)
 
     def split(values: Floats) -> tuple[Floats, Floats]:
-        """Deviations from the reference's mean, (N,), and of that mean from the replicate's, (B, G)."""
+        """Return deviations from reference means, (N,), and of these from the replicate's mean, (B, G)."""
         spread = np.ptp(values)
         values = (values - values.mean()) / (spread if spread > 0 else 1.0)
         means = np.add.reduceat(values, starts) / sizes
@@ -66,7 +66,7 @@ def pearson(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
 
 
 def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
-    """SRCC, (M, B): Pearson's coefficient of the centred, doubled mid-ranks."""
+    """Compute SRCC, (M, B): Pearson's coefficient of the centred, doubled mid-ranks."""
     sizes = _sizes(starts, len(labels))
     kind = np.float32 if (weights @ sizes).max() < 2**24 else np.float64
     columns = weights.T.astype(kind)  # G, B
@@ -89,28 +89,28 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
 
 
 def _column_products(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Sum over rows of a b, in float64: exact for whole numbers below 2^24 in float32."""
+    """Sum a * b over the rows, in float64: exact for float32 whole numbers below 2^24."""
     return np.asarray(np.einsum("ib,ib->b", a, b, dtype=np.float64))
 
 
 def _sign_sums(values: Floats, sizes: Integers) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Dense ranks (N,) and, for each distinct value, its sums of signs against every reference: (V, G)."""
+    """Return dense ranks (N,) and, by distinct value, the sums of signs against each reference, (V, G)."""
     ranks, distinct = _dense(values)
     counts = np.zeros((distinct + 1, len(sizes)), dtype=np.int32)
     np.add.at(counts, (ranks.astype(np.int64) + 1, np.repeat(np.arange(len(sizes)), sizes)), 1)
     up_to = np.cumsum(counts, axis=0, dtype=np.int32)
-    # Members below less members above.
+    # Number of values below minus number of values above.
     return ranks, (up_to[:-1] + up_to[1:] - up_to[-1]).astype(np.min_scalar_type(-int(sizes.max()) - 1))
 
 
 def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
-    """KRCC (tau-b), (M, B)."""
+    """Compute KRCC (tau-b), (M, B)."""
     sizes = _sizes(starts, len(labels))
     w = weights.astype(np.float64)
     pairs = (w @ sizes) ** 2
 
     def untied(values: Floats) -> Floats:
-        """Twice the number of pairs whose values differ: (B,)."""
+        """Compute twice the number of pairs whose values differ: (B,)."""
         ranks, distinct = _dense(values)
         group = np.repeat(np.arange(len(starts)), sizes)
         counts = sparse.csr_array((np.ones(len(values)), (group, ranks)), shape=(len(starts), distinct))
@@ -123,12 +123,12 @@ def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
 
 
 def _quadratic(weights: Floats, matrix: Floats) -> Floats:
-    """The quadratic form w'Mw of every row w of the weights: (B,)."""
+    """Compute the quadratic form w'Mw of every row w of the weights: (B,)."""
     return np.asarray((weights @ matrix * weights).sum(1))
 
 
 def _concordance(scores: Sequence[NDArray[Any]], labels: NDArray[Any], starts: Integers) -> Floats:
-    """C of the module's text, for each method: (M, G, G)."""
+    """Compute the matrix C of the module docstring for each method: (M, G, G)."""
     total = len(labels)
     result = np.zeros((len(scores), len(starts), len(starts)))
     for group, (start, end) in enumerate(zip(starts, [*starts[1:], total], strict=True)):
@@ -144,6 +144,6 @@ def _concordance(scores: Sequence[NDArray[Any]], labels: NDArray[Any], starts: I
 
 
 def _signs(ranks: NDArray[Any], rows: slice, start: int) -> NDArray[np.int8]:
-    """Sign of ranks[i] - ranks[j], for i in `rows` and all j from `start` on."""
+    """Compute the signs of ranks[i] - ranks[j], for i in `rows` and all j from `start`."""
     left, right = ranks[rows, None], ranks[start:]
     return (left > right).view(np.int8) - (left < right).view(np.int8)

@@ -1,4 +1,4 @@
-"""Tables from score files: rows and columns as `configs/table/*.yaml` declares them. Never imports torch."""
+"""Tables from score files, with the rows and columns of `configs/table/*.yaml`. Never imports torch."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """A filled-in table.
+    """A filled table.
 
     Attributes:
-        name: of its file in `configs/table`.
+        name: name of its file in `configs/table`.
         stub: headings of the columns with the names of groups and rows.
-        labels: what to call data sets in headings.
-        notes: caveats that must stand with the numbers.
+        labels: names of data sets in headings.
+        notes: caveats that must be shown with the numbers.
         problems: score files that could not be read, and why.
     """
 
@@ -69,18 +69,23 @@ class Table:
         return [cell for row in self.rows for cell in row.cells]
 
     def pairs_used(self) -> str:
-        """How many pairs of each data set the values rest on."""
+        """Describe how many pairs of each data set the values use."""
         parts = []
         for dataset in dict.fromkeys(column.dataset for column in self.columns):
             used = {(cell.n, cell.expected) for cell in self.cells
                     if cell.column.dataset == dataset and not math.isnan(cell.value)}
             if used:
                 fewest, expected = min(used)
-                parts.append(f"{self.labels[dataset]} {fewest} of {expected}" + (" at least" if len(used) > 1 else ""))
+                parts.append(f"{self.labels[dataset]} {fewest} of {expected}"
+                             + (" at least" if len(used) > 1 else ""))
         return f"pairs used: {', '.join(parts)}" if parts else ""
 
     def differences(self) -> list[str]:
-        """Why cells differ from what is printed, or come from another file; one line a row, data set and reason."""
+        """Explain why cells differ from the printed figures or come from another file.
+
+        Returns:
+            One line per row for `mislabelled`, per cell for `drift`, else per row, data set and perturbation.
+        """
         lines: dict[str, None] = {}
         for row in self.rows:
             for cell in row.cells:
@@ -90,35 +95,42 @@ class Table:
         return list(lines)
 
     def partial(self) -> list[str]:
-        """What rests on some pairs only, and which files have no row for every pair; alike ones in one line."""
-        return self._alike(lambda cell: f"{cell.mark} scores of {cell.n} of {cell.expected} pairs" if cell.mark else
-                           f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else "")
+        """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
+        def remark(cell: Cell) -> str:
+            if cell.mark:
+                return f"{cell.mark} scores of {cell.n} of {cell.expected} pairs"
+            return f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else ""
+
+        return self._grouped(remark)
 
     def missing(self) -> list[str]:
-        """What is missing, metrics that lack the same in one line."""
-        return self._alike(lambda cell: "missing" if cell.verdict == "missing" else "")
+        """List missing cells; metrics that lack the same cells share a line."""
+        return self._grouped(lambda cell: "missing" if cell.verdict == "missing" else "")
 
-    def _alike(self, what: Callable[[Cell], str]) -> list[str]:
-        """A line for all metrics whose cells have the same said of them, in the same data set and perturbations."""
+    def _grouped(self, remark: Callable[[Cell], str]) -> list[str]:
+        """Make one line for all metrics with the same remark, data set and perturbations; "" is no remark."""
         lines: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for row in self.rows:
-            mine: dict[tuple[str, str], dict[str, None]] = {}
+            remarks: dict[tuple[str, str], dict[str, None]] = {}
             for cell in row.cells:
-                if text := what(cell):
-                    mine.setdefault((text, cell.column.dataset), {})[cell.column.perturbation] = None
-            for (text, dataset), names in mine.items():
+                if text := remark(cell):
+                    remarks.setdefault((text, cell.column.dataset), {})[cell.column.perturbation] = None
+            for (text, dataset), names in remarks.items():
                 lines.setdefault((text, dataset, tuple(names)), []).append(row.metric)
         return [f"{text}: {dataset} ({', '.join(names)}): {', '.join(metrics)}"
                 for (text, dataset, names), metrics in lines.items()]
 
 
 def table_names() -> list[str]:
-    """Tables that are declared."""
+    """List the names of the tables in `configs/table`."""
     return sorted(file.stem for file in (CONFIGS / "table").glob("*.yaml"))
 
 
 def read_specs(name: str) -> list[dict[str, Any]]:
-    """The declaration of a table, in `configs/table`; with `one_per_dataset`, one for each of its data sets.
+    """Read the specification of a table from `configs/table`.
+
+    Returns:
+        One specification; with `one_per_dataset`, one for each of its data sets.
 
     Raises:
         StoreError: if there is no such table.
@@ -134,13 +146,13 @@ def read_specs(name: str) -> list[dict[str, Any]]:
 
 
 def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str] = ()) -> Table:
-    """Fill in a table from score files.
+    """Fill a table from score files.
 
     Args:
-        spec: from `read_specs`: title, stub, datasets with their labels, perturbations, coefficients and groups of
-            rows, each with the paper's figures where it has some.
+        spec: from `read_specs`: title, stub, data sets with their labels, perturbations, coefficients and
+            groups of rows, with the figures of the paper where it has some.
         measurer: of the folder of scores.
-        also: further statistics, a column each for every data set and perturbation.
+        also: additional statistics, one column each for every data set and perturbation.
     """
     also = [name for name in dict.fromkeys(also) if name not in spec["coefficients"]]
     columns = [Column(dataset, perturbation, statistic) for dataset in spec["datasets"]
@@ -155,27 +167,29 @@ def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str]
                             tuple(judge_row(row["metric"], columns, printed, measurer))))
         groups.append(Group(group["name"], tuple(rows)))
     metrics = [row["metric"] for group in spec["groups"] for row in group["rows"]]
-    return Table(spec["name"], spec["title"], tuple(spec["stub"]), tuple(columns), tuple(groups), spec["labels"],
-                 *_remarks(spec, metrics, measurer))
+    return Table(spec["name"], spec["title"], tuple(spec["stub"]), tuple(columns), tuple(groups),
+                 spec["labels"], *_remarks(spec, metrics, measurer))
 
 
 def count_verdicts(tables: Sequence[Table]) -> dict[str, int]:
-    """How many printed cells have which verdict, for all of `VERDICTS`."""
+    """Count the printed cells of each verdict in `VERDICTS`."""
     counts = Counter(cell.verdict for table in tables for cell in table.cells if cell.printed is not None)
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
 def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
-    """All cells, one a line; `metric` is the coefficient, `method` the backbone or baseline."""
+    """Build a frame with a line per cell; `metric` is the coefficient, `method` the backbone or baseline."""
     lines = []
     for table in tables:
         for row in table.rows:
             method, representation, distance = split_metric(row.metric)
             for cell in row.cells:
                 lines.append({
-                    "table": table.name, "method": method, "representation": representation, "distance": distance,
+                    "table": table.name, "method": method, "representation": representation,
+                    "distance": distance,
                     "dataset": cell.column.dataset, "perturbation": cell.column.perturbation,
-                    "metric": cell.column.statistic, "paper": math.nan if cell.printed is None else cell.printed,
+                    "metric": cell.column.statistic,
+                    "paper": math.nan if cell.printed is None else cell.printed,
                     "value": cell.value, "delta": cell.delta, "verdict": cell.verdict, "n": cell.n,
                     "source file": cell.source, "n expected": cell.expected, "why": cell.why})
     return pd.DataFrame(lines)
@@ -183,25 +197,26 @@ def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
 
 def _remarks(spec: Mapping[str, Any], metrics: Sequence[str],
              measurer: Measurer) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Caveats of the files and cells that do not belong together; files that could not be read."""
+    """Collect the notes of files, notes about cells of different settings, and unreadable files."""
     notes: dict[str, None] = {}
     problems: list[str] = []
     amounts: dict[str, set[str]] = {name: set() for name in spec["perturbations"]}
     for dataset in spec["datasets"]:
         for metric in metrics:
-            found: dict[str, Measurement] = {}
+            measurements: dict[str, Measurement] = {}
             for name in spec["perturbations"]:
                 key = ScoreKey(dataset, metric, name)
                 if path := measurer.folder.files.get(key):
-                    found[name] = measurer.measure(key, path, spec["coefficients"])
-            for name, one in found.items():
-                notes.update(dict.fromkeys(one.notes))
-                if one.problem:
-                    problems.append(one.problem)
+                    measurements[name] = measurer.measure(key, path, spec["coefficients"])
+            for name, measured in measurements.items():
+                notes.update(dict.fromkeys(measured.notes))
+                if measured.problem:
+                    problems.append(measured.problem)
                 else:
-                    amounts[name].add(one.amount)
-            if len({one.settings for one in found.values() if not one.problem}) > 1:
-                notes[f"{dataset}/{metric}: cells of different settings; see `identity` in the sidecars"] = None
+                    amounts[name].add(measured.amount)
+            if len({measured.settings for measured in measurements.values() if not measured.problem}) > 1:
+                notes[f"{dataset}/{metric}: cells of different settings; "
+                      "see `identity` in the sidecars"] = None
     notes.update({f"{name}: cells of different amounts; see `identity` in the sidecars": None
-                  for name, found in amounts.items() if len(found) > 1})
+                  for name, different in amounts.items() if len(different) > 1})
     return tuple(notes), tuple(problems)

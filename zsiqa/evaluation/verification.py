@@ -1,4 +1,4 @@
-"""Our per-image scores against the authors', pair by pair."""
+"""Comparison of our scores with the scores of the authors, pair by pair."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from zsiqa.results.official import file_name
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError
 
-RTOL = 1e-3  # far above the rounding of devices, far below the effect of other images or other code
+RTOL = 1e-3  # far above the rounding differences of devices, far below the effect of other images or code
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One set of scores, ours against theirs.
+    """Comparison of one set of scores, ours and theirs.
 
     Attributes:
-        n: pairs that both scored.
-        only_ours, only_theirs: pairs that the other has no usable score for.
-        labels_differ: common pairs whose labels differ.
-        largest: the largest absolute difference.
-        worst: the pair that has it.
-        diverging: pairs that differ by more than the tolerance.
-        first: the first of them, in the authors' order, with both scores; "" if there is none.
-        srcc, krcc: rank agreement of the two sets of scores; NaN where undefined.
+        n: number of pairs that both have scored.
+        only_ours, only_theirs: number of pairs with a usable score in one set only.
+        labels_differ: number of common pairs whose labels differ.
+        largest: largest absolute difference.
+        worst: id of the pair with the largest difference.
+        diverging: number of pairs that differ by more than the tolerance.
+        first: first diverging pair, in the authors' order, with both scores; "" if there is none.
+        source: name of their score file.
+        srcc, krcc: rank correlations of the two sets of scores; NaN where undefined.
     """
 
     key: ScoreKey
@@ -48,7 +49,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verification:
-    """All comparisons, and what could not be compared."""
+    """All comparisons, and the sets of scores that could not be compared."""
 
     comparisons: list[Comparison]
     not_ours: list[ScoreKey]
@@ -58,19 +59,20 @@ class Verification:
 
     @property
     def agree(self) -> bool:
-        """Whether every set of scores could be compared pair by pair, and no pair diverges."""
-        return not self.unreadable and not any(one.diverging or one.only_theirs for one in self.comparisons)
+        """Return whether every set of scores could be compared pair by pair, and no pair diverges."""
+        return not self.unreadable and not any(comparison.diverging or comparison.only_theirs
+                                               for comparison in self.comparisons)
 
 
-def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | None, metrics: Collection[str] | None,
-           rtol: float) -> Verification:
-    """Compare all sets of scores that both folders hold.
+def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | None,
+           metrics: Collection[str] | None, rtol: float) -> Verification:
+    """Compare all sets of scores that both folders have.
 
     Args:
         ours, theirs: folders of scores.
-        datasets, metrics: only these; None for all.
-        rtol: a pair diverges if the scores differ by more than this share of the authors' largest one of the file
-            (scores near 0 cannot be compared by their own size).
+        datasets, metrics: names to compare; None for all.
+        rtol: a pair diverges if its scores differ by more than this share of the authors' largest absolute
+            score in the file (a tolerance relative to each score does not work for scores near 0).
 
     Raises:
         StoreError: if no set of scores is in both.
@@ -78,11 +80,11 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
     def chosen(key: ScoreKey) -> bool:
         return (datasets is None or key.dataset in datasets) and (metrics is None or key.metric in metrics)
 
-    mine = [key for key in ours.files if chosen(key)]
-    other = [key for key in theirs.files if chosen(key)]
+    our_keys = [key for key in ours.files if chosen(key)]
+    their_keys = [key for key in theirs.files if chosen(key)]
     comparisons, not_theirs = [], []
     unreadable: list[str] = []
-    for key in mine:
+    for key in our_keys:
         their_scores = load_whole(theirs, key)
         if their_scores is None:
             not_theirs.append(key)
@@ -92,20 +94,21 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
         except StoreError as error:
             unreadable.append(str(error))
     if not comparisons and not unreadable:
-        raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(mine)} are in {ours.root} and "
-                         f"{len(other)} in {theirs.root}, none complete in both; score one of the paper's data sets "
-                         f"first, or choose others with --dataset and --metric")
-    if comparisons and not any(one.n for one in comparisons):
-        raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: are these the paper's data sets?")
-    return Verification(comparisons, [key for key in other if key not in set(mine)], not_theirs,
+        raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(our_keys)} are in "
+                         f"{ours.root} and {len(their_keys)} in {theirs.root}, none complete in both; score "
+                         f"one of the paper's data sets first, or choose others with --dataset and --metric")
+    if comparisons and not any(comparison.n for comparison in comparisons):
+        raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: "
+                         "are these the paper's data sets?")
+    return Verification(comparisons, [key for key in their_keys if key not in set(our_keys)], not_theirs,
                         unreadable, rtol)
 
 
 def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
-    """Compare two sets of scores of the same pairs, in whatever order."""
-    found = align(ours, theirs.pairs)
-    both = np.isfinite(found.values) & theirs.usable
-    ids, a, b = theirs.pairs.ids[both], found.values[both], theirs.values[both]
+    """Compare two sets of scores of the same pairs, in any order."""
+    aligned = align(ours, theirs.pairs)
+    both = np.isfinite(aligned.values) & theirs.usable
+    ids, a, b = theirs.pairs.ids[both], aligned.values[both], theirs.values[both]
     difference = np.abs(a - b)
     diverging = difference > rtol * np.abs(b).max(initial=0.0)
     first = ""
@@ -113,19 +116,21 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
         row = int(np.argmax(diverging))
         first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
     ranks = correlate(a, b, label_higher_is_better=True, score_higher_is_better=True)
-    return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids), int(theirs.usable.sum()) - len(ids),
-                      int(np.isin(ids, found.other_labels).sum()), float(difference.max(initial=0.0)),
+    return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
+                      int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
+                      float(difference.max(initial=0.0)),
                       str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
                       first, theirs.path.name, ranks.srcc, ranks.krcc)
 
 
 def to_text(found: Verification) -> str:
-    """The comparisons for a reader."""
+    """Format the comparisons as a plain-text table with remarks."""
     width = max((len(str(one.key)) for one in found.comparisons), default=0)
-    lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  {'KRCC':>7}"]
+    lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  "
+             f"{'KRCC':>7}"]
     for one in found.comparisons:
-        lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  {_number(one.srcc):>7}  "
-                     f"{_number(one.krcc):>7}")
+        lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  "
+                     f"{_number(one.srcc):>7}  {_number(one.krcc):>7}")
         if not one.n:
             lines.append("  no pair in common")
         if file_name(one.key) not in (None, one.source):
@@ -135,8 +140,10 @@ def to_text(found: Verification) -> str:
         if one.only_ours or one.only_theirs:
             lines.append(f"  {one.only_ours} pairs only ours, {one.only_theirs} only theirs")
         if one.labels_differ:
-            lines.append(f"  {one.labels_differ} pairs have another label: is this the same release of the data set?")
-    lines.append(f"a pair diverges when the scores differ by more than {found.rtol:g} of the largest score of the file")
+            lines.append(f"  {one.labels_differ} pairs have another label: "
+                         "is this the same release of the data set?")
+    lines.append(f"a pair diverges when the scores differ by more than {found.rtol:g} of the largest score "
+                 "of the file")
     if found.not_ours:
         lines.append(f"not scored here: {len(found.not_ours)} of the authors' sets, e.g. {found.not_ours[0]}")
     lines += [f"not compared: {problem}" for problem in found.unreadable]

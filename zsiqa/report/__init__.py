@@ -1,1 +1,1 @@
-"""The report and its figures. Never imports torch."""
+"""The report page, figures, tables and texts made from scores. Never imports torch."""

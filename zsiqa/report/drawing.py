@@ -1,4 +1,4 @@
-"""Pictures of statistics, with matplotlib. Every function writes a PNG and a PDF, and returns the two paths."""
+"""Draw statistics with matplotlib. Every function writes a PNG and a PDF and returns the two paths."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-# Okabe and Ito's blue and vermilion: told apart by colour-blind readers, and by brightness in print.
+# Okabe and Ito's blue and vermilion: colour-blind readers can distinguish them; in print, brightness differs.
 WORSE, UNDECIDED, BETTER = "#d55e00", "#f2f2f2", "#0072b2"
-# Theirs, with black for yellow, which is too pale for dots; then the same with other marks.
+# Okabe and Ito's colours, except that black replaces yellow, which is too pale for dots. After the last one,
+# the colours repeat with the next mark.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 MARKS = ("o", "s", "D", "^", "x")
-# Names are no mathematics, whatever dollars they have; fonts that publishers accept.
+# A dollar sign in a name does not begin mathematics. Font type 42 is accepted by publishers.
 STYLE: dict[Any, Any] = {"text.parse_math": False, "pdf.fonttype": 42, "font.size": 8}
 
 
@@ -30,8 +31,8 @@ class Panel:
     """One scatter plot.
 
     Attributes:
-        scores, labels: (N,); a pair without a score is NaN.
-        curve: from scores to labels; None if there is none.
+        scores, labels: (N,); the score is NaN for a pair without one.
+        curve: maps scores to labels; None without a fit.
     """
 
     title: str
@@ -42,20 +43,21 @@ class Panel:
 
 def scatter_grid(panels: Sequence[Panel], types: np.ndarray, names: Mapping[str, str], label: str,
                  stem: Path) -> list[Path]:
-    """Draw scores against labels, coloured by distortion type, with the fitted curve; three plots a row.
+    """Draw scores against labels, coloured by distortion type, with the fitted curve; three plots per row.
 
     Args:
         panels: at least one.
-        types: (N,) of the pairs.
-        names: of the types in the order of the legend.
-        label: of the vertical axes.
+        types: (N,) distortion type of each pair.
+        names: legend text by distortion type, in the order of the legend.
+        label: text of the vertical axes.
         stem: path of the files without `.png` and `.pdf`.
     """
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     with mpl.rc_context(STYLE):
         width = 2.6 * columns + 0.4
-        beside = max(1, int(width / (0.4 + 0.05 * max(map(len, names.values())))))  # inches of a mark and a letter
+        # 0.4 inches for a mark, 0.05 for a letter.
+        beside = max(1, int(width / (0.4 + 0.05 * max(map(len, names.values())))))
         figure = _figure(width, 2.4 * rows + 0.13 * math.ceil(len(names) / beside) + 0.3)
         handles: dict[str, Any] = {}
         for place, panel in enumerate(panels):
@@ -65,7 +67,7 @@ def scatter_grid(panels: Sequence[Panel], types: np.ndarray, names: Mapping[str,
                 handles[text] = axes.scatter(
                     panel.scores[some], panel.labels[some], s=5 if len(types) < 5000 else 1, linewidths=0.6,
                     color=COLOURS[number % len(COLOURS)], marker=MARKS[number // len(COLOURS) % len(MARKS)],
-                    alpha=0.7, rasterized=True)  # thousands of dots as vectors are slow to open
+                    alpha=0.7, rasterized=True)  # a PDF with thousands of vector dots opens slowly
             if panel.curve is not None:
                 xs = np.linspace(np.nanmin(panel.scores), np.nanmax(panel.scores), 201)
                 axes.plot(xs, panel.curve(xs), color="black", linewidth=1.2)
@@ -76,15 +78,15 @@ def scatter_grid(panels: Sequence[Panel], types: np.ndarray, names: Mapping[str,
         return _save(figure, stem)
 
 
-def robustness_bars(estimates: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, coefficient: str, title: str,
-                    stem: Path) -> list[Path]:
+def robustness_bars(estimates: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame, coefficient: str,
+                    title: str, stem: Path) -> list[Path]:
     """Draw the coefficient of each metric under each perturbation, with its interval.
 
     Args:
-        estimates: metric by perturbation; NaN where there is none.
-        low, high: the ends of the intervals, likewise.
+        estimates: metrics by perturbations; NaN without an estimate.
+        low, high: ends of the intervals, in the same shape.
         coefficient: its name.
-        title: of the picture.
+        title: of the figure.
         stem: path of the files without `.png` and `.pdf`.
     """
     names = list(estimates.columns)
@@ -95,7 +97,8 @@ def robustness_bars(estimates: pd.DataFrame, low: pd.DataFrame, high: pd.DataFra
         for number, name in enumerate(names):
             values = estimates[name].to_numpy()
             reach = np.nan_to_num(np.abs(np.stack([values - low[name], high[name] - values])))
-            axes.barh(np.arange(len(estimates)) + (number - (len(names) - 1) / 2) * thickness, values, thickness,
+            axes.barh(np.arange(len(estimates)) + (number - (len(names) - 1) / 2) * thickness,
+                      values, thickness,
                       color=("#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7")[number % 5], label=name,
                       xerr=reach, error_kw={"elinewidth": 0.6, "ecolor": "#777777"})
         axes.set_yticks(range(len(estimates)), list(estimates.index))
@@ -109,12 +112,12 @@ def robustness_bars(estimates: pd.DataFrame, low: pd.DataFrame, high: pd.DataFra
 
 
 def coefficient_matrix(values: pd.DataFrame, coefficient: str, title: str, stem: Path) -> list[Path]:
-    """Draw coefficients, metric by type, with their numbers.
+    """Draw coefficients of metrics by distortion types as a coloured matrix with numbers.
 
     Args:
         values: -1..1; NaN where undefined.
         coefficient: its name.
-        title: of the picture.
+        title: of the figure.
         stem: path of the files without `.png` and `.pdf`.
     """
     with mpl.rc_context(STYLE):
@@ -136,12 +139,13 @@ def coefficient_matrix(values: pd.DataFrame, coefficient: str, title: str, stem:
 
 def significance_matrix(significance: pd.DataFrame, estimates: pd.Series[float], title: str,
                         stem: Path) -> list[Path]:
-    """Draw which metric is significantly better than which.
+    """Draw the significance matrix of metrics.
 
     Args:
-        significance: metric by metric: 1 where the row's is better, -1 where it is worse, 0 where undecided.
+        significance: metrics by metrics: 1 where the row's metric is better than the column's, -1 where it is
+            worse, 0 where undecided.
         estimates: the coefficient of each metric, in the same order.
-        title: of the picture.
+        title: of the figure.
         stem: path of the files without `.png` and `.pdf`.
     """
     size = len(significance)
@@ -150,7 +154,8 @@ def significance_matrix(significance: pd.DataFrame, estimates: pd.Series[float],
         axes = figure.add_subplot()
         axes.imshow(significance.to_numpy(), cmap=ListedColormap([WORSE, UNDECIDED, BETTER]), vmin=-1, vmax=1)
         axes.set_xticks(range(size), list(significance.columns), rotation=90, fontsize=7)
-        axes.set_yticks(range(size), [f"{metric}  {value:.3f}" for metric, value in estimates.items()], fontsize=7)
+        axes.set_yticks(range(size), [f"{metric}  {value:.3f}" for metric, value in estimates.items()],
+                        fontsize=7)
         axes.set_xticks([place - 0.5 for place in range(1, size)], minor=True)
         axes.set_yticks([place - 0.5 for place in range(1, size)], minor=True)
         axes.grid(which="minor", color="white", linewidth=0.8)

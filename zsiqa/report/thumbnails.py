@@ -1,4 +1,4 @@
-"""Thumbnails of a page: encoded once, and bounded in number."""
+"""Thumbnails of a page: each encoded once, at most `MOST`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Thumbnails:
     """Small images as data URIs, each encoded once.
 
     Attributes:
-        encode: an image file to a data URI; "" if it cannot be read.
-        uris: by path.
-        left_out: how many were asked for beyond `MOST`.
+        encode: makes a data URI of an image file; "" if it cannot be read.
+        uris: data URIs by path.
+        left_out: number of requests beyond `MOST`.
     """
 
     encode: Callable[[Path], str]
@@ -24,7 +24,7 @@ class Thumbnails:
     left_out: int = 0
 
     def make(self, path: Path) -> str:
-        """A JPEG of the image; "" if it cannot be read, or there are `MOST` already."""
+        """Make the data URI of an image; "" if it cannot be read, or if there are `MOST` already."""
         if path not in self.uris:
             if sum(map(bool, self.uris.values())) >= MOST:
                 self.left_out += 1

@@ -1,22 +1,24 @@
-"""A folder of score files: our own store, or the authors' results. Both answer the same questions."""
+"""Folders of score files: our own store, or the authors' results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from zsiqa.releases import published
 from zsiqa.results.official import OfficialFolder
-from zsiqa.results.score_file import COLUMNS, REMEDY, read_sidecar
+from zsiqa.results.pair_list import read_pairs
+from zsiqa.results.score_file import COLUMNS, REMEDY, ScoreFile, read_sidecar
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, read_table
 from zsiqa.types import StoreError
 
 
 class ScoreFolder(Protocol):
-    """What tables, audit and statistics ask of a folder.
+    """Folder of score files, as evaluation reads it.
 
     Attributes:
         root: the folder.
@@ -29,72 +31,108 @@ class ScoreFolder(Protocol):
     strays: list[Path]
 
     def held(self) -> list[ScoreKey]:
-        """What there is a file of, or a stray that may hold it."""
+        """Return the keys with a score file or a misnamed copy."""
 
     def twins(self, key: ScoreKey) -> list[Path]:
-        """Strays that may hold what the file of this key should."""
+        """Return misnamed copies of the file of this key."""
 
     def stray_key(self, path: Path) -> ScoreKey:
-        """What a stray may hold. Raises StoreError if its name does not tell."""
+        """Return the key that a stray may hold, by its name.
+
+        Raises:
+            StoreError: if its name does not tell.
+        """
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Read a file. Raises StoreError if it is damaged."""
+        """Load a score file.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
 
 
 @dataclass
 class StoredFolder:
-    """Our own store: `<root>/<dataset>/<metric>/<perturbation>.csv`, each with its sidecar (see `zsiqa.results.score_file`)."""
+    """Our own store: `<root>/<dataset>/<metric>/<perturbation>.json` with its CSV file or parts.
+
+    Parts that no run has joined are joined as they are read, in memory.
+    """
 
     root: Path
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
 
     def __post_init__(self) -> None:
-        found = sorted(self.root.glob("*/*/*.csv"))
-        with_sidecar = [path for path in found if path.with_suffix(".json").is_file()]
-        self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in with_sidecar}
-        self.strays = [path for path in found if path not in set(with_sidecar)]
+        begun = [path.with_suffix(".csv") for path in sorted(self.root.glob("*/*/*.json"))]
+        self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in begun
+                      if path.is_file() or any(path.parent.glob(f"{path.stem}.*.part"))}
+        known = set(self.files.values())
+        self.strays = [path for path in sorted(self.root.glob("*/*/*.csv")) if path not in known]
 
     def held(self) -> list[ScoreKey]:
-        """What there is a file of."""
+        """Return the keys with a score file."""
         return list(self.files)
 
     def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - a store has one place for a key
-        """None."""
+        """Return nothing: a store has no copies."""
         return []
 
     def stray_key(self, path: Path) -> ScoreKey:
-        """Always raises StoreError."""
-        raise StoreError(f"{path} has no {path.stem}.json beside it, so nobody knows how it came about; remove it, or "
-                         f"put it back beside its sidecar")
-
-    def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Read a finished file.
+        """Refuse.
 
         Raises:
-            StoreError: if it or its sidecar is damaged.
+            StoreError: always.
+        """
+        raise StoreError(f"{path} has no {path.stem}.json beside it, which says how its scores were made; remove "
+                         f"it, or put the .json back")
+
+    def load(self, key: ScoreKey, path: Path) -> Scores:
+        """Load a score file, finished or in parts.
+
+        Raises:
+            StoreError: if it, its sidecar or a part is damaged, or parts disagree.
         """
         sidecar = read_sidecar(path.with_suffix(".json"))
-        table = read_table(path, COLUMNS)
-        if not path.read_bytes().endswith(b"\n"):
-            raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
         try:
             about = sidecar["dataset"]
-            pairs, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])
+            count, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])
             similarity = bool(sidecar.get("score", {}).get("higher_is_better", False))
         except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path.with_suffix('.json')} does not say what evaluation needs ({error}); remove it and "
-                             f"its scores, and score again") from error
-        ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
-        if len(twice := ids[table["pair_id"].duplicated()]):
-            raise StoreError(f"{path}: the pair {twice[0]} stands there twice. {REMEDY}")
-        labels = table["mos"].to_numpy()
-        if not np.isfinite(labels).all():
-            raise StoreError(f"{path}: a label is missing; remove the file and score again")
-        whole = published().get(key.dataset, {})  # of which a part must not pass for the whole
-        return Scores(key, path, Pairs(ids, refs, types, labels, higher_is_better), table["score"].to_numpy(),
-                      higher_is_better=similarity, expected=whole.get("pairs", pairs),
+            raise StoreError(f"{path.with_suffix('.json')} lacks what evaluation needs ({error}); remove it and its "
+                             f"scores, and score again") from error
+        parts = ScoreFile(path, sidecar["identity"]).parts()
+        pairs, values = _join_parts(path, sidecar) if parts else _read_finished(path)
+        whole = published().get(key.dataset, {})  # a part of a published set must not pass for the whole
+        return Scores(key, path, replace(pairs, higher_is_better=higher_is_better), values,
+                      higher_is_better=similarity, expected=whole.get("pairs", count),
                       identity=sidecar["identity"], notes=notes)
+
+
+def _read_finished(path: Path) -> tuple[Pairs, np.ndarray]:
+    """Read a CSV file with a row for every pair."""
+    table = read_table(path, COLUMNS)
+    if not path.read_bytes().endswith(b"\n"):
+        raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
+    ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
+    if len(twice := ids[table["pair_id"].duplicated()]):
+        raise StoreError(f"{path}: the pair {twice[0]} stands there twice. {REMEDY}")
+    labels = table["mos"].to_numpy()
+    if not np.isfinite(labels).all():
+        raise StoreError(f"{path}: a label is missing; remove the file and score again")
+    return Pairs(ids, refs, types, labels, higher_is_better=True), table["score"].to_numpy()
+
+
+def _join_parts(path: Path, sidecar: Mapping[str, Any]) -> tuple[Pairs, np.ndarray]:
+    """Join the parts of a score file, and its CSV file where there is one; NaN for pairs without a score."""
+    if "pairs_file" not in sidecar:
+        raise StoreError(f"{path.with_suffix('.json')} does not name the list of pairs that its parts belong to; run "
+                         f"the same command again")
+    listed = read_pairs(path.parent.parent / sidecar["pairs_file"])
+    known = ScoreFile(path, sidecar["identity"]).read()
+    ids, refs, types = (np.array([getattr(pair, name) for pair in listed], dtype=object)
+                        for name in ("pair_id", "ref", "type"))
+    return (Pairs(ids, refs, types, np.array([pair.mos for pair in listed]), higher_is_better=True),
+            np.array([known.get(pair.pair_id, np.nan) for pair in listed]))
 
 
 def open_folder(root: Path) -> ScoreFolder:
@@ -105,7 +143,7 @@ def open_folder(root: Path) -> ScoreFolder:
     """
     if not root.is_dir():
         raise StoreError(f"no folder {root}; score something first, or say where the scores are")
-    if any(root.glob("*/*/*.csv")):
+    if any(root.glob("*/*/*.json")) or any(root.glob("*/*/*.csv")):
         return StoredFolder(root)
     if any(root.glob("*.csv")):
         return OfficialFolder(root)
@@ -116,7 +154,7 @@ def open_folder(root: Path) -> ScoreFolder:
 
 
 def load_whole(folder: ScoreFolder, key: ScoreKey) -> Scores | None:
-    """Scores with a row for every pair: of the file that bears the name, or of a twin; None if neither is whole."""
+    """Load scores with a row for every pair, from the key's own file or a copy; None if neither is whole."""
     for path in [*([folder.files[key]] if key in folder.files else []), *folder.twins(key)]:
         try:
             scores = folder.load(key, path)

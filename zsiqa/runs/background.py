@@ -1,4 +1,4 @@
-"""Something small that is done again and again while the main thread works."""
+"""Repeated actions in a background thread, while the main thread works."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def repeating(seconds: float, action: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Call `action` every so many seconds, in a thread of its own, for as long as the context lasts.
+    """Call `action` every `seconds` seconds in a separate thread, until the context ends.
 
     Yields:
-        A function that raises in the main thread what `action` raised; from then on it is not called any more.
+        A function that raises in the main thread the error of `action`. After an error, `action` is not
+        called again.
     """
-    over = threading.Event()
+    stop = threading.Event()
     raised: list[BaseException] = []
 
     def work() -> None:
-        while not over.wait(seconds):
+        while not stop.wait(seconds):
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - goes to the main thread as it is
+            except Exception as error:  # noqa: BLE001 - raised again in the main thread
                 raised.append(error)
                 return
 
@@ -34,5 +35,5 @@ def repeating(seconds: float, action: Callable[[], None]) -> Iterator[Callable[[
     try:
         yield check
     finally:
-        over.set()
+        stop.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Complete score files: what they lack is computed in one pass over the images, and written as it comes."""
+"""Complete score files: compute missing scores in one pass over the images, and write them as they come."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from omegaconf import DictConfig
 
 from zsiqa.config import instantiate
 from zsiqa.runs.background import repeating
-from zsiqa.runs.describe import describe, describe_metric
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
-from zsiqa.runs.plan import Target, TargetKey, cell_names
+from zsiqa.runs.notes import describe
+from zsiqa.runs.plan import FileKey, Target, cell_names
 from zsiqa.runs.slurm import job_name
 from zsiqa.scoring.profiling import Profile, unmeasured
 from zsiqa.terminal import track
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from zsiqa.scoring.engine import Scorer
 
 SECONDS_BETWEEN_FLUSHES = 0.5
-Build = Callable[..., "Scorer"]  # (metrics, what all passes have in common) -> the engine of a pass
+Build = Callable[..., "Scorer"]  # (metrics, **arguments common to all passes) -> the engine of a pass
 
 
-def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target], selected: np.ndarray,
-         ) -> dict[str, dict[str, str]]:
-    """Complete the score files of a pass, as far as selected. Returns and raises what `score_missing` does."""
+def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
+         selected: np.ndarray) -> dict[str, dict[str, str]]:
+    """Complete the score files of a pass for the selected pairs.
+
+    Returns and raises the same as `score_missing`.
+    """
     unfinished = {key: target for key, target in targets.items() if not target.complete}
     if not unfinished:
         return {}
@@ -47,9 +50,9 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Targe
     failures: dict[str, dict[str, str]] = {}
     if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected, journal)
-    alone = journal.alone()  # asked before the parts are read: see ScoreFile.finish
+    alone = journal.alone()  # must be called before the parts are read: see ScoreFile.finish
     whole = [target.file.finish(dataset.pairs, target.scores.tolist(), view=alone and cfg.num_shards == 1,
-                                info={**info, **describe_metric(cfg, dataset, key),
+                                info={**info, **target.describe(dataset),
                                       "failed": failures.get(key.perturbation, {})})
              for key, target in unfinished.items()]
     if all(whole):
@@ -57,17 +60,17 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Targe
     return failures
 
 
-def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target],
+def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
                   info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
-    """Compute the scores that `targets` lack, into them and into part files; add this session to `info`.
+    """Compute the missing scores of `targets`, into them and into part files; add this session to `info`.
 
     Args:
-        targets: the unfinished ones of a pass. All their perturbations take part, those without a missing score too: a
-            resumed run must form the same batches.
-        selected: (pairs,) bool, which pairs to score; the others' images need not be there.
+        targets: unfinished targets of a pass. All their perturbations take part, also those without a missing
+            score: a resumed run must form the same batches.
+        selected: (pairs,) bool, which pairs to score; the images of the other pairs may be missing.
 
     Returns:
-        With on_error=skip, the errors of the pairs that failed, by perturbation and pair_id.
+        With on_error=skip, the errors of the failed pairs, by perturbation and pair_id.
 
     Raises:
         PairError: the first failure (with on_error=stop).
@@ -78,7 +81,7 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
         return _score(cfg, dataset, build, targets, info, selected, journal)
 
 
-def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[TargetKey, Target],
+def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
            info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
     import torch
 
@@ -92,23 +95,26 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
     if device == "cpu":
         keep_freed_memory()
     torch.manual_seed(cfg.seed)
-    measure = Profile(torch.cuda.synchronize if device == "cuda" else lambda: None) if cfg.profile else unmeasured
-    scorer = build(metrics, perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
+    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
+    measure = Profile(synchronize) if cfg.profile else unmeasured
+    scorer = build(metrics,
+                   perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
                    workers=pick_workers(cfg, device), device=device, measure=measure)
-    session: dict[str, Any] = {"id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                               "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
-                               "versions": versions(), "git_commit": git_commit(),
-                               "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}
+    session: dict[str, Any] = {
+        "id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
+        "versions": versions(), "git_commit": git_commit(),
+        "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}
     info["sessions"] = [session]
-    for key, target in targets.items():  # not earlier: where something is wrong, nothing is begun and nothing replaced
+    for target in targets.values():  # not earlier: after an error above, no file is created or replaced
         if target.stale:
             target.file.clear()
-        target.file.claim({**info, **describe_metric(cfg, dataset, key)}, dataset.pairs)
+        target.file.claim({**info, **target.describe(dataset)}, dataset.pairs)
     outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
     failures: dict[str, dict[str, str]] = {}
     started = time.monotonic()
 
-    def close(key: TargetKey) -> None:
+    def close(key: FileKey) -> None:
         session["seconds"] = round(time.monotonic() - started, 3)
         targets[key].file.close(seconds=session["seconds"], failed=failures.get(key.perturbation, {}))
 
@@ -127,13 +133,14 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
             pair_id = dataset.pairs[outcome.index].pair_id
             if isinstance(outcome, Failed):
                 if cfg.on_error == "stop":
-                    raise PairError(f"{outcome.error}\nWhat was scored so far is kept. Mend the pair and run the same "
-                                    f"command again, or give on_error=skip to leave such pairs out")
+                    raise PairError(f"{outcome.error}\nThe scores computed so far are kept. Fix the pair "
+                                    "and run the same command again, or give on_error=skip to leave such "
+                                    "pairs out")
                 failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
                 continue
             with measure("write"):
                 for metric, score in outcome.scores.items():
-                    lacking = targets.get(TargetKey(metric, outcome.perturbation))
+                    lacking = targets.get(FileKey(metric, outcome.perturbation))
                     if lacking is not None and np.isnan(lacking.scores[outcome.index]):
                         lacking.scores[outcome.index] = score
                         lacking.file.append(pair_id, score)
@@ -143,21 +150,22 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Tar
 
 
 def pick_workers(cfg: DictConfig, device: str) -> int:
-    """Threads that load images ahead of the model."""
+    """Return the number of threads that load images ahead of the model."""
     return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
 
 
 def check_images(dataset: Dataset, selected: np.ndarray) -> None:
-    """Check, before anything is computed, that all images of the selected pairs are there.
+    """Check that all images of the selected pairs exist, before anything is computed.
 
     Raises:
-        PairError: naming the first few pairs whose images are not.
+        PairError: if images are missing; it names the first few pairs.
     """
     exists = functools.cache(Path.is_file)
-    missing = [(pair, path) for pair in compress(dataset.pairs, selected) for path in (pair.ref_path, pair.dis_path)
-               if not exists(path)]
+    missing = [(pair, path) for pair in compress(dataset.pairs, selected)
+               for path in (pair.ref_path, pair.dis_path) if not exists(path)]
     if missing:
         examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
-        raise PairError(f"{len({pair.pair_id for pair, _ in missing})} of {selected.sum()} pairs of {dataset.name} "
-                        f"lack an image, e.g.{examples}\nPut the images there (of a published set, `zsiqa data check` "
+        affected = len({pair.pair_id for pair, _ in missing})
+        raise PairError(f"{affected} of {selected.sum()} pairs of {dataset.name} lack an image, "
+                        f"e.g.{examples}\nPut the images there (for a published data set, `zsiqa data check` "
                         f"says more), or give on_error=skip to leave such pairs out")

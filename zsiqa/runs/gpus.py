@@ -1,4 +1,4 @@
-"""The GPUs of one workstation, one for each job at a time."""
+"""GPUs of one workstation: each job gets one, and no two jobs share one at the same time."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import IO, Any
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_held: list[IO[str]] = []  # locks of this process, let go when it ends
+_held: list[IO[str]] = []  # locks of this process, released when it ends
 
 
 def list_gpus() -> list[str]:
-    """What CUDA may see: the parts of CUDA_VISIBLE_DEVICES, or all that the driver names. Without torch."""
+    """List the GPUs that CUDA may use: of CUDA_VISIBLE_DEVICES, or all of the driver. Needs no torch."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
     if shutil.which("nvidia-smi") is None:
         return []
-    found = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True,
-                           check=False)
-    return found.stdout.split() if found.returncode == 0 else []
+    query = subprocess.run(["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+                           capture_output=True, text=True, check=False)
+    return query.stdout.split() if query.returncode == 0 else []
 
 
 def take_gpu(gpus: list[str], folder: Path) -> str:
-    """Wait until one of the GPUs is free, and hold it until this process ends, however it ends.
+    """Wait until one of the GPUs is free, and hold it until this process ends (also if it is killed).
 
     Args:
-        folder: on a disk of this machine, for the locks.
+        folder: for the lock files; must be on a disk of this machine.
     """
     import fcntl
 
-    said = False
+    announced = False
     while True:
         for gpu in gpus:
             lock = (folder / f"zsiqa-gpu-{os.getuid()}-{gpu}.lock").open("a")
@@ -45,22 +45,25 @@ def take_gpu(gpus: list[str], folder: Path) -> str:
                 continue
             _held.append(lock)
             return gpu
-        if not said:
+        if not announced:
             print(f"waiting for one of the GPUs {', '.join(gpus)}", file=sys.stderr, flush=True)
-            said = True
+            announced = True
         time.sleep(1)
 
 
 class OneGpuEach:
-    """Hydra's callback: a worker takes a GPU before its first job, and sees no other. Without GPUs, nothing happens."""
+    """Hydra callback: each worker takes one GPU before its first job, and sees only that one.
+
+    On a machine without GPUs, it does nothing.
+    """
 
     def on_job_start(self, **_: Any) -> None:
-        """Called in the worker, before torch is imported."""
+        """Take a GPU. Hydra calls this in the worker, before torch is imported."""
         if not _held and (gpus := list_gpus()):
             os.environ[VISIBLE] = take_gpu(gpus, Path(tempfile.gettempdir()))
 
     def __getattr__(self, event: str) -> Any:
-        """Whatever else Hydra tells: nothing to do."""
+        """Ignore all other events of Hydra."""
         if not event.startswith("on_"):
             raise AttributeError(event)
         return lambda **_: None

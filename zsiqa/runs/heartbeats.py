@@ -1,9 +1,12 @@
-"""Who is at work on which score files, and who gave up why: a small file for each run, beside the scores.
+"""Heartbeats of runs: which are active, and why others stopped.
+
+Each run keeps a small file beside the scores:
 
     <results_dir>/scores/<dataset>/<id>.run    JSON: score files, host, process, SLURM job, shard, error
 
-Its modification time is a sign of life, renewed while the run works. A run that ends well removes its file; one that
-fails leaves it with the error; that of a killed run grows old. Nothing here decides a score.
+The modification time of the file is the heartbeat: the run updates it while it works. A run that succeeds
+removes its file; a run that fails writes the error into it; the file of a killed run is no longer updated.
+Heartbeats have no effect on scores.
 """
 
 from __future__ import annotations
@@ -22,17 +25,18 @@ from typing import Any
 from zsiqa.runs.slurm import job_name
 
 SECONDS_BETWEEN_SIGNS = 15.0
-SECONDS_UNTIL_DEAD = 120.0  # clocks of nodes and file servers differ by less, and NFS shows a change within a minute
+# Clocks of nodes and file servers differ by less, and NFS shows a change within a minute.
+SECONDS_UNTIL_DEAD = 120.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as its file tells.
+    """State of a run, read from its file.
 
     Attributes:
         cells: `metric/perturbation` of its score files.
-        about: `host`, `pid`, `job`, `started`, `shard`: (which, of how many); `error` of one that failed.
-        age: seconds since its last sign of life.
+        about: `host`, `pid`, `job`, `started`, `shard`: (index, number of shards); `error` if the run failed.
+        age: seconds since its last heartbeat.
     """
 
     path: Path
@@ -42,12 +46,12 @@ class Entry:
 
     @property
     def error(self) -> str:
-        """Why it failed; "" if it did not, or could not say."""
+        """Error message of a failed run; "" if it did not fail, or could not write the error."""
         return str(self.about.get("error", ""))
 
     @property
     def alive(self) -> bool:
-        """Whether it is at work. A process on this host can be asked; of another, only signs of life tell."""
+        """True if the run is active: by its heartbeat and, on this host, by its process."""
         if self.error or self.age > SECONDS_UNTIL_DEAD:
             return False
         if self.about.get("host") != socket.gethostname():
@@ -61,18 +65,19 @@ class Entry:
         return True
 
     def __str__(self) -> str:
-        where = f"{self.about.get('job') or 'process {}'.format(self.about.get('pid'))} on {self.about.get('host')}"
-        which, number = self.about.get("shard") or (0, 1)
-        return f"{where}, shard {which} of {number}" if number > 1 else where
+        job = self.about.get("job") or f"process {self.about.get('pid')}"
+        where = f"{job} on {self.about.get('host')}"
+        shard, num_shards = self.about.get("shard") or (0, 1)
+        return f"{where}, shard {shard} of {num_shards}" if num_shards > 1 else where
 
 
 class Journal:
-    """The file of this run.
+    """Heartbeat file of this run.
 
     Args:
-        folder: of the data set's scores.
-        cells: `metric/perturbation` of its score files.
-        shard: which, of how many.
+        folder: folder of the data set's scores.
+        cells: `metric/perturbation` of the run's score files.
+        shard: (index, number of shards).
     """
 
     def __init__(self, folder: Path, cells: Iterable[str], shard: tuple[int, int]) -> None:
@@ -82,7 +87,7 @@ class Journal:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Say that this run is at work; at the end that it is not, or that it failed and why."""
+        """Keep the heartbeat file while the context lasts; then remove it, or write the error into it."""
         self._remove_dead()
         self._write()
         try:
@@ -90,54 +95,56 @@ class Journal:
         except Exception as error:
             self.fail(error)
             raise
-        except BaseException:  # interrupted, or to be queued again
+        except BaseException:  # interrupted, or SLURM will queue it again
             self.path.unlink(missing_ok=True)
             raise
         self.path.unlink(missing_ok=True)
 
     def sign(self) -> None:
-        """Give a sign of life, if the last is some time ago."""
+        """Update the heartbeat, if the last update is at least SECONDS_BETWEEN_SIGNS old."""
         if time.monotonic() - self._signed >= SECONDS_BETWEEN_SIGNS:
             self._signed = time.monotonic()
-            with suppress(OSError):  # it is but a sign; scores that cannot be written are an error elsewhere
+            with suppress(OSError):  # not important here: failing to write scores is an error elsewhere
                 os.utime(self.path)
 
     def fail(self, error: Exception) -> None:
-        """Say that it failed, and why. Nothing happens where that cannot be written."""
+        """Write the error into the heartbeat file. If the file cannot be written, do nothing."""
         with suppress(OSError):
             self._remove_dead()
             self._write(error=str(error) or type(error).__name__)
 
     def settle(self) -> None:
-        """Say that every file is whole: what dead runs left of them, of any shard, is removed."""
+        """Remove the files of stopped runs of any shard. To be called when all score files are complete."""
         self._remove_dead(of_any_shard=True)
 
     def _remove_dead(self, *, of_any_shard: bool = False) -> None:
-        """Remove what dead runs left of the same files and pairs."""
+        """Remove the heartbeat files of stopped runs on the same score files and pairs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for entry in read_journal(self.path.parent):
             if not entry.alive and entry.cells <= set(self._cells) and (
-                    of_any_shard or self._shard[1] == 1 or list(self._shard) == list(entry.about.get("shard", ()))):
+                    of_any_shard or self._shard[1] == 1
+                    or list(self._shard) == list(entry.about.get("shard", ()))):
                 entry.path.unlink(missing_ok=True)
 
     def alone(self) -> bool:
-        """Whether nobody else is at work on any of these files."""
+        """Return whether no other run is active on any of these score files."""
         return not any(entry.alive and entry.cells & set(self._cells) and entry.path != self.path
                        for entry in read_journal(self.path.parent))
 
     def _write(self, **more: str) -> None:
         about = {"cells": self._cells, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
                  "started": self._started, "shard": list(self._shard), **more}
-        beside = self.path.with_suffix(".tmp")
-        beside.write_text(json.dumps(about), encoding="utf-8")
-        beside.replace(self.path)
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(about), encoding="utf-8")
+        temporary.replace(self.path)
 
 
 def read_journal(folder: Path) -> Sequence[Entry]:
-    """All that runs say of themselves in the folder of a data set's scores."""
-    found = []
+    """Read all heartbeat files in the folder of a data set's scores."""
+    entries = []
     for path in sorted(folder.glob("*.run")):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # gone meanwhile, or half a file of a full disk
+        with suppress(OSError, ValueError, KeyError, TypeError):  # removed, or cut off by a full disk
             about = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Entry(path, frozenset(about.pop("cells")), about, time.time() - path.stat().st_mtime))
-    return found
+            cells = frozenset(about.pop("cells"))
+            entries.append(Entry(path, cells, about, time.time() - path.stat().st_mtime))
+    return entries

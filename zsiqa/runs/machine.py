@@ -1,4 +1,4 @@
-"""What a run needs to know of the machine that it is on."""
+"""Facts about the machine and the code of a run: device, memory, versions, commit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ SUBMITTED_CODE = "ZSIQA_SUBMITTED_CODE"  # set by configs/hydra/launcher/slurm.y
 
 
 def pick_device(asked: str) -> tuple[str, str]:
-    """("cpu" or "cuda", its name in words).
+    """Pick the device.
+
+    Returns:
+        "cpu" or "cuda", and a description of the device.
 
     Raises:
-        ZsiqaError: if CUDA is asked for and not there.
+        ZsiqaError: if CUDA is requested but not available.
     """
     import torch
 
@@ -33,29 +36,33 @@ def pick_device(asked: str) -> tuple[str, str]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc reuse the memory of freed tensors instead of returning it to the system after every operation.
+    """Let glibc reuse the memory of freed tensors instead of returning it to the system each time.
 
-    Without the page faults of getting it back, the default backbone with all distances is 2.0 times as fast on two
-    CPU cores (`python scripts/benchmark_memory.py`, glibc 2.36). Nothing happens where there is no glibc.
+    This saves page faults: the default backbone with all distances is 2.0 times as fast on two CPU cores
+    (`python scripts/benchmark_memory.py`, glibc 2.36). Does nothing on systems without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
         if not mallopt(m_mmap_threshold, 2**30):
-            mallopt(m_mmap_threshold, 2**25)  # all that an older glibc takes
+            mallopt(m_mmap_threshold, 2**25)  # the maximum of an older glibc
         mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the scores depend on."""
+    """Return the versions of Python and of the packages that affect scores."""
     return {"python": platform.python_version(),
             **{name: metadata.version(name) for name in ("zsiqa", "torch", "timm", "pillow", "numpy")}}
 
 
 def git_commit() -> str | None:
-    """Commit of the source tree, with `+changes` if it has any; None if zsiqa does not run from a git checkout."""
+    """Return the git commit of the source tree.
+
+    Returns:
+        The commit, with `+changes` if there are uncommitted changes; None outside of a git checkout.
+    """
     root = Path(zsiqa.__file__).parent.parent
-    if not (root / ".git").exists():  # an installed copy may lie inside somebody else's checkout
+    if not (root / ".git").exists():  # an installed copy may be inside another project's checkout
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*",
                "--dirty=+changes"]
@@ -66,23 +73,24 @@ def git_commit() -> str | None:
 
 
 def code_digest() -> str:
-    """What the source and the configurations are, in twelve letters."""
-    found = hashlib.sha256()
+    """Return a digest of the source and the configurations: twelve hexadecimal digits."""
+    sha = hashlib.sha256()
     for root, kind in ((Path(zsiqa.__file__).parent, "*.py"), (CONFIGS, "*.yaml")):
         for path in sorted(root.rglob(kind)):
-            found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return found.hexdigest()[:12]
+            sha.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return sha.hexdigest()[:12]
 
 
 def check_code() -> None:
-    """Refuse to score with other code than that from which the job was submitted.
+    """Check that the code is the same as when the job was submitted.
 
-    A job in a queue reads the source when it starts, which may be days after.
+    A job in a queue reads the source when it starts, which may be days later.
 
     Raises:
-        ZsiqaError: if the source or the configurations have changed meanwhile.
+        ZsiqaError: if the source or the configurations have changed since.
     """
     submitted = os.environ.get(SUBMITTED_CODE)
     if submitted and submitted != (now := code_digest()):
-        raise ZsiqaError(f"the code has changed since this job was submitted (then {submitted}, now {now}), and one "
-                         f"sweep must not mix two; submit again, with only_missing=true, or put the old code back")
+        raise ZsiqaError(f"the code has changed since this job was submitted (then {submitted}, now {now}), "
+                         "and a sweep must not mix two versions; submit it again with only_missing=true, or "
+                         "restore the old code")

@@ -1,7 +1,8 @@
-"""One large run as N jobs: which pairs are whose.
+"""Shards: the pairs of one large run, divided among N jobs.
 
-Shards are runs of whole blocks, the unit in which the engine forms its batches (`zsiqa.scoring.loading.plan_blocks`). So no
-reference is encoded twice, and scores are equal to the bit whatever the number of shards, or without any.
+A shard consists of consecutive whole blocks, the unit in which the engine forms its batches
+(`zsiqa.scoring.loading.plan_blocks`). So no reference is encoded twice, and scores are equal bit for bit with
+any number of shards and without shards.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from zsiqa.types import ImagePair
 
 
 def shard_of(pairs: Sequence[ImagePair], num_shards: int) -> np.ndarray:
-    """The shard of each pair: contiguous blocks, as equal in pairs as whole blocks allow.
+    """Return the shard of each pair: contiguous blocks, as equal in number of pairs as whole blocks allow.
 
     Returns:
         (pairs,) int in [0, num_shards). With more shards than blocks, some have no pair.
@@ -30,6 +31,7 @@ def shard_of(pairs: Sequence[ImagePair], num_shards: int) -> np.ndarray:
     first = 0
     for block in plan_blocks(pairs):
         indices = [index for group in block for index in group]
-        shards[indices] = (2 * first + len(indices)) * num_shards // (2 * len(pairs))  # where the block's middle lies
+        # The shard that contains the middle of the block.
+        shards[indices] = (2 * first + len(indices)) * num_shards // (2 * len(pairs))
         first += len(indices)
     return shards

@@ -1,8 +1,8 @@
-"""What `python run.py -m ...` makes of its arguments: one list of settings a job.
+"""Jobs of `python run.py -m ...`: its arguments, expanded to one list of settings for each job.
 
-`+sweep=NAME` means the jobs that tables need, from their rows: whatever one pass over the images can serve is one job,
-so there is one for each backbone on each data set, and one for all baselines on each. Any other argument holds for all
-jobs, but for `backbone` and `dataset`, which pick some of them.
+`+sweep=NAME` stands for the jobs that tables need, from their rows. All metrics that can share one pass over
+the images form one job: one for each backbone on each data set, and one for all baselines on each data set.
+Any other argument applies to all jobs, except `backbone` and `dataset`, which pick some of them.
 """
 
 from __future__ import annotations
@@ -23,37 +23,45 @@ from zsiqa.runs.progress import Cell, look
 from zsiqa.types import ZsiqaError
 
 OF_BACKBONES = ("distance", "representation")
-Job = dict[str, str]  # group or setting, as the command line spells them, and its value
+Job = dict[str, str]  # values by group or setting, spelled as on the command line
 
 
 def expand(arguments: Sequence[str]) -> list[list[str]]:
-    """The jobs of a sweep, each as its arguments, in order.
+    """Expand the arguments of a sweep into its jobs.
+
+    Returns:
+        The arguments of each job, in order.
 
     Raises:
-        ZsiqaError: if an argument cannot be parsed, or nothing is left of a named sweep.
+        ZsiqaError: if an argument cannot be parsed or combined with +sweep, or no job of the sweep is left.
     """
     try:
-        parsed = OverridesParser.create().parse_overrides([one for one in arguments if not one.startswith("hydra")])
+        parsed = OverridesParser.create().parse_overrides(
+            [argument for argument in arguments if not argument.startswith("hydra")])
     except OverrideParseException as error:
         raise ZsiqaError(explain(error)) from error
-    plain = [one for one in parsed if one.key_or_group not in ("sweep", "only_missing")]
-    given = [dict(part.split("=", 1) for part in parts) for parts in BasicSweeper.split_arguments(plain, None)[0]]
-    names = [str(one.value()) for one in parsed if one.key_or_group == "sweep"]
+    plain = [override for override in parsed if override.key_or_group not in ("sweep", "only_missing")]
+    given = [dict(part.split("=", 1) for part in parts)
+             for parts in BasicSweeper.split_arguments(plain, None)[0]]
+    names = [str(override.value()) for override in parsed if override.key_or_group == "sweep"]
     if not names:
         return [[f"{key}={value}" for key, value in parts.items()] for parts in given]
     tables = [table for name in names for table in _read("sweep", name)["tables"]]
     if any("baseline" in parts for parts in given):
-        raise ZsiqaError("baseline=... does not go with +sweep: backbone=none picks the sweep's jobs with baselines")
+        raise ZsiqaError("baseline=... cannot be combined with +sweep: "
+                         "backbone=none picks the sweep's jobs with baselines")
     jobs = jobs_of(_read("table", name) for name in tables)
-    found = [merged for parts in given for job in jobs if (merged := _merge(job, parts)) is not None]
-    if not found:
-        there = [", ".join(dict.fromkeys(job[key] for job in jobs)) for key in ("backbone", "dataset")]
-        raise ZsiqaError(f"+sweep={','.join(names)} has no such job; it has backbone={there[0]} and dataset={there[1]}")
-    return [[f"{key}={value}" for key, value in job.items()] for job in found]
+    picked = [merged for parts in given for job in jobs if (merged := _merge(job, parts)) is not None]
+    if not picked:
+        backbones, datasets = (", ".join(dict.fromkeys(job[key] for job in jobs))
+                               for key in ("backbone", "dataset"))
+        raise ZsiqaError(f"+sweep={','.join(names)} has no such job; "
+                         f"it has backbone={backbones} and dataset={datasets}")
+    return [[f"{key}={value}" for key, value in job.items()] for job in picked]
 
 
 def jobs_of(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
-    """The jobs that tables need.
+    """Return the jobs that tables need.
 
     Args:
         specs: tables as in `configs/table`.
@@ -78,14 +86,18 @@ def jobs_of(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
 
 
 def cells(arguments: Sequence[str]) -> list[Cell]:
-    """The score files that a job is to fill, and how far they are. May raise ZsiqaError."""
+    """Return the progress of the score files that a job fills.
+
+    Raises:
+        ZsiqaError: if the settings of the job are not valid.
+    """
     cfg = compose(*arguments)
     check_settings(cfg)
     return look(cfg)
 
 
 def unfinished(jobs: Iterable[list[str]]) -> list[list[str]]:
-    """The jobs that still lack scores; the others are named on the screen."""
+    """Return the jobs that still lack scores; print the others."""
     left = []
     for job in jobs:
         if all(cell.done for cell in cells(job)):
@@ -96,7 +108,7 @@ def unfinished(jobs: Iterable[list[str]]) -> list[list[str]]:
 
 
 def _merge(job: Job, given: Mapping[str, str]) -> Job | None:
-    """A job of a sweep with the settings of the command line; None if those pick others."""
+    """Return a job of a sweep with the settings of the command line; None if they pick other jobs."""
     if any(job[key] != given.get(key, job[key]) for key in ("backbone", "dataset")):
         return None
     return {**job, **{key: value for key, value in given.items()
@@ -109,5 +121,5 @@ def _read(group: str, name: str) -> Mapping[str, Any]:
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise ZsiqaError(f"no {group}/{name} in the configuration; {group} can be: {names}")
-    found: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
+    settings: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return settings

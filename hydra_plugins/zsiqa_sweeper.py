@@ -1,4 +1,4 @@
-"""Hydra's own sweeper, with the jobs that `zsiqa.runs.sweep` makes. Hydra takes sweepers from the package hydra_plugins."""
+"""Sweeper for the jobs of `zsiqa.runs.sweep`. Hydra takes sweepers from the package hydra_plugins only."""
 
 import sys
 from typing import cast

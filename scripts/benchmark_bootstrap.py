@@ -1,8 +1,8 @@
 """How fast `zsiqa.evaluation.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
 
-Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with columns
-ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed on a few
-replicates. Quote the ratio: times depend on the machine.
+Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with
+columns ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed
+on a few replicates. Quote the ratio: times depend on the machine.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def naive(scores: Floats, labels: Floats, groups: Integers, weights: Integers) -
 
 def main() -> None:
     """Time, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, help="columns ref, mos, pred; default: random data")
     parser.add_argument("--replicates", type=int, default=2000)
     arguments = parser.parse_args()

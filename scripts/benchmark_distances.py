@@ -1,8 +1,8 @@
 """Cost and gain of WSD's float64. Run: `python scripts/benchmark_distances.py`.
 
-Prints what the five distances take with WSD in float64, as it is, over what they take with WSD in float32, and the
-relative error of both on nearly equal features. `ATEN_CPU_CAPABILITY=default` or `avx2` before it restricts the
-instruction set. Quote the ratio: times depend on the machine.
+Prints what the five distances take with WSD in float64, as it is, over what they take with WSD in float32,
+and the relative error of both on nearly equal features. `ATEN_CPU_CAPABILITY=default` or `avx2` before it
+restricts the instruction set. Quote the ratio: times depend on the machine.
 """
 
 from __future__ import annotations
@@ -49,13 +49,16 @@ def main() -> None:
     with torch.inference_mode():
         for wsd in variants.values():
             seconds([*others, wsd], ref, dis)  # the first is slower
-        # Alternating, so that other work on the machine meets both; the least of each is what they take alone.
-        times = [{name: seconds([*others, wsd], ref, dis) for name, wsd in variants.items()} for _ in range(ROUNDS)]
+        # Alternating, so that other work on the machine meets both; the least of each is what they take
+        # alone.
+        times = [{name: seconds([*others, wsd], ref, dis) for name, wsd in variants.items()}
+                 for _ in range(ROUNDS)]
         least = {name: min(one[name] for one in times) for name in variants}
         expected = distances.WSD()(*((stacks[0].double(),) for stacks in (ref, dis)))
-        errors = {name: float(((wsd(ref, dis) - expected).abs() / expected).max()) for name, wsd in variants.items()}
-    print(f"{pick_device('cpu')[1]}; {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; "
-          f"torch {torch.__version__}")
+        errors = {name: float(((wsd(ref, dis) - expected).abs() / expected).max()) for name,
+                  wsd in variants.items()}
+    print(f"{pick_device('cpu')[1]}; {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} "
+          f"threads; torch {torch.__version__}")
     print(f"five distances: {least['float64'] / TILES * 1e3:.1f} ms a tile; with WSD in float32 "
           f"{least['float32'] / TILES * 1e3:.1f} ms: {least['float64'] / least['float32']:.2f} times")
     for name, error in errors.items():

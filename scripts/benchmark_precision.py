@@ -1,8 +1,8 @@
-"""What reduced precision and compilation do to scores: `python scripts/benchmark_precision.py [setting=value ...]`.
+"""Effect of precision and compilation on scores: `python scripts/benchmark_precision.py [setting=value ...]`.
 
-Scores the demo, or what the settings of run.py say, at every precision that the device has, and compares with fp32 on
-the same device: for every metric the largest difference of a score, relative to the fp32 score, and the change of SRCC;
-seconds of the whole run, start included.
+Scores the demo, or what the settings of run.py say, at every precision that the device has, and compares with
+fp32 on the same device: for every metric the largest difference of a score, relative to the fp32 score, and
+the change of SRCC; seconds of the whole run, start included.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def main() -> None:
             for key, scores in found.items():
                 difference = np.nanmax(np.abs(scores.values / exact[key].values - 1))
                 change = srcc(scores) - srcc(exact[key])
-                print(f"| {key.metric} {key.perturbation} | {setting} | {difference:.1e} | {change:+.4f} |", flush=True)
+                print(f"| {key.metric} {key.perturbation} | {setting} | {difference:.1e} | {change:+.4f} |",
+                      flush=True)
     print("\n" + ", ".join(times))
 
 

@@ -2,7 +2,8 @@
 
     python scripts/benchmark_tables.py --scores /path/to/ZS-IQA/results
 
-Each run is a process of its own, its start included. Cells are counted, so that a fast run over nothing shows.
+Each run is a process of its own, its start included. Cells are counted, so that a fast run over nothing
+shows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, required=True, help="folder of score files")
     parser.add_argument("--repeats", type=int, default=3, help="runs, the fastest counts (%(default)s)")
     options = parser.parse_args()

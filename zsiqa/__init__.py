@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 # In an installed copy inside the package, in a checkout beside it.
-CONFIGS = next(folder for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+CONFIGS = next(folder
+               for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
                if folder.is_dir())
 
 

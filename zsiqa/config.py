@@ -1,4 +1,4 @@
-"""Configurations: composed from `configs`, and built into what they name. Beside the runner, all that knows Hydra."""
+"""Configurations: compose, check and instantiate them. Only this module and `runs` know Hydra."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any, cast
 import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -74,7 +79,8 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
         raise
 
 
-CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"), "device": ("auto", "cpu", "cuda"),
+CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"),
+           "device": ("auto", "cpu", "cuda"),
            "on_error": ("stop", "skip"), "dataset.image_identity": ("names", "paths")}
 NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # in older YAML; Hydra hands them on as words
 
@@ -89,14 +95,16 @@ def check_settings(cfg: DictConfig) -> None:
         raise ZsiqaError("+sweep=... is many jobs; give -m, too: python run.py -m +sweep=...")
     if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
         raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
-    if unsure := [name for name, value in flat(OmegaConf.to_container(cfg)) if str(value).lower() in NEARLY_BOOLEAN]:
+    if unsure := [name for name, value in flat(OmegaConf.to_container(cfg))
+                  if str(value).lower() in NEARLY_BOOLEAN]:
         raise ZsiqaError(f"{unsure[0]} must be true or false, found {OmegaConf.select(cfg, unsure[0])!r}")
     if "model" not in cfg.backbone:
-        raise ZsiqaError(f"the configuration of backbone={cfg.backbone.get('name')} has no model; build on another "
-                         f"one, as with `defaults: [timm]`")
+        raise ZsiqaError(f"the configuration of backbone={cfg.backbone.get('name')} has no model; build on "
+                         f"another one, as with `defaults: [timm]`")
     for name, choices in CHOICES.items():
         if OmegaConf.select(cfg, name) not in choices:
-            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {OmegaConf.select(cfg, name)!r}")
+            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found "
+                             f"{OmegaConf.select(cfg, name)!r}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
                  "official_train_mode", "profile", "compile", "only_missing"):
         check_boolean(cfg, name)
@@ -108,14 +116,15 @@ def check_settings(cfg: DictConfig) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
     if cfg.shard >= cfg.num_shards:
-        raise ZsiqaError(f"shard={cfg.shard}, but num_shards={cfg.num_shards}: shards are counted from 0; all of them "
-                         f"are -m num_shards={cfg.num_shards} 'shard=range({cfg.num_shards})'")
+        raise ZsiqaError(f"shard={cfg.shard}, but num_shards={cfg.num_shards}: shards are counted from 0; "
+                         f"all of them are -m num_shards={cfg.num_shards} 'shard=range({cfg.num_shards})'")
     for name in ("dataset.types", "dataset.references"):
         value = OmegaConf.select(cfg, name)
         if not (value is None or (OmegaConf.is_list(value) and len(value))):
             raise ZsiqaError(f"{name} must be a list such as {name}=[a,b], found {value!r}")
     if cfg.window is not None and cfg.stride > cfg.window:
-        raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would not be seen")
+        raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would "
+                         f"not be seen")
     for name in ("results_dir", "data_dir", "dataset.name", "backbone.name", "protocol.folder"):
         if not str(OmegaConf.select(cfg, name) or ""):
             raise ZsiqaError(f"{name} must not be empty")
@@ -127,36 +136,44 @@ def check_settings(cfg: DictConfig) -> None:
         if not OmegaConf.select(cfg, f"{name}s"):
             raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
     if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
-        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a folder of "
-                         f"their own, protocol.folder=NAME")
+        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a "
+                         f"folder of their own, protocol.folder=NAME")
     for name, node in cfg.baselines.items():
         if node.checkpoint is not None and node.weights is None:
             raise ZsiqaError(f"baselines.{name}.checkpoint: {name} has no weights; leave it out")
     if cfg.backbone.model is None:
         if not cfg.baselines:
-            raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what there is")
-        if cfg.backbone.checkpoint is not None or cfg.official_train_mode or cfg.precision == "clip_fp16_official":
-            raise ZsiqaError("backbone.checkpoint, official_train_mode and precision=clip_fp16_official need a "
-                             "backbone; baseline=... alone has none: add backbone=NAME")
+            raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what "
+                             "there is")
+        if (cfg.backbone.checkpoint is not None or cfg.official_train_mode
+                or cfg.precision == "clip_fp16_official"):
+            raise ZsiqaError("backbone.checkpoint, official_train_mode and precision=clip_fp16_official need "
+                             "a backbone; baseline=... alone has none: add backbone=NAME")
         return
     if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
         raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "
                          f"representation={','.join(cfg.backbone.representations)}")
     if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
-        raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one out")
+        raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one "
+                         "out")
     if cfg.compile and (cfg.official_train_mode or cfg.precision == "clip_fp16_official"):
         raise ZsiqaError("compile=true would change the draws and the rounding that official_train_mode and "
                          "precision=clip_fp16_official are to imitate; leave it out")
     if cfg.official_train_mode and not cfg.backbone.model.get("train_mode"):
-        raise ZsiqaError(f"official_train_mode=true has nothing to imitate with backbone={cfg.backbone.name}: the "
-                         f"authors ran it in evaluation mode; leave it out")
+        raise ZsiqaError(f"official_train_mode=true has nothing to imitate with "
+                         f"backbone={cfg.backbone.name}: the authors ran it in evaluation mode; leave it out")
     if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
-        raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with backbone={cfg.backbone.name}: the "
-                         f"authors did not run it in half precision; choose fp32")
+        raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with "
+                         f"backbone={cfg.backbone.name}: the authors did not run it in half precision; "
+                         f"choose fp32")
 
 
 def check_boolean(cfg: DictConfig, name: str) -> None:
-    """Check that a setting is true or false. May raise ZsiqaError."""
+    """Check that a setting is true or false.
+
+    Raises:
+        ZsiqaError: if it is not.
+    """
     if not isinstance(OmegaConf.select(cfg, name), bool):
         raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
 
@@ -175,7 +192,7 @@ def _shipped_protocol(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse settings that would have no effect. May raise ZsiqaError, naming those that have: `known`."""
+    """Refuse settings other than `known`, which would have no effect."""
     for given in overrides:
         name = given.lstrip("+~").split("=")[0].split("@")[0]
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
@@ -183,7 +200,7 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
 
 
 def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
-    """What a metric of the backbone is called, in the store and elsewhere; random weights show in it."""
+    """Name a metric of the backbone, for the store and the screen; random weights show in the name."""
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return f"{backbone}-{representation}-{distance}"
 

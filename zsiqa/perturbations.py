@@ -1,10 +1,10 @@
 """Geometric perturbations of an image pair, as in the paper's released code: docs/protocol.md section 2.
 
-Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All take 8-bit RGB PIL images (W x H) and use Pillow's own
-resampling, because the authors' scores depend on its exact bits.
+Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All take 8-bit RGB PIL images (W x H) and use
+Pillow's own resampling, because the authors' scores depend on its exact bits.
 
-A perturbation has two functions of one image, `reference` and `distorted`. If `reference` returns the same object
-that it was given, the reference is unchanged, and the engine encodes it only once.
+A perturbation has two functions of one image, `reference` and `distorted`. If `reference` returns the same
+object that it was given, the reference is unchanged, and the engine encodes it only once.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Original:
 class Translate(Original):
     """Shift the content left by o = ceil(percent/100 * W) pixels, by cropping *both* images.
 
-    The reference keeps columns [0, W - o), the distorted image columns [o, W). With `keep_reference`, as the paper
-    says: the reference is unchanged; the distorted image moves right by o, with black columns on its left.
+    The reference keeps columns [0, W - o), the distorted image columns [o, W). With `keep_reference`, as the
+    paper says: the reference is unchanged; the distorted image moves right by o, with black columns on its
+    left.
     """
 
     percent: float = 1.0
@@ -64,9 +65,9 @@ class Translate(Original):
 class Dilate(Original):
     """Enlarge the distorted image by about `percent` per side (bilinear), then crop the centre.
 
-    A side s grows by e(s), the smallest even integer >= percent/100 * s. The crop spans [c - ceil(s/2),
-    c + ceil(s/2)) with c = (s + e(s)) // 2. So the crop of an odd side is one pixel too large, and a last bilinear
-    resize to W x H shrinks it (for even sides, this resize changes nothing).
+    A side s grows by e(s), the smallest even integer >= percent/100 * s. The crop spans [c - ceil(s/2), c +
+    ceil(s/2)) with c = (s + e(s)) // 2. So the crop of an odd side is one pixel too large, and a last
+    bilinear resize to W x H shrinks it (for even sides, this resize changes nothing).
     """
 
     percent: float = 1.0

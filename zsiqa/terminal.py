@@ -22,7 +22,7 @@ def plural(number: int, what: str = "image") -> str:
         >>> plural(1), plural(2000, "job")
         ('1 image', '2,000 jobs')
     """
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
@@ -36,13 +36,14 @@ def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES or count == total:
             last, rate = now, count / max(now - start, 1e-9)
-            print(f"{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {(total - count) / rate:.0f} s left",
+            print(f"{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {(total - count) / rate:.0f} "
+                  f"s left",
                   file=sys.stderr, flush=True)
 
 
 @contextmanager
 def exit_on_broken_pipe() -> Iterator[None]:
-    """Ends the program with status 1, without a word, once nobody reads what it prints: `| head`."""
+    """Exit quietly, with status 1, on a broken pipe, as in `| head`."""
     try:
         try:
             yield

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from zsiqa import CONFIGS, distances
 from zsiqa.backbones import torchvision_backbone
 from zsiqa.config import instantiate
+from zsiqa.distances.columns import FEW_COLUMNS
 from zsiqa.distances.distribution import squared_transport
 from zsiqa.types import WeightsError
 
@@ -162,7 +163,7 @@ def test_squared_transport_is_pots_for_unequal_masses():
 
 
 def test_a_softmax_that_underflows_is_not_hidden():
-    columns = 2 * distances.FEW_COLUMNS  # so many that it is computed in float32
+    columns = 2 * FEW_COLUMNS  # so many that it is computed in float32
     ref, dis = torch.zeros(64, columns), torch.zeros(64, columns)
     ref[0], dis[1] = 200.0, 200.0
     ref, dis = (samples.view(1, 1, columns, 8, 8) for samples in (ref, dis))

@@ -1,1 +1,1 @@
-"""Backbones: tiles to features and embedding."""
+"""Backbones: frozen models that turn tiles into features and an embedding."""

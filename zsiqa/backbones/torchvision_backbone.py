@@ -1,7 +1,10 @@
-"""VGG19 and EfficientNet-B7 as Liao et al. (IEEE TIP 2024) use them, on whole images: docs/protocol.md section 6.
+"""VGG19 and EfficientNet-B7 as Liao et al. (IEEE TIP 2024) use them, on whole images.
 
-Source: `DeepWSD_VGG.py` and `DeepWSD_Efficient.py` of their repository (Deep-network-based-distribution-measures-for-
-full-reference-image-quality-assessment); the networks are torchvision's.
+See docs/protocol.md section 6.
+
+Source: `DeepWSD_VGG.py` and `DeepWSD_Efficient.py` of their repository
+(Deep-network-based-distribution-measures-for- full-reference-image-quality-assessment); the networks are
+torchvision's.
 """
 
 from __future__ import annotations
@@ -27,19 +30,19 @@ EFFICIENTNET_B7_ENDS = (1, 2, 3, 4, 5, 6, 7)
 
 
 class Stages(nn.Module):
-    """A frozen sequence of layers of which some outputs are the features, after the image itself.
+    """A frozen sequence of layers; the features are the image itself and the outputs of some layers.
 
-    Calling it with images (B, 3, H, W), RGB in [0, 1], returns `features`: one stack (B, 1, C, H', W') a map,
-    contiguous, float32 or, from a float64 model, float64. There is no embedding.
+    Call it with images (B, 3, H, W), RGB in [0, 1]. It returns `features`: one stack (B, 1, C, H', W') per
+    map, contiguous, float32 (float64 from a float64 model). There is no embedding.
 
     Args:
-        layers: under torchvision's name `features`, as far as they are needed.
-        ends: numbers of the layers whose outputs are features.
-        weights: torchvision's state dict, whose entries for later layers are left out; None for random weights.
-        normalize: `none`, the official code; `native`: ImageNet's mean and standard deviation, for the layers, not for
-            the image as the first map.
-        train_mode: leave the model in training mode (statistics of the batch, stochastic depth), as the authors ran
-            EfficientNet-B7. Otherwise, it is in evaluation mode.
+        layers: torchvision's `features`, up to the last layer that is needed.
+        ends: indices of the layers whose outputs are features.
+        weights: torchvision's state dict; entries of later layers are ignored. None for random weights.
+        normalize: `none` (the official code), or `native`: ImageNet's mean and standard deviation. It applies
+            to the input of the layers, not to the image as the first map.
+        train_mode: keep the model in training mode (statistics of the batch, stochastic depth), as the
+            authors ran EfficientNet-B7. Otherwise it is in evaluation mode.
 
     Raises:
         ValueError: if an option is unknown.
@@ -66,15 +69,20 @@ class Stages(nn.Module):
         self.to(memory_format=torch.channels_last).train(train_mode).requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Features]:
-        """Images (B, 3, H, W), RGB in [0, 1], to `features`; see the class.
+        """Return the `features` of images (B, 3, H, W), RGB in [0, 1]; see the class.
 
         Raises:
-            RuntimeError: if the mode was changed later.
+            RuntimeError: if the mode (training or evaluation) was changed after construction.
         """
-        return {"features": tuple(at_least_float32(one.unsqueeze(1)).contiguous() for one in self.maps(images))}
+        maps = self.maps(images)
+        return {"features": tuple(at_least_float32(x.unsqueeze(1)).contiguous() for x in maps)}
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) to themselves and the outputs (B, C, H', W') of the stages, as they lie in memory."""
+        """Return images (B, 3, H, W) and the outputs (B, C, H', W') of the stages, in any memory layout.
+
+        Raises:
+            RuntimeError: if the mode (training or evaluation) was changed after construction.
+        """
         if any(module.training for module in self.modules()) != self._train_mode:
             raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
         maps = [images]
@@ -93,7 +101,7 @@ def vgg19(*, weights: Path | None, normalize: Literal["none", "native"] = "none"
         layers[number] = L2Pooling(channels)
     for layer in layers:
         if isinstance(layer, nn.ReLU):
-            layer.inplace = False  # a map must not change after it was taken
+            layer.inplace = False  # in place, it would change a map that is already kept
     return Stages(layers, VGG19_ENDS, weights=weights, normalize=normalize)
 
 
@@ -105,22 +113,23 @@ def efficientnet_b7_stages(*, weights: Path | None, normalize: Literal["none", "
 
 
 class L2Pooling(nn.Module):
-    """The root of the locally weighted mean of squares: (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
+    """Root of the locally weighted mean of squares: (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
 
     filter: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         side = torch.tensor([1.0, 2.0, 1.0]) / 4
-        self.register_buffer("filter", torch.outer(side, side).expand(channels, 1, 3, 3).clone(), persistent=False)
+        self.register_buffer("filter", torch.outer(side, side).expand(channels, 1, 3, 3).clone(),
+                             persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Pool a batch of maps; see the class."""
         return (F.conv2d(x.square(), self.filter, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
 
 
 def _first_layers(state: StateDict, count: int) -> StateDict:
-    """The entries of the first `count` layers; those of later layers and of the classifier are left out."""
+    """Return the entries of the first `count` layers, without those of later layers and of the classifier."""
     def is_later(name: str) -> bool:
         part, _, rest = name.partition(".")
         number = rest.partition(".")[0]

@@ -1,1 +1,1 @@
-"""Baselines: PSNR to ST-LPIPS."""
+"""Baselines: full-reference metrics of whole images, from PSNR to ST-LPIPS."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa import CONFIGS
-from zsiqa.backbones.weights import published_digest, sha256
 from zsiqa.types import WeightsError, ZsiqaError
 
 ANY_OR_NONE = ("timm", "open_clip", "none", "all")  # configurations without weights of their own
@@ -123,6 +122,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
+    from zsiqa.backbones.weights import published_digest, sha256
+
     failed = []
     for one in _needed(options):
         try:
@@ -151,6 +152,8 @@ def _path(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from zsiqa.backbones.weights import published_digest, sha256
+
     bad = 0
     for one in _needed(options):
         file = one.here()

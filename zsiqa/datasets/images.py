@@ -19,13 +19,14 @@ def open_rgb(path: Path) -> Image.Image:
 
     Raises:
         OSError: if the file is missing or is no readable image.
-        ValueError: if its mode has more than 8 bits a channel; converting would clip it silently. (16-bit *RGB* files
-            Pillow itself reduces to their upper 8 bits.)
+        ValueError: if its mode has more than 8 bits a channel; converting would clip it silently. (16-bit
+            *RGB* files Pillow itself reduces to their upper 8 bits.)
     """
     try:
         with Image.open(path) as image:
             if image.mode not in EIGHT_BIT_MODES:
-                raise ValueError(f"has Pillow mode {image.mode}, expected 8 bits a channel; convert it to 8-bit RGB")
+                raise ValueError(f"has Pillow mode {image.mode}, expected 8 bits a channel; convert it to "
+                                 f"8-bit RGB")
             return image.convert("RGB")
     except UnidentifiedImageError:
         raise OSError(f"not a readable image ({path.stat().st_size} bytes)") from None

@@ -1,4 +1,4 @@
-"""What is wrong with the images of a data set, as far as their names, headers, and on demand their pixels tell."""
+"""Checks of a data set's images: names, headers and, on request, pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THREADS = 8  # files on a network are waited for, not computed
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before it is decoded.
+    """Header of an image file, read without decoding.
 
     Attributes:
         error: why it cannot be read ("" if it can).
@@ -71,10 +71,11 @@ def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
 
 
 def passed_over(paths: Iterable[Path]) -> list[str]:
-    """What decoding leaves out without a word, and in which files: frames after the first, EXIF's orientation."""
+    """List what decoding ignores, by file: frames after the first, the EXIF orientation."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        # An image that cannot be read is the decoder's business. Pillow itself turns TIFF, and has no "exif" for it.
+        # An image that cannot be read is the decoder's business. Pillow itself turns TIFF, and has no "exif"
+        # for it.
         with suppress(OSError, ValueError, *DECODER_ERRORS), Image.open(path) as image:
             if getattr(image, "is_animated", False):
                 found["scored by the first frame alone"].append(str(path))
@@ -91,20 +92,23 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
         members = [pair for pair in manifest.pairs if first <= ref_id(pair, facts) <= last]
         gone = [pair for pair in lacking if first <= ref_id(pair, facts) <= last]
         if gone and len(gone) == len(members):
-            problems.append(f"{part} ({first}-{last}) is missing: {plural(len(gone))}. Fix: unpack it here, too")
+            problems.append(f"{part} ({first}-{last}) is missing: {plural(len(gone))}. Fix: unpack it here, "
+                            f"too")
             lacking = [pair for pair in lacking if pair not in set(gone)]
     for kind, paths in (("distorted", [pair.dis_path for pair in lacking]),
-                        ("reference", [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
+                        ("reference",
+                         [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
                                        if not path.is_file()])):
         if paths:
-            problems.append(f"{plural(len(paths), f'{kind} image')} named in {names_of(manifest.label_files)} missing, "
-                            f"e.g. {_examples(_short(path) for path in paths)}. Fix: unpack the archive again; names "
-                            f"are matched ignoring case")
+            problems.append(f"{plural(len(paths), f'{kind} image')} named in "
+                            f"{names_of(manifest.label_files)} missing, "
+                            f"e.g. {_examples(_short(path) for path in paths)}. Fix: unpack the archive "
+                            f"again; names are matched ignoring case")
     return problems
 
 
 def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Mapping[str, Any]) -> list[str]:
-    """Problems: images that cannot be read, or that have another size than their reference, or than in the release.
+    """List images that cannot be read, or whose size is not that of the reference or of the release.
 
     Args:
         headers: of the images that are there.
@@ -115,12 +119,14 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
         if header.error:
             found["not readable"].append(f"{_short(path)} ({header.error}; {path.stat().st_size} bytes)")
         elif header.mode not in EIGHT_BIT_MODES:
-            found["with more than 8 bits a channel, expected 8-bit RGB"].append(f"{_short(path)} (mode {header.mode})")
+            found["with more than 8 bits a channel, expected 8-bit RGB"].append(
+                f"{_short(path)} (mode {header.mode})")
         elif min(header.width, header.height) < LEAST:
             found[f"smaller than the window of {LEAST} pixels"].append(f"{_short(path)} ({header.size})")
     seen: set[Path] = set()
     for pair in manifest.pairs:
-        ref, dis = headers.get(pair.ref_path, Header(error="not there")), headers.get(pair.dis_path, Header(error="-"))
+        ref, dis = headers.get(pair.ref_path, Header(error="not there")), headers.get(pair.dis_path,
+                                                                                      Header(error="-"))
         expected = released.get(ref_id(pair, facts), released.get(None))
         if not ref.error and pair.ref_path not in seen and expected and ref.size != expected:
             example = f"{_short(pair.ref_path)} ({ref.size}, expected {expected})"
@@ -133,7 +139,7 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
 
 
 def describe_headers(headers: Mapping[Path, Header]) -> str:
-    """How many images have which size."""
+    """Count images by size."""
     sizes = Counter(header.size for header in headers.values() if not header.error)
     return ", ".join(f"{size} ({count:,})" for size, count in sizes.most_common())
 

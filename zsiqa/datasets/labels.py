@@ -63,7 +63,7 @@ class Finder(Protocol):
 
 def read_labels(facts: Mapping[str, Any], tree: Finder, wanted: str,
                 own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
-    """The labels in the first of these files that is there: the data set's own, then tables of other toolboxes.
+    """Read the first of these files that is there: the data set's own, then tables of other toolboxes.
 
     Args:
         wanted: what to say that is missing if there is none.
@@ -93,16 +93,17 @@ def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
         DatasetError: if a column is missing, or a row does not fit the header.
     """
     header, *rows = fields(data, file, dataset) or [(f"{file} line 1", [])]
-    columns = {meaning: next((name for name in names if name in header[1]), "") for meaning, names in COLUMNS.items()}
+    columns = {meaning: next((name for name in names if name in header[1]), "") for meaning,
+               names in COLUMNS.items()}
     if not (columns["dis"] and columns["score"]):
         raise DatasetError(f"[{dataset}] {file} columns {', '.join(header[1]) or 'none'}; expected "
-                           f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: restore the "
-                           f"label file")
+                           f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: "
+                           f"restore the label file")
     labels = []
     for where, row in rows:
         if len(row) != len(header[1]):
-            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header[1])}. Fix: restore the "
-                               f"label file")
+            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header[1])}. Fix: "
+                               f"restore the label file")
         values = dict(zip(header[1], row, strict=True))
         labels.append(Label(where, values[columns["dis"]], number(values[columns["score"]], where, dataset),
                             values[columns["ref"]] if columns["ref"] else "",
@@ -111,32 +112,46 @@ def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
 
 
 def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
-    """(file and line, fields) of every line of a CSV file. May raise DatasetError."""
+    """Split every line of a CSV file: (file and line, fields).
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     rows = []
     for where, line in lines(data, file, dataset):
         try:
             row = next(csv.reader([line], strict=True))
         except csv.Error as error:
-            raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: restore the "
-                               f"label file") from error
+            raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: "
+                               f"restore the label file") from error
         rows.append((where, [field.strip() for field in row]))
     return rows
 
 
 def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
-    """(file and line, text) of every line of a text file but for empty ones at its end. May raise DatasetError."""
+    """Split a text file into (file and line, text), without empty lines at its end.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label file") from error
+        raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label "
+                           f"file") from error
     text = text.rstrip(" \t\r\n")
     found = [line.removesuffix("\r") for line in text.split("\n")] if text else []
     return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)]
 
 
 def number(text: str, where: str, dataset: str) -> float:
-    """A finite number in plain digits. May raise DatasetError."""
+    """Parse a finite number in plain digits.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
     if not math.isfinite(value):
-        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}. Fix: restore the label file")
+        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}. Fix: restore the "
+                           f"label file")
     return value

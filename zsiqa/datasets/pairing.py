@@ -23,8 +23,8 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
         if not path.exists():
             raise ZsiqaError(f"no file or folder {path}")
     if ref.is_dir() != dis.is_dir():
-        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files or two "
-                         f"folders")
+        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files "
+                         f"or two folders")
     if not ref.is_dir():
         return [], [ImagePair(dis.name, ref.name, dis.name, 0.0, ref, dis)]
     names = {folder: images_below(folder) for folder in (ref, dis)}
@@ -38,9 +38,10 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
     problems = [f"{folder / name} has no counterpart in {other}" for folder, other in ((ref, dis), (dis, ref))
                 for name in names[folder] if name not in taken[folder]]
     if not found:
-        raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} images); "
-                         f"pairs are found by name")
-    return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name) for name in sorted(found)]
+        raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} "
+                         f"images); pairs are found by name")
+    return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name)
+                      for name in sorted(found)]
 
 
 def images_below(folder: Path) -> list[str]:

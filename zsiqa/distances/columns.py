@@ -1,7 +1,8 @@
 """Columns of 64 samples, and the quantities that several distances of distributions share, computed once.
 
-Columns are processed in parts that fit into a processor's cache: if every operation reads all columns from memory
-again, it takes several times as long. For `torch.compile`, the whole computation is one graph, without parts.
+Columns are processed in parts that fit into a processor's cache: if every operation reads all columns from
+memory again, it takes several times as long. For `torch.compile`, the whole computation is one graph, without
+parts.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # the protocol's 8 x 8 window: every column holds 64 values
-# Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly equal,
-# have few columns.
+# Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly
+# equal, have few columns.
 FEW_COLUMNS = 256
-# Number of elements (of columns) that are processed at once. On a CPU, a few tensors of this size fit into the
-# cache of one core; a GPU needs more to be busy.
+# Number of elements (of columns) that are processed at once. On a CPU, a few tensors of this size fit into
+# the cache of one core; a GPU needs more to be busy.
 ELEMENTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**25}
 
 
@@ -107,22 +108,26 @@ class Columns:
     def energies(self) -> tuple[Tensor, Tensor]:
         """(p, q): squared features over the sum of all features of the map, (n, 64, c) each, in float64."""
         p, q = (columns[..., self._part].double().square()
-                / (columns.sum((-2, -1), keepdim=True, dtype=torch.float64) + 1e-6) for columns in self._whole)
+                / (columns.sum((-2, -1), keepdim=True, dtype=torch.float64) + 1e-6)
+                for columns in self._whole)
         return p, q
 
 
 def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memory") -> Tensor:
     """Rearrange each map of a stack into columns of 64 samples: (B, maps, 64, M).
 
-    A map is the last three axes (C, H, W) of the stack (B, ..., C, H, W). H and W are changed to a multiple of 8: to
-    enlarge, zeros are added below and on the left; to shrink, the last rows and the first columns are cropped.
+    A map is the last three axes (C, H, W) of the stack (B, ..., C, H, W). H and W are changed to a multiple
+    of 8: to enlarge, zeros are added below and on the left; to shrink, the last rows and the first columns
+    are cropped.
 
     Args:
-        padding: `nearest` (the official code): to the nearest multiple (Python's rounding, half to even). 197 tokens
-            become 200, but 50 become 48 and 257 become 256: tokens are lost. A side below 5 is padded to 8 instead
-            (the official code would crop all of it). `up`: to the next multiple; nothing is lost.
-        windows: `memory` (the official code): the map's contiguous memory is cut into 64 equal chunks; each chunk
-            gives one sample to each column. `spatial`: a column is a window of 8 x 8, as the paper implies.
+        padding: `nearest` (the official code): to the nearest multiple (Python's rounding, half to even). 197
+            tokens become 200, but 50 become 48 and 257 become 256: tokens are lost. A side below 5 is padded
+            to 8 instead (the official code would crop all of it). `up`: to the next multiple; nothing is
+            lost.
+        windows: `memory` (the official code): the map's contiguous memory is cut into 64 equal chunks; each
+            chunk gives one sample to each column. `spatial`: a column is a window of 8 x 8, as the paper
+            implies.
     """
     to_whole = math.ceil if padding == "up" else round
     rows, columns = (max(8, to_whole(side / 8) * 8) for side in stack.shape[-2:])
@@ -142,7 +147,8 @@ def at_once(limits: dict[str, int], features: Features) -> int:
 def parts(length: int, at_once: int) -> list[slice]:
     """Cut 0..length into slices of `at_once`.
 
-    For the compiler, return a single slice: fused operations need no parts, and the graph then fits any length.
+    For the compiler, return a single slice: fused operations need no parts, and the graph then fits any
+    length.
     """
     if torch.compiler.is_compiling():
         return [slice(None)]

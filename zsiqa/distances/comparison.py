@@ -11,8 +11,8 @@ from zsiqa.distances.columns import at_once, column_distances, parts
 from zsiqa.distances.distribution import ColumnDistance
 from zsiqa.distances.features import Distance, Features
 
-# Number of elements (of tiles) that are processed at once. On a CPU, a few tensors of this size fit into the cache
-# of all cores.
+# Number of elements (of tiles) that are processed at once. On a CPU, a few tensors of this size fit into the
+# cache of all cores.
 TILES_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
 
 
@@ -27,7 +27,8 @@ def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tens
 def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -> Tensor:
     columns = {number: distance for number, distance in enumerate(distances)
                if isinstance(distance, ColumnDistance) and not distance.half}
-    values = {number: distance(ref, dis) for number, distance in enumerate(distances) if number not in columns}
+    values = {number: distance(ref, dis) for number, distance in enumerate(distances)
+              if number not in columns}
     for layout in dict.fromkeys(distance.layout for distance in columns.values()):
         same_layout = {number: distance for number, distance in columns.items() if distance.layout == layout}
         values.update(zip(same_layout, column_distances(list(same_layout.values()), ref, dis), strict=True))

@@ -1,7 +1,7 @@
 """Distances of distributions: SKLD, JSD and WSD, each one formula over columns of 64 samples.
 
-Source: Liao et al., IEEE TIP 2024, as implemented in ZS-IQA `distances.py`. `zsiqa.distances.columns` cuts features
-into columns, and computes shared quantities once.
+Source: Liao et al., IEEE TIP 2024, as implemented in ZS-IQA `distances.py`. `zsiqa.distances.columns` cuts
+features into columns, and computes shared quantities once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from zsiqa.distances.features import Features, check_option
 class ColumnDistance(ABC):
     """Base class of SKLD, JSD and WSD.
 
-    Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum of its
-    squared differences. The value of a map is the mean over its columns of k + E w(k), where
+    Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum
+    of its squared differences. The value of a map is the mean over its columns of k + E w(k), where
     w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or the mean of k alone. The score of a tile is
     log(1 + mean over maps)^0.25.
 
-    The token features of a ViT are *one* map with the layers as channels, as in the official code. For the features
-    of a CNN (L maps a stack) and for embeddings we extend this: the same for each map, then the mean over all maps.
+    The token features of a ViT are *one* map with the layers as channels, as in the official code. For the
+    features of a CNN (L maps a stack) and for embeddings we extend this: the same for each map, then the mean
+    over all maps.
 
     Args:
         padding, windows: see `columns_of_64`.
@@ -72,8 +73,8 @@ class SKLD(ColumnDistance):
 
     Args:
         softmax_over: the 64 `samples` of a column (the official code), or the `columns`.
-        epsilon: 1e-10 in the paper's code. Liao et al.'s code for VGG19 has none: a softmax that underflows makes
-            the result NaN or infinite, and this result is returned.
+        epsilon: 1e-10 in the paper's code. Liao et al.'s code for VGG19 has none: a softmax that underflows
+            makes the result NaN or infinite, and this result is returned.
         half: imitate the authors' half precision.
         padding, windows: see `columns_of_64`.
     """
@@ -101,13 +102,14 @@ class SKLD(ColumnDistance):
 class JSD(ColumnDistance):
     """Jensen-Shannon divergence.
 
-    p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With
-    s = p + q and t = (p - q) / s this equals sum s (2 t atanh t + log(1 - t^2)) / 4, which has no cancellation.
+    p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With s
+    = p + q and t = (p - q) / s this equals sum s (2 t atanh t + log(1 - t^2)) / 4, which has no cancellation.
     (The official 1e-17 inside log m is left out: it is far below the resolution of m >= 1e-10.)
 
     Args:
         softmax_over, epsilon: see `SKLD`.
-        euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19 only.
+        euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19
+            only.
         half: imitate the authors' half precision.
         padding, windows: see `columns_of_64`.
     """
@@ -141,16 +143,18 @@ class JSD(ColumnDistance):
 class WSD(ColumnDistance):
     """Wasserstein distance with a weighted Euclidean term.
 
-    p = softmax over the *columns*, q likewise (so the weights of a column do not sum to 1), on the support 0..63.
-    For order 1, the integral over quantiles on a shared, sorted, unit-spaced support equals the l1 distance of the
-    cumulative weights, without the last sample. This also holds for unequal masses, and needs no sorting.
+    p = softmax over the *columns*, q likewise (so the weights of a column do not sum to 1), on the support
+    0..63. For order 1, the integral over quantiles on a shared, sorted, unit-spaced support equals the l1
+    distance of the cumulative weights, without the last sample. This also holds for unequal masses, and needs
+    no sorting.
 
     p and q are float64: for nearly equal images, a float32 normaliser changed scores by up to 5e-4, and by a
     different amount on each instruction set (docs/performance.md gives the cost of float64).
 
     Args:
         softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.
-        order: 1; or 2, as in Liao et al.'s code for VGG19: the integral of the squared difference, without a root.
+        order: 1; or 2, as in Liao et al.'s code for VGG19: the integral of the squared difference, without a
+            root.
         weights: `softmax`; or `energy`, as in their code for VGG19: the squared features over the sum of all
             features of the map.
         padding, windows: see `columns_of_64`.
@@ -172,8 +176,8 @@ class WSD(ColumnDistance):
                 columns.probabilities(self.softmax_over, 0.0, torch.float64))
         if self.order == 2:
             return squared_transport(p, q)
-        # A product with a triangular matrix of ones is a cumulative sum. It is much faster than `cumsum` over an
-        # axis that is not the last.
+        # A product with a triangular matrix of ones is a cumulative sum. It is much faster than `cumsum` over
+        # an axis that is not the last.
         all_but_the_last = torch.ones(SAMPLES - 1, SAMPLES, dtype=p.dtype, device=p.device).tril_()
         return (all_but_the_last @ (p - q)).abs_().sum(-2)
 
@@ -185,7 +189,7 @@ def _columns_of(distance: ColumnDistance, ref: Features, dis: Features) -> list[
 
 
 def _atanh(x: Tensor) -> Tensor:
-    """Inverse hyperbolic tangent. (On a CPU, the compiled `atanh` loses the digits of small values.)"""
+    """Inverse hyperbolic tangent; on a CPU, the compiled `atanh` loses the digits of small values."""
     if not torch.compiler.is_compiling():
         return x.atanh()
     size = x.abs()  # for x near -1, the argument of log1p would be rounded too coarsely
@@ -193,10 +197,11 @@ def _atanh(x: Tensor) -> Tensor:
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:
-    """Integral over quantiles of the squared difference of positions: weights (..., S, M) at 0..S-1 to (..., M).
+    """Integral over quantiles of the squared difference of positions, (..., S, M) to (..., M).
 
-    The same computation as POT's `wasserstein_1d` with p=2: on the union of both cumulative weights, which are not
-    normalised; a quantile beyond the total mass is at the last sample.
+    p and q are weights at the positions 0..S-1. The same computation as POT's `wasserstein_1d` with p=2: on
+    the union of both cumulative weights, which are not normalised; a quantile beyond the total mass is at the
+    last sample.
     """
     ends = [weights.mT.cumsum(-1).contiguous() for weights in (p, q)]  # ..., M, S
     quantiles = torch.cat(ends, dim=-1).sort(-1).values  # ..., M, 2 S

@@ -1,7 +1,7 @@
 """Types that distances share.
 
-Letters in shapes: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows and columns of a CNN's map;
-M columns of 64 samples; n maps and c columns of one part.
+Letters in shapes: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows and columns of a CNN's
+map; M columns of 64 samples; n maps and c columns of one part.
 """
 
 from __future__ import annotations

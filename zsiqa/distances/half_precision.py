@@ -1,14 +1,16 @@
-"""Distances in half precision, rounded at every step like the authors' code on a GPU: docs/protocol.md section 8.
+"""Distances in half precision, rounded at every step as in the authors' code on a GPU.
 
-They imitate ZS-IQA `distances.py` and `run.py` at commit 1d8c1ce on float16 features (OpenAI's CLIP), as PyTorch 1.10
-and 1.11 ran them on CUDA. There, an element-wise operation computes in float32 and rounds its result to float16, as
-float16 tensors still do. Softmax, sums and means accumulate in float32 and round once; the code below does this
-explicitly. Later versions compute cosine similarity and KL divergence in another way; here they follow the older
-versions.
+See docs/protocol.md section 8.
 
-Letters in shapes: see `zsiqa.distances.features`. Scores are float64, because the official code adds layers and
-averages tiles in float64. Like the official scores, they can be slightly below 0, and are not finite where a step
-overflows. They are for comparing scores only: gradients are not supported.
+They imitate ZS-IQA `distances.py` and `run.py` at commit 1d8c1ce on float16 features (OpenAI's CLIP), as
+PyTorch 1.10 and 1.11 ran them on CUDA. There, an element-wise operation computes in float32 and rounds its
+result to float16, as float16 tensors still do. Softmax, sums and means accumulate in float32 and round once;
+the code below does this explicitly. Later versions compute cosine similarity and KL divergence in another
+way; here they follow the older versions.
+
+Letters in shapes: see `zsiqa.distances.features`. Scores are float64, because the official code adds layers
+and averages tiles in float64. Like the official scores, they can be slightly below 0, and are not finite
+where a step overflows. They are for comparison, not for gradients.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ def l2(ref: Features, dis: Features) -> Tensor:
 
     Differences, squares and the mean of each layer are rounded.
     """
-    return _sum_of_layers([_mean((d.half() - r.half()).square().flatten(2)) for r, d in zip(ref, dis, strict=True)])
+    return _sum_of_layers([_mean((d.half() - r.half()).square().flatten(2))
+                           for r, d in zip(ref, dis, strict=True)])
 
 
 def cosine(ref: Features, dis: Features, dims: Sequence[int]) -> Tensor:
     """Sum over layers of the mean over positions of 1 - cosine similarity, (B,).
 
-    The similarity is <r, d> over the root of |r|^2 |d|^2. Where |r| |d| exceeds 16^2, the product |r|^2 |d|^2 is
-    above 65504, float16's largest value: the similarity is 0 and the distance 1. In maps (CLIP RN50), infinite
-    distances count as 0, and NaN (vectors of zeros) is left out of the mean; for tokens, the result is NaN.
+    The similarity is <r, d> over the root of |r|^2 |d|^2. Where |r| |d| exceeds 16^2, the product |r|^2 |d|^2
+    is above 65504, float16's largest value: the similarity is 0 and the distance 1. In maps (CLIP RN50),
+    infinite distances count as 0, and NaN (vectors of zeros) is left out of the mean; for tokens, the result
+    is NaN.
 
     Args:
         dims: the axis of each stack along which its vectors lie.

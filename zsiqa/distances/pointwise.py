@@ -41,15 +41,15 @@ class L2:
 class Cosine:
     """Sum over layers of the mean over positions of (1 - cosine similarity).
 
-    1 - cos is computed as half the squared distance of the unit vectors, so equal features give exactly 0. A vector
-    that is all zero in either image has no direction and is left out of the mean: the float32 counterpart of the
-    official code's rule for CLIP RN50 (docs/protocol.md section 5). The paper's other models have no such vectors. A
-    layer with such vectors only adds 0.
+    1 - cos is computed as half the squared distance of the unit vectors, so equal features give exactly 0. A
+    vector that is all zero in either image has no direction and is left out of the mean: the float32
+    counterpart of the official code's rule for CLIP RN50 (docs/protocol.md section 5). The paper's other
+    models have no such vectors. A layer with such vectors only adds 0.
 
     Args:
-        axis: the vectors that are compared. `last` (the official code): a token's D features; in the maps of a CNN,
-            the *rows* (along the image's width). `channel`: in the maps of a CNN, the C channels at each position, as
-            a reader of the paper would expect; for tokens the same as `last`.
+        axis: the vectors that are compared. `last` (the official code): a token's D features; in the maps of
+            a CNN, the *rows* (along the image's width). `channel`: in the maps of a CNN, the C channels at
+            each position, as a reader of the paper would expect; for tokens the same as `last`.
         half: imitate the authors' half precision, in which long vectors overflow.
 
     Raises:
@@ -85,7 +85,7 @@ class Cosine:
 
     @staticmethod
     def _halves(r: Tensor, d: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        """Return 1 - cosine of each pair of vectors (0 if either vector is all zero), and a mask of these zeros."""
+        """Return 1 - cosine of each pair of vectors (0 if one is all zero), and the mask of these pairs."""
         r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
         tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
         halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2

@@ -83,8 +83,8 @@ class StoredFolder:
         Raises:
             StoreError: always.
         """
-        raise StoreError(f"{path} has no {path.stem}.json beside it, which says how its scores were made; remove "
-                         f"it, or put the .json back")
+        raise StoreError(f"{path} has no {path.stem}.json beside it, which says how its scores were made; "
+                         f"remove it, or put the .json back")
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load a score file, finished or in parts.
@@ -95,11 +95,12 @@ class StoredFolder:
         sidecar = read_sidecar(path.with_suffix(".json"))
         try:
             about = sidecar["dataset"]
-            count, higher_is_better, notes = about["pairs"], about["higher_is_better"], tuple(sidecar["notes"])
+            count, higher_is_better = about["pairs"], about["higher_is_better"]
+            notes = tuple(sidecar["notes"])
             similarity = bool(sidecar.get("score", {}).get("higher_is_better", False))
         except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path.with_suffix('.json')} lacks what evaluation needs ({error}); remove it and its "
-                             f"scores, and score again") from error
+            raise StoreError(f"{path.with_suffix('.json')} lacks what evaluation needs ({error}); remove it "
+                             f"and its scores, and score again") from error
         parts = ScoreFile(path, sidecar["identity"]).parts()
         pairs, values = _join_parts(path, sidecar) if parts else _read_finished(path)
         whole = published().get(key.dataset, {})  # a part of a published set must not pass for the whole
@@ -125,8 +126,8 @@ def _read_finished(path: Path) -> tuple[Pairs, np.ndarray]:
 def _join_parts(path: Path, sidecar: Mapping[str, Any]) -> tuple[Pairs, np.ndarray]:
     """Join the parts of a score file, and its CSV file where there is one; NaN for pairs without a score."""
     if "pairs_file" not in sidecar:
-        raise StoreError(f"{path.with_suffix('.json')} does not name the list of pairs that its parts belong to; run "
-                         f"the same command again")
+        raise StoreError(f"{path.with_suffix('.json')} does not name the list of pairs that its parts belong "
+                         f"to; run the same command again")
     listed = read_pairs(path.parent.parent / sidecar["pairs_file"])
     known = ScoreFile(path, sidecar["identity"]).read()
     ids, refs, types = (np.array([getattr(pair, name) for pair in listed], dtype=object)

@@ -1,6 +1,7 @@
 """The authors' score files: <dataset>_<method><perturbation>.csv with the columns dis,ref,mos,pred.
 
-Source: the folder `results` of ZS-IQA at commit 1d8c1ce; `configs/official.yaml` says what they are named and hold.
+Source: the folder `results` of ZS-IQA at commit 1d8c1ce; `configs/official.yaml` says what they are named and
+hold.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}
 def conventions() -> Mapping[str, Any]:
     """`configs/official.yaml`, with the published facts of its data sets."""
     read: dict[str, Any] = yaml.safe_load((CONFIGS / "official.yaml").read_text(encoding="utf-8"))
-    return read | {"datasets": {name: {**published()[name], **facts} for name, facts in read["datasets"].items()}}
+    datasets = {name: {**published()[name], **facts} for name, facts in read["datasets"].items()}
+    return read | {"datasets": datasets}
 
 
 def file_name(key: ScoreKey) -> str | None:
@@ -65,7 +67,8 @@ class OfficialFolder:
     def __post_init__(self) -> None:
         known = conventions()
         names = {file_name(key): key for dataset in known["datasets"] for metric in known["metrics"]
-                 for perturbation in known["perturbations"] for key in [ScoreKey(dataset, metric, perturbation)]}
+                 for perturbation in known["perturbations"]
+                 for key in [ScoreKey(dataset, metric, perturbation)]}
         found = sorted(self.root.glob("*.csv"))
         self.files = {names[path.name]: path for path in found if path.name in names}
         self.strays = [path for path in found if path.name not in names]
@@ -77,7 +80,7 @@ class OfficialFolder:
                 self._owners[path] = names[max(continued, key=len)]
 
     def stray_key(self, path: Path) -> ScoreKey:
-        """What a stray file may hold: data set and perturbation from its name, the rest of the name as the metric.
+        """Return the key that a stray file may hold, by its name: data set, perturbation, and metric.
 
         Raises:
             StoreError: if its name does not begin with a data set.
@@ -87,14 +90,15 @@ class OfficialFolder:
         if path in self._owners:
             return self._owners[path]._replace(metric=rest)
         if dataset not in known["datasets"] or not rest:
-            raise StoreError(f"{path}: its name names no data set; expected <dataset>_<method>[_tra-1|_sca-1|_rot-1]"
-                             f".csv with one of {', '.join(known['datasets'])}")
+            raise StoreError(f"{path}: its name names no data set; expected "
+                             f"<dataset>_<method>[_tra-1|_sca-1|_rot-1].csv with one of "
+                             f"{', '.join(known['datasets'])}")
         perturbation, suffix = max(((name, suffix) for name, suffix in known["perturbations"].items()
                                     if rest.endswith(suffix)), key=lambda item: len(item[1]))
         return ScoreKey(dataset, rest.removesuffix(suffix), perturbation)
 
     def held(self) -> list[ScoreKey]:
-        """What there is a file of, or a copy by its name."""
+        """Return the keys with a score file or a misnamed copy."""
         return list(dict.fromkeys([*self.files, *self._owners.values()]))
 
     def twins(self, key: ScoreKey) -> list[Path]:
@@ -109,7 +113,8 @@ class OfficialFolder:
             path: of the file.
 
         Raises:
-            StoreError: if it is not such a file, has more rows than the data set, or its rows cannot be told apart.
+            StoreError: if it is not such a file, has more rows than the data set, or its rows cannot be told
+                apart.
         """
         facts = conventions()["datasets"][key.dataset]
         table = read_table(path, COLUMNS)
@@ -117,35 +122,43 @@ class OfficialFolder:
             sizes = ", ".join(f"{name} {one['pairs']}" for name, one in conventions()["datasets"].items())
             raise StoreError(f"{path}: {len(table)} rows, which fits no {key.dataset} ({sizes})")
         # Nearly all files of a data set have the same pairs in the same order; then they share one object.
-        pairs = next((pairs for keys, pairs in self._seen if keys[0] == key.dataset and _equal(keys[1], table)), None)
+        pairs = next((pairs for keys, pairs in self._seen if keys[0] == key.dataset
+                      and _equal(keys[1], table)), None)
         if pairs is None:
             pairs = _identify(table, key.dataset, facts, path)
             self._seen.append(((key.dataset, table), pairs))
         return Scores(key, path, pairs, table["pred"].to_numpy(),
-                      higher_is_better=key.metric in conventions()["higher_is_better"], expected=facts["pairs"],
+                      higher_is_better=key.metric in conventions()["higher_is_better"],
+                      expected=facts["pairs"],
                       identity={})
 
 
 def keys_sha256(path: Path) -> str:
-    """SHA-256 of a file's lines without their last field, which `configs/official.yaml` knows of each data set."""
+    """SHA-256 of a file's lines without their last field, as in `configs/official.yaml`."""
     lines = path.read_bytes().decode().splitlines()[1:]
     return hashlib.sha256("\n".join(line.rpartition(",")[0] for line in lines).encode()).hexdigest()
 
 
 def _equal(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether two files have the same pairs and labels in the same order."""
+    """Return whether two files have the same pairs and labels in the same order."""
     return all(np.array_equal(one[name].to_numpy(), other[name].to_numpy()) for name in ("dis", "ref", "mos"))
 
 
 def _identify(table: pd.DataFrame, dataset: str, facts: Mapping[str, Any], path: Path) -> Pairs:
-    """Which pairs the rows are. May raise StoreError."""
+    """Identify the pairs of the rows.
+
+    Raises:
+        StoreError: if they cannot be told apart.
+    """
     dis, mos = table["dis"].to_list(), table["mos"].to_numpy()
     matches = [re.fullmatch(facts["name"], name, re.IGNORECASE) for name in dis]
     for row, match in enumerate(matches):
         if match is None:
-            raise StoreError(f"{path} line {row + 2}: expected a name like {facts['name']}, found {dis[row]!r}")
+            raise StoreError(f"{path} line {row + 2}: expected a name like {facts['name']}, found "
+                             f"{dis[row]!r}")
         if not np.isfinite(mos[row]):
-            raise StoreError(f"{path} line {row + 2}: the label of {dis[row]} is {mos[row]}, expected a finite number")
+            raise StoreError(f"{path} line {row + 2}: the label of {dis[row]} is {mos[row]}, expected a "
+                             f"finite number")
     turn = str.upper if facts["case"] == "upper" else str.lower
     stems = [turn(name.rpartition(".")[0]) for name in dis]
     if facts["folders"]:
@@ -158,15 +171,16 @@ def _identify(table: pd.DataFrame, dataset: str, facts: Mapping[str, Any], path:
         twice = next(name for row, name in enumerate(ids) if name in ids[:row])
         raise StoreError(f"{path}: the pair {twice} stands there twice")
     refs = [turn(name.rpartition(".")[0]) for name in table["ref"]]
-    return Pairs(np.array(ids, dtype=object), np.array(refs, dtype=object), np.array(types, dtype=object), mos,
+    return Pairs(np.array(ids, dtype=object), np.array(refs, dtype=object), np.array(types, dtype=object),
+                 mos,
                  facts["higher_is_better"])
 
 
 def folders_of_rows(numbers: Sequence[int], folders: Mapping[str, int], path: Path) -> list[str]:
     """The folder of each row of LIVE, where `img5.bmp` stands for up to five images.
 
-    The authors list the folders one after the other, each by rising number, so a new folder begins where the number
-    does not rise. All complete files agree with that, and with the number of images in each folder.
+    The authors list the folders one after the other, each by rising number, so a new folder begins where the
+    number does not rise. All complete files agree with that, and with the number of images in each folder.
 
     Args:
         numbers: of the images, row by row.
@@ -179,8 +193,10 @@ def folders_of_rows(numbers: Sequence[int], folders: Mapping[str, int], path: Pa
     starts = [row for row in range(1, len(numbers)) if numbers[row] <= numbers[row - 1]]
     expected = np.cumsum(list(folders.values())).tolist()
     if starts != [row for row in expected if row < len(numbers)]:
-        raise StoreError(f"{path}: the folder of a name such as img5.bmp, which is in several, follows from the order "
-                         f"of the rows; expected {', '.join(folders)}, each by rising number, that is new folders at "
-                         f"the rows {expected[:-1]}, found {starts[:8]}; keep the authors' order")
+        raise StoreError(f"{path}: the folder of a name such as img5.bmp, which is in several, follows from "
+                         f"the order "
+                         f"of the rows; expected {', '.join(folders)}, each by rising number, that is new "
+                         f"folders at the rows {expected[:-1]}, found {starts[:8]}; keep the authors' order")
     ends = [*starts, len(numbers)]
-    return [name for name, start, end in zip(folders, [0, *starts], ends, strict=False) for _ in range(end - start)]
+    return [name for name, start, end in zip(folders, [0, *starts], ends, strict=False)
+            for _ in range(end - start)]

@@ -41,10 +41,12 @@ def read_pairs(path: Path) -> list[ImagePair]:
             raise ValueError("its content is not what its name is the digest of")
         rows = csv.DictReader(io.StringIO(content, newline=""))
         return [ImagePair(row["pair_id"], row["ref"], row["dis"], float(row["mos"]), Path(row["ref"]),
-                          Path(row["dis"]), row["type"], subsets=tuple(filter(None, row["subsets"].split("|"))))
+                          Path(row["dis"]), row["type"],
+                          subsets=tuple(filter(None, row["subsets"].split("|"))))
                 for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); the run that wrote the parts beside it writes it again") \
+        raise StoreError(f"{path} cannot be read ({error}); the run that wrote the parts beside it writes it "
+                         f"again") \
             from error
 
 

@@ -21,7 +21,8 @@ from typing import Any, TextIO
 from zsiqa.types import StoreError
 
 NOTE = "#zsiqa "
-AGREEMENT = 1e-3  # two scores of a pair may differ by this share of the largest, as for `zsiqa audit --official`: rounding of
+# two scores of a pair may differ by this share of the largest, as for `zsiqa audit --official`: rounding of
+AGREEMENT = 1e-3
 # devices and precisions stays far below, other images or other code do not
 
 
@@ -45,7 +46,7 @@ class PartWriter:
             self._rows.writerow([pair_id, repr(score)])
 
     def flush(self) -> None:
-        """Hand all noted scores to the operating system; from then on, a killed process loses none of them."""
+        """Hand all noted scores to the operating system; a killed process loses none of them."""
         with self._lock:
             if not self._stream.closed:
                 self._stream.flush()
@@ -92,7 +93,8 @@ def read_part(path: Path) -> Part:
                 continue
             ((pair_id, score),) = csv.reader([line])
             scores[pair_id] = float(score)
-        except (ValueError, TypeError, csv.Error):  # a machine that lost power may leave blank blocks; computed again
+        # a machine that lost power may leave blank blocks; computed again
+        except (ValueError, TypeError, csv.Error):
             continue
     return Part(path, scores, session, session.pop("failed", {}))
 
@@ -111,7 +113,8 @@ def join(sources: Sequence[tuple[Path, Mapping[str, float]]]) -> dict[str, float
         for pair_id, score in found.items():
             if score != scores[pair_id] and not abs(score - scores[pair_id]) <= allowed:
                 other = next(source for source, held in sources if pair_id in held)
-                raise StoreError(f"{pair_id} has the score {scores[pair_id]!r} in {other} and {score!r} in {path}, "
-                                 f"more than rounding apart: other images, or other code? Remove the file that is "
-                                 f"wrong and run the same command again")
+                raise StoreError(f"{pair_id} has the score {scores[pair_id]!r} in {other} and {score!r} in "
+                                 f"{path}, "
+                                 f"more than rounding apart: other images, or other code? Remove the file "
+                                 f"that is wrong and run the same command again")
     return scores

@@ -1,4 +1,4 @@
-"""How score files came about, as their sidecars say: one entry for all files of the same origin."""
+"""Origin of score files, from their sidecars: one entry for all files of the same origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zsiqa.types import StoreError
 
 @dataclass(frozen=True)
 class Run:
-    """How some score files came about: those whose sidecars say the same but for metric and perturbation."""
+    """Origin of the score files whose sidecars differ in metric and perturbation only."""
 
     dataset: str
     metrics: tuple[str, ...]
@@ -53,7 +53,7 @@ def read_runs(files: Mapping[ScoreKey, Path]) -> list[Run]:
 
 
 def _weights(identity: Mapping[str, Any]) -> str:
-    """What an identity says of weights: their SHA-256, or whatever else stands there."""
+    """Describe the weights of an identity: their SHA-256, or a random seed."""
     weights = identity.get("weights")
     if isinstance(weights, Mapping):
         return ", ".join(f"{name} {value}" for name, value in weights.items())

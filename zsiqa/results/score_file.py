@@ -1,13 +1,15 @@
 """Score files: one CSV a (data set, metric, perturbation), with a JSON sidecar that says how it came about.
 
-    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv    pair_id,ref,dis,type,mos,score in the data set's order
-    <results_dir>/scores/<dataset>/<metric>/<perturbation>.json   identity, configuration, versions, times
+    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv    pair_id,ref,dis,type,mos,score in the data
+    set's order <results_dir>/scores/<dataset>/<metric>/<perturbation>.json   identity, configuration,
+    versions, times
 
-A run appends to a part file of its own beside them (`zsiqa.results.parts`), so a killed run loses what it had not yet flushed,
-and runs side by side never write to the same file. There are no locks: NFS breaks them. Parts are removed by whoever
-finds that together they have every pair, and has put the whole into place; until then, nobody removes anything, and a
-CSV with gaps is but a view of them. The *identity* in the sidecar holds everything that decides the scores; a file with
-another identity is never added to, and never replaced unless asked.
+A run appends to a part file of its own beside them (`zsiqa.results.parts`), so a killed run loses what it had
+not yet flushed, and runs side by side never write to the same file. There are no locks: NFS breaks them.
+Parts are removed by whoever finds that together they have every pair, and has put the whole into place; until
+then, nobody removes anything, and a CSV with gaps is but a view of them. The *identity* in the sidecar holds
+everything that decides the scores; a file with another identity is never added to, and never replaced unless
+asked.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import hashlib
 import io
 import json
 import math
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zsiqa.results.files import find_differences, replace_file, size_of
 from zsiqa.results.pair_list import format_pairs
 from zsiqa.results.parts import Part, PartWriter, join, read_part
 from zsiqa.types import ImagePair, StoreError
@@ -68,15 +70,16 @@ class ScoreFile:
         return [*of_sidecar, *(part.session for part in self.parts())]
 
     def is_complete(self) -> bool:
-        """Whether the finished file is here, with a score for every pair."""
-        return self.path.is_file() and self.sidecar.is_file() and read_sidecar(self.sidecar).get("complete") is True
+        """Return whether the finished file is there, with a score for every pair."""
+        there = self.path.is_file() and self.sidecar.is_file()
+        return there and read_sidecar(self.sidecar).get("complete") is True
 
     def read(self) -> dict[str, float]:
         """Scores by pair_id, from the finished file and all part files.
 
         Raises:
-            StoreError: if there are scores of another identity, with the settings that differ; or if two parts have
-                scores of a pair that are not the same but for rounding.
+            StoreError: if there are scores of another identity, with the settings that differ; or if two
+                parts have scores of a pair that are not the same but for rounding.
         """
         self._check()
         return self._join(self.parts())
@@ -99,18 +102,19 @@ class ScoreFile:
             about["pairs_file"], content = format_pairs(pairs)
             listed = self.path.parent.parent / about["pairs_file"]
             if not listed.exists():
-                _replace(listed, content)
+                replace_file(listed, content)
         if self.sidecar.exists():  # of this identity, as a run beside this one may have left it just now?
             old = read_sidecar(self.sidecar)
-            if not _differences(old["identity"], self.identity) and all(
+            if not find_differences(old["identity"], self.identity) and all(
                     old.get(name) == about.get(name) for name in ("dataset", "pairs_file")):
                 return
-        _replace(self.sidecar, self._describe(about, self.parts(), complete=False))
+        replace_file(self.sidecar, self._describe(about, self.parts(), complete=False))
 
     def clear(self) -> None:
-        """Remove whatever is here of any other identity, or damaged. What another run of this identity does stays."""
+        """Remove files of other identities, and damaged ones. Files of this identity stay."""
         try:
-            if self.sidecar.exists() and not _differences(read_sidecar(self.sidecar)["identity"], self.identity):
+            if self.sidecar.exists() and not find_differences(read_sidecar(self.sidecar)["identity"],
+                                                          self.identity):
                 self.read()
                 return
         except StoreError:
@@ -150,7 +154,7 @@ class ScoreFile:
 
     def finish(self, pairs: Sequence[ImagePair], scores: Sequence[float], info: Mapping[str, Any], *,
                view: bool = True) -> bool:
-        """Join what there is. Once every pair has a score, write the final files, each in one step; remove the parts.
+        """Join all scores. Once every pair has one, write the final files and remove the parts.
 
         Runs that do so at once write the same.
 
@@ -158,14 +162,15 @@ class ScoreFile:
             pairs: of the whole data set, in its order.
             scores: of each pair, as far as this run knows them; NaN elsewhere.
             info: what the sidecar says beside the identity.
-            view: write the CSV even if pairs lack a score, whose fields stay empty. Not while others are at work: what
-                they finish meanwhile would be replaced.
+            view: write the CSV even if pairs lack a score, whose fields stay empty. Not while others are at
+                work: what they finish meanwhile would be replaced.
 
         Returns:
             Whether every pair has a score.
 
         Raises:
-            StoreError: if, meanwhile, another run has put scores of another identity here. The part files stay.
+            StoreError: if, meanwhile, another run has put scores of another identity here. The part files
+                stay.
         """
         self.close()
         self._check()
@@ -182,10 +187,11 @@ class ScoreFile:
         for pair in pairs:
             score = repr(known[pair.pair_id]) if pair.pair_id in known else ""
             writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos), score])
-        failed = {**{key: why for part in parts for key, why in part.failed.items()}, **info.get("failed", {})}
+        failed = {**{key: why for part in parts for key, why in part.failed.items()},
+                  **info.get("failed", {})}
         about = {**info, "failed": {key: why for key, why in failed.items() if key not in known}}
-        _replace(self.path, text.getvalue())
-        _replace(self.sidecar, self._describe(about, parts, complete=complete))
+        replace_file(self.path, text.getvalue())
+        replace_file(self.sidecar, self._describe(about, parts, complete=complete))
         if complete:
             for part in parts:
                 part.path.unlink(missing_ok=True)
@@ -193,7 +199,8 @@ class ScoreFile:
 
     def _open(self) -> PartWriter:
         if self._part is None:
-            self._part = PartWriter(self.path.parent / f"{self._prefix}{uuid.uuid4().hex[:12]}.part", self._session)
+            self._part = PartWriter(self.path.parent / f"{self._prefix}{uuid.uuid4().hex[:12]}.part",
+                                    self._session)
         return self._part
 
     def _join(self, parts: Iterable[Part]) -> dict[str, float]:
@@ -205,12 +212,12 @@ class ScoreFile:
         return join(sources)
 
     def _describe(self, info: Mapping[str, Any], parts: Iterable[Part], *, complete: bool) -> str:
-        """The sidecar's text: `info`, with the sessions that the parts, and an older sidecar of this identity, name."""
+        """Format the sidecar: `info`, and the sessions of parts and of an older sidecar."""
         sessions: list[Mapping[str, Any]] = [part.session for part in parts if "id" in part.session]
         sessions = sorted(sessions, key=lambda session: str(session.get("started")))
         if self.sidecar.exists():
             old = read_sidecar(self.sidecar)
-            if not _differences(old["identity"], self.identity):
+            if not find_differences(old["identity"], self.identity):
                 sessions = [*old.get("sessions", ()), *sessions]
                 info = {**{name: old[name] for name in ("pairs_file",) if name in old}, **info}
         merged: dict[str, Mapping[str, Any]] = {}
@@ -222,19 +229,20 @@ class ScoreFile:
     def _check(self) -> None:
         """Refuse scores of another identity, and scores without a sidecar."""
         if self.path.exists() and not self.sidecar.exists():
-            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came about; "
+            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came "
+                             f"about; "
                              f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
         parts = self.path.parent.glob(f"{self.path.stem}.*.part")
-        if not self.path.exists() and not any(_size(part) for part in parts):
+        if not self.path.exists() and not any(size_of(part) for part in parts):
             return
         found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
-        if differences := _differences(found, self.identity):
+        if differences := find_differences(found, self.identity):
             listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
             if any(name.endswith("revision") for name, _, _ in differences):
                 listed += "\nA new revision: the same settings now give other scores (CHANGELOG.md, Scores)."
             raise StoreError(f"{self.path} holds scores of another run, which differs in:{listed}\n"
-                             f"Give another protocol.folder=NAME or results_dir=DIR to keep both, or overwrite=true to "
-                             f"replace it")
+                             f"Give another protocol.folder=NAME or results_dir=DIR to keep both, or "
+                             f"overwrite=true to replace it")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
@@ -263,41 +271,18 @@ def read_rows(path: Path) -> list[tuple[str, float, float]]:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = tuple(next(reader, ()))
     if header != tuple(COLUMNS):
-        raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}. {REMEDY}")
+        raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}. "
+                         f"{REMEDY}")
     if not text.endswith("\n"):
         raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
     try:
-        return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos, score in reader]
+        return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos,
+                score in reader]
     except ValueError as error:
-        raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}). {REMEDY}") from error
+        raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}). "
+                         f"{REMEDY}") from error
 
 
 def digest(data: Any) -> str:
     """Hex SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _size(path: Path) -> int:
-    """Bytes in a file; 0 if a run beside this one has just removed it."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted name, old, new) wherever two nested mappings differ."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [difference for key in {**old, **new}
-                for difference in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)]
-    return [] if old == new else [(name, old, new)]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file, through to the disk, so that a reader finds the old content or the new, never a part."""
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    with beside.open("x", newline="", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(beside, path)

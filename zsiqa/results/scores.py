@@ -156,12 +156,15 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise StoreError(f"{path}: not a UTF-8 file ({error})") from error
     if header != list(columns):
-        raise StoreError(f"{path}: expected the columns {','.join(columns)}, found {','.join(header) or 'nothing'}")
+        raise StoreError(f"{path}: expected the columns {','.join(columns)}, found "
+                         f"{','.join(header) or 'nothing'}")
     numbers = [name for name, kind in columns.items() if kind is float]
     try:
         # Everything that is no number in a column of numbers must fail, except for the empty field.
-        table = pd.read_csv(io.BytesIO(data), dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
-                           keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]), index_col=False,
+        table = pd.read_csv(io.BytesIO(data),
+                            dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
+                           keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]),
+                            index_col=False,
                            encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise StoreError(f"{path}: not a table of {','.join(columns)} ({error})") from error
@@ -170,5 +173,6 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
         lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         short = next((lines.line_num for fields in lines if fields and len(fields) != len(columns)), None)
         if short is not None:
-            raise StoreError(f"{path}: not a table of {','.join(columns)} (line {short} has another number of fields)")
+            raise StoreError(f"{path}: not a table of {','.join(columns)} (line {short} has another number "
+                             f"of fields)")
     return table

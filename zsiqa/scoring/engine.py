@@ -3,11 +3,12 @@
 How the work flows, and why scores come out the same whatever happens on the way:
 
 1. `zsiqa.scoring.loading` delivers the images of a block in a fixed order, as tiles.
-2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where whole
+2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where
+whole
    images of several sizes take the place of tiles, the last one of a size. A resumed run
-   cuts the same batches and skips those in which nothing is left to do. So every tile meets the same companions,
-   in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a GPU runs out of
-   memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
+   cuts the same batches and skips those in which nothing is left to do. So every tile meets the same
+   companions, in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a
+   GPU runs out of memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
 3. Each batch goes through the backbone once. A reference's features are kept until its distorted images are
    through; features of distorted tiles are compared at once, under every distance, and dropped.
 
@@ -82,11 +83,11 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official`: the
             backbone and the distances see to it.
-        compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once more, for
-            any number of tiles, when a shorter one comes; scores change by rounding. What it cannot compile runs as it
-            is, with a warning.
-        noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and each
-            reference anew for every pair, as the official loop does. None for any other backbone.
+        compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once
+            more, for any number of tiles, when a shorter one comes; scores change by rounding. What it cannot
+            compile runs as it is, with a warning.
+        noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and
+            each reference anew for every pair, as the official loop does. None for any other backbone.
         measure: takes the times of the steps.
 
     Raises:
@@ -95,7 +96,8 @@ class Scorer:
 
     def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
-                 least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2, device: str = "cpu",
+                 least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
+                 device: str = "cpu",
                  precision: Precision = "fp32", compile: bool = False,  # noqa: A002 - as PyTorch calls it
                  noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
@@ -138,7 +140,7 @@ class Scorer:
 
     def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
               failures: list[Failed]) -> Iterator[Segment]:
-        """A block's usable images in order, distorted ones linked to their references; the others to `failures`."""
+        """Link a block's distorted images to their references, in order; unusable ones go to `failures`."""
         references: dict[tuple[int, str], TiledImage] = {}
         for variants in images:
             if variants[0].serves[0] not in references:  # the next group begins
@@ -168,8 +170,10 @@ class Scorer:
             return self._encode_and_compare(batch)
         except torch.OutOfMemoryError:
             if size == 1:
-                raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all of its "
-                                 "distorted images, count too); use a smaller backbone or device=cpu") from None
+                raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all "
+                                 "of its "
+                                 "distorted images, count too); use a smaller backbone or "
+                                 "device=cpu") from None
         # Outside the handler, so that the failed attempt's tensors are gone.
         torch.cuda.empty_cache()
         self._most_tiles = size // 2
@@ -198,21 +202,24 @@ class Scorer:
         columns: dict[Metric, torch.Tensor] = {}
         for name, stacks in encoded.items():
             everything = len(distorted) == len(batch)  # then nothing need be copied
-            dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted]) for stack in stacks)
+            dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])
+                                                  for stack in stacks)
             ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
             mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
             with self.measure("distances"), arithmetic("fp32", self.device):
-                columns.update(zip(mine, self._compare(list(mine.values()), ref, dis).double().unbind(1), strict=True))
+                columns.update(zip(mine, self._compare(list(mine.values()), ref, dis).double().unbind(1),
+                                   strict=True))
         scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
         return [PendingScores([segment for segment, _ in distorted], scores)]
 
     @staticmethod
-    def _counterpart(segment: Segment, place: slice, name: str, number: int, stack: torch.Tensor) -> torch.Tensor:
+    def _counterpart(segment: Segment, place: slice, name: str, number: int,
+                     stack: torch.Tensor) -> torch.Tensor:
         """The reference features to a distorted segment: tiles [start, stop) of stack `number`."""
         kept = segment.image.reference.encoded.get(name) if segment.image.reference else None
-        # After a resume, a reference may be missing whose pairs are all done. Their tiles are only here to keep the
-        # batch as it was, their scores are not used, and any features of the right shape will do.
+        # After a resume, a reference may be missing whose pairs are all done. Their tiles are only here to
+        # keep the batch as it was, their scores are not used, and any features of the right shape will do.
         return stack[place] if kept is None else kept[number][segment.start:segment.stop]
 
     def _encode(self, batch: Sequence[Segment]) -> dict[str, Features]:
@@ -223,13 +230,15 @@ class Scorer:
                 for number in range(segment.start, segment.stop):
                     torch.manual_seed(noise_seed(self.noise_seed, segment.image, number))
                     ones.append(self._forward(segment.image.tiles[number:number + 1].copy()))
-            return {name: tuple(torch.cat(stacks) for stacks in zip(*(one[name] for one in ones), strict=True))
+            return {name: tuple(torch.cat(stacks)
+                                for stacks in zip(*(one[name] for one in ones), strict=True))
                     for name in self.representations}
         tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
         count = len(tiles)
         if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
             tiles = np.repeat(tiles, 2, axis=0)
-        return {name: tuple(stack[:count] for stack in stacks) for name, stacks in self._forward(tiles).items()}
+        return {name: tuple(stack[:count] for stack in stacks) for name,
+                stacks in self._forward(tiles).items()}
 
     def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
         """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
@@ -242,7 +251,8 @@ class Scorer:
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 
-    def _finished(self, batch: Sequence[Segment], arriving: Iterable[PendingScores], pairs: Sequence[ImagePair],
+    def _finished(self, batch: Sequence[Segment], arriving: Iterable[PendingScores],
+                  pairs: Sequence[ImagePair],
                   todo: Todo) -> Iterator[Scored | Failed]:
         """The outcome of each wanted image whose last tile is in this batch."""
         with self.measure("fetch scores"):
@@ -254,11 +264,12 @@ class Scorer:
             if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
                 continue
             scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
-            wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items() if not math.isfinite(score)]
+            wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items()
+                     if not math.isfinite(score)]
             if wrong:
                 yield Failed(index, perturbation, PairError(
-                    f"{pairs[index].pair_id} ({perturbation}): the score is not finite: {', '.join(wrong)}; look for "
-                    f"wrong weights, or for an overflow that precision=fp32 avoids"))
+                    f"{pairs[index].pair_id} ({perturbation}): the score is not finite: {', '.join(wrong)}; "
+                    f"look for wrong weights, or for an overflow that precision=fp32 avoids"))
             else:
                 yield Scored(index, perturbation, scores)
 
@@ -268,7 +279,7 @@ def _join(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
-    """The seed of one tile's randomness: its place in the data set (and perturbation, if distorted) decides alone."""
+    """Seed of one tile's randomness, from its place in the data set and its perturbation alone."""
     index, perturbation = image.serves[0]
     own = zlib.crc32(perturbation.encode()) if image.reference else 0
     return int(np.random.SeedSequence((seed, index, own, tile)).generate_state(1)[0])

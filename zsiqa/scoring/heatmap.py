@@ -20,10 +20,11 @@ from zsiqa.scoring.metric import Metric
 def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
     """The distance at each pixel of one pair of images.
 
-    l2 and cosine are means over positions, so each token of a ViT (prefix tokens left out) and each place of a CNN's
-    maps has a distance of its own; layers are summed, as in the score. The other distances mix positions, as do
-    embeddings of one vector and cosine along the rows of a CNN's maps: there, a tile has one value, its score. Where
-    tiles overlap, their values are averaged, with weights that fall to the tiles' edges, so that no seam shows.
+    l2 and cosine are means over positions, so each token of a ViT (prefix tokens left out) and each place of
+    a CNN's maps has a distance of its own; layers are summed, as in the score. The other distances mix
+    positions, as do embeddings of one vector and cosine along the rows of a CNN's maps: there, a tile has one
+    value, its score. Where tiles overlap, their values are averaged, with weights that fall to the tiles'
+    edges, so that no seam shows.
 
     Args:
         metric: see `Metric`; a smaller stride than the protocol's shows more where a tile has one value.
@@ -61,7 +62,8 @@ def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[in
         if values is None or values.shape[2:].numel() < 4:
             return None
         values = values.sum(1)  # over layers: (1, N) or (1, H, W)
-        if values.ndim == 2:  # a tile is square; what is too many are class and register tokens, which come first
+        # a tile is square; what is too many are class and register tokens, which come first
+        if values.ndim == 2:
             grid = math.isqrt(values.shape[1])
             values = values[:, values.shape[1] - grid**2:].view(1, grid, grid)
         total += F.interpolate(values[None], side, mode="bilinear", align_corners=False)[0, 0]
@@ -70,12 +72,13 @@ def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[in
 
 def _pyramid(height: int, width: int) -> Tensor:
     """Weights that fall linearly from the middle to the edges, where they are small but not 0: (H, W)."""
-    rows, columns = (torch.minimum(torch.arange(1, side + 1), torch.arange(side, 0, -1)) for side in (height, width))
+    rows, columns = (torch.minimum(torch.arange(1, side + 1), torch.arange(side, 0, -1))
+                     for side in (height, width))
     return torch.outer(rows, columns)
 
 
 def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
-    """Lay a map (H, W) over an image (1, 3, H, W) in grey, with a colour bar; the picture's format is the suffix's.
+    """Draw a map (H, W) over an image (1, 3, H, W) in grey, with a colour bar, in the format of the suffix.
 
     Raises:
         OSError: if it cannot be written.

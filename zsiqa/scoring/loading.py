@@ -68,8 +68,8 @@ class TiledImage:
 class Loader:
     """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
 
-    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the shortest side
-    that can be scored, in pixels, and why.
+    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the
+    shortest side that can be scored, in pixels, and why.
     """
 
     pairs: Sequence[ImagePair]
@@ -83,14 +83,16 @@ class Loader:
     measure: Measure = unmeasured
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
-        """The blocks in which there is something to do; each an iterator over its images, as lists of variants.
+        """Iterate over blocks with work to do; each iterates over its images, as lists of variants.
 
         Each block must be exhausted before the next is asked for.
         """
         blocks = [block for block in plan_blocks(self.pairs, share_references=self.share_references)
-                  if any(todo(index, name) for group in block for index in group for name in self.perturbations)]
+                  if any(todo(index, name) for group in block for index in group
+                         for name in self.perturbations)]
         jobs = ((number, job) for number, block in enumerate(blocks) for group in block
-                for job in (partial(self.reference, group), *(partial(self.distorted, index) for index in group)))
+                for job in (partial(self.reference, group),
+                            *(partial(self.distorted, index) for index in group)))
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="zsiqa-load")
         queue: deque[tuple[int, Future[list[TiledImage]]]] = deque()
 
@@ -161,11 +163,13 @@ class Loader:
             return TiledImage(serves, size, tiles)
         except ValueError as error:
             perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
-            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: {error}")
+            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: "
+                                                  f"{error}")
 
 
-def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS, share_references: bool = True) -> list[Block]:
-    """Group pairs by reference, and pack groups, in order of appearance, into blocks of at least `least` pairs.
+def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS,
+                share_references: bool = True) -> list[Block]:
+    """Group pairs by reference, and pack the groups, in order, into blocks of at least `least` pairs.
 
     Without `share_references`, each pair is a group of its own.
 

@@ -20,25 +20,28 @@ from zsiqa.scoring.precision import arithmetic
 from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import ZsiqaError
 
-# That decide the score of a pair in memory. The device is that of .to(device); the others concern files and runs.
-SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride", "batch_tiles",
+# That decide the score of a pair in memory. The device is that of .to(device); the others concern files and
+# runs.
+SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
+            "batch_tiles",
             "precision", "seed")
 
 
 class Metric(nn.Module):
     """Distance of distorted images from their references: 0 for equal ones, lower is better.
 
-    Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit images
-    divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 at batches of any size.
+    Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit
+    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 at
+    batches of any size.
 
-    It is differentiable with respect to both images, and frozen: no parameter wants a gradient, and `train()` leaves
-    the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth root, log(1 + x)^0.25,
-    whose derivative grows without bound as x goes to 0. In a tile that is equal in both images, the gradient of every
-    distance is 0, its minimum; near there, it is finite but large. Whoever optimises towards equality takes l2 or
-    cosine, or clips gradients.
+    It is differentiable with respect to both images, and frozen: no parameter wants a gradient, and `train()`
+    leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth root, log(1
+    + x)^0.25, whose derivative grows without bound as x goes to 0. In a tile that is equal in both images,
+    the gradient of every distance is 0, its minimum; near there, it is finite but large. Whoever optimises
+    towards equality takes l2 or cosine, or clips gradients.
 
-    Without gradients, memory does not grow with the number of images or tiles. With gradients, all tiles' activations
-    are kept until the backward pass: train on crops, as of one window.
+    Without gradients, memory does not grow with the number of images or tiles. With gradients, all tiles'
+    activations are kept until the backward pass: train on crops, as of one window.
 
     Args:
         backbone, distance, representation: names as on the command line of `run.py`, one each.
@@ -65,8 +68,10 @@ class Metric(nn.Module):
     higher_is_better: ClassVar[bool] = False
     _like: Tensor
 
-    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd", representation: str = "features",
-                 *, pretrained: bool = True, checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
+                 representation: str = "features",
+                 *, pretrained: bool = True, checkpoint: Path | str | None = None,
+                 overrides: Sequence[str] = (),
                  ) -> None:
         super().__init__()
         cfg = _configuration(backbone, distance, representation, overrides)
@@ -99,14 +104,15 @@ class Metric(nn.Module):
         self.batch_tiles: int | None = cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
         self.precision = cfg.precision
-        self.register_buffer("_like", torch.zeros(()), persistent=False)  # the device and type of images and scores
+        # the device and type of images and scores
+        self.register_buffer("_like", torch.zeros(()), persistent=False)
 
     def forward(self, ref: Tensor, dis: Tensor) -> Tensor:
         """Scores of pairs.
 
         Args:
-            ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1], on the
-                metric's device; sides of at least `window` pixels.
+            ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
+                on the metric's device; sides of at least `window` pixels.
 
         Returns:
             (B,), of the metric's type: float32, or float64 after `.double()`.
@@ -117,10 +123,11 @@ class Metric(nn.Module):
         for what, images in (("reference", ref), ("distorted", dis)):
             self._check(what, images)
         if ref.shape != dis.shape:
-            raise ZsiqaError(f"reference and distorted images must have the same shape, found {tuple(ref.shape)} and "
-                             f"{tuple(dis.shape)}")
+            raise ZsiqaError(f"reference and distorted images must have the same shape, found "
+                             f"{tuple(ref.shape)} and {tuple(dis.shape)}")
         ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
-        places = [(index, *corner) for index in range(len(ref)) for corner in self.tile_corners(*ref.shape[-2:])]
+        places = [(index, *corner) for index in range(len(ref))
+                  for corner in self.tile_corners(*ref.shape[-2:])]
         scores = []
         device = self._like.device.type
         size: int = self.batch_tiles or self._suitable_batch.get(device, self._suitable_batch["cpu"])
@@ -135,7 +142,8 @@ class Metric(nn.Module):
         """(y, x) of the tiles of an image, row by row; one for a backbone that sees whole images."""
         if self.window is None:
             return [(0, 0)]
-        rows, columns = (tile_starts(side, window=self.window, stride=self.stride) for side in (height, width))
+        rows, columns = (tile_starts(side, window=self.window, stride=self.stride)
+                         for side in (height, width))
         return [(y, x) for y in rows for x in columns]
 
     def cut(self, images: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
@@ -156,7 +164,7 @@ class Metric(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        """What `repr` says."""
+        """Describe the metric, for `repr`."""
         return f"{self.name}, window={self.window}, stride={self.stride}"
 
     def _check(self, what: str, images: Any) -> None:
@@ -169,27 +177,36 @@ class Metric(nn.Module):
             raise ZsiqaError(f"{expected}, found shape {tuple(images.shape)}; one image: images[None]; grey: "
                              f"images.expand(-1, 3, -1, -1)")
         if images.device != self._like.device:
-            raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move one with "
-                             f".to(device)")
+            raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move "
+                             f"one with .to(device)")
         height, width = images.shape[-2:]
         if min(height, width) < (self.window or 1):
-            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x {self.window}; "
-                             f"enlarge them, for instance by torch.nn.functional.pad(images, ..., mode='reflect')")
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
+                             f"{self.window}; "
+                             f"enlarge them, for instance by torch.nn.functional.pad(images, ..., "
+                             f"mode='reflect')")
         with torch.no_grad():
             if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
-                bad = "NaN" if images.isnan().any() else f"values from {images.min():.6g} to {images.max():.6g}"
+                values = f"values from {images.min():.6g} to {images.max():.6g}"
+                bad = "NaN" if images.isnan().any() else values
                 raise ZsiqaError(f"{expected}, found {bad}; clamp(0, 1) cuts off what a model gives beyond")
 
 
 def _configuration(backbone: str, distance: str, representation: str, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a run with one metric. May raise ZsiqaError."""
+    """Compose the configuration of a run with one metric.
+
+    Raises:
+        ZsiqaError: if it names no backbone, or several distances or representations.
+    """
     if isinstance(overrides, str):
         raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
     check_overrides(overrides, SETTINGS)
-    cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}", *overrides)
+    cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}",
+                  *overrides)
     if cfg.backbone.model is None:
         raise ZsiqaError(f"backbone={backbone} is none; choose one")
     for what, names in (("distance", cfg.distances), ("representation", cfg.representations)):
         if len(names) != 1:
-            raise ZsiqaError(f"a metric has one {what}, found {', '.join(names) or 'none'}; make one Metric for each")
+            raise ZsiqaError(f"a metric has one {what}, found {', '.join(names) or 'none'}; make one Metric "
+                             f"for each")
     return cfg

@@ -13,7 +13,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16", "clip_fp16_official"]
 
 @contextmanager
 def arithmetic(precision: Precision, device: str) -> Iterator[None]:
-    """Compute in the given precision, whatever a caller set. PyTorch's default would allow TF32 in convolutions."""
+    """Compute in this precision, whatever a caller set: PyTorch's default allows TF32."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     autocast = torch.autocast(device, dtype=dtype, enabled=dtype is not None)
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn

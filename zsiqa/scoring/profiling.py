@@ -20,7 +20,8 @@ class Profile:
     """Adds up seconds by name; calling it gives a context. Any thread may.
 
     Args:
-        synchronize: called before the clock is read in the thread that made the profile, so that a GPU's work is done.
+        synchronize: called before the clock is read in the thread that made the profile, so that a GPU's work
+            is done.
     """
 
     def __init__(self, synchronize: Callable[[], object] = lambda: None) -> None:

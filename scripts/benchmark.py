@@ -222,7 +222,8 @@ def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tupl
     precision = "tf32" if gpu else "fp32"
     ours(backbone, pairs[:2], ALL, device, precision)  # warm
     tiles = tiles_of_image * count_images(pairs)
-    yield "pairs", (f"{len(pairs)} of {size[0]} x {size[1]}, {tiles} tiles; {precision}; the official loop on "
+    yield "pairs", (f"{len(pairs)} of {size[0]} x {size[1]}, {tiles} tiles; {precision}; the official loop "
+                    f"on "
                     f"{few}")
     peak = peak_matmul(device, precision)
     yield "a matrix product", f"{peak / 1e12:.2f} TFLOP/s"

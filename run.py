@@ -1,6 +1,6 @@
 """Score a data set: python run.py backbone=dinov1 distance=wsd dataset=pipal (see --help)."""
 
-from zsiqa.runner import main
+from zsiqa.runs.runner import main
 
 if __name__ == "__main__":
     main()

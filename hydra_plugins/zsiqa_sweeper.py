@@ -1,4 +1,4 @@
-"""Hydra's own sweeper, with the jobs that `zsiqa.sweeps` makes. Hydra takes sweepers from the package hydra_plugins."""
+"""Sweeper for the jobs of `zsiqa.runs.sweep`. Hydra takes sweepers from the package hydra_plugins only."""
 
 import sys
 from typing import cast
@@ -14,9 +14,9 @@ class ZsiqaSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # a static method there
             self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """The jobs, in batches that are submitted one after another."""
-        from zsiqa.settings import check_boolean  # here, for Hydra imports this module at every start
-        from zsiqa.slurm import limit_warnings
-        from zsiqa.sweeps import expand, unfinished
+        from zsiqa.config import check_boolean  # here, for Hydra imports this module at every start
+        from zsiqa.runs.slurm import limit_warnings
+        from zsiqa.runs.sweep import expand, unfinished
 
         cfg = cast(DictConfig, self.config)
         check_boolean(cfg, "only_missing")

@@ -1,11 +1,12 @@
-"""How fast scoring is, against the official loop. Run: `python scripts/benchmark.py [--device cuda] [--quick]`.
+"""Speed of scoring against the official loop: `python scripts/benchmark.py [--device cuda] [--quick]`.
 
-All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as fast as the
-real ones). The official loop is written anew after the structure of the official code (ZS-IQA `run.py`, `distances.py`
-at commit 1d8c1ce): the model of transformers, one tile at a time, the reference encoded anew for every distorted image,
-a pass over everything for each distance, a wait for each number. It is timed on a few pairs, before and after ours, in
-a process of its own without our settings of the memory allocator, and extrapolated. Quote the ratios: times depend on
-the machine. Needs timm and transformers, no network; with PyTorch 2.6 or later.
+All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as
+fast as the real ones). The official loop is written anew after the structure of the official code (ZS-IQA
+`run.py`, `distances.py` at commit 1d8c1ce): the model of transformers, one tile at a time, the reference
+encoded anew for every distorted image, a pass over everything for each distance, a wait for each number. It
+is timed on a few pairs, before and after ours, in a process of its own without our settings of the memory
+allocator, and extrapolated. Quote the ratios: times depend on the machine. Needs timm and transformers, no
+network; with PyTorch 2.6 or later.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ from PIL import Image
 
 from zsiqa import distances
 from zsiqa.backbones.timm_backbone import TimmBackbone
-from zsiqa.machine import keep_freed_memory, pick_device
 from zsiqa.perturbations import Original
-from zsiqa.profiling import Profile, unmeasured
-from zsiqa.scoring import Failed, Scorer, arithmetic
-from zsiqa.tiling import tile_starts
+from zsiqa.runs.machine import keep_freed_memory, pick_device
+from zsiqa.scoring.engine import Failed, Scorer
+from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.profiling import Profile, unmeasured
+from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import ImagePair
 
 FLOP_PER_TILE = 35.1e9  # of a ViT-B/16 on 224 x 224 pixels: two for each multiplication with addition
 BATCH_TILES = {"cpu": 8, "cuda": 128}  # as in configs/backbone
-FIVE: dict[str, distances.Distance] = {"l2": distances.L2(), "cosine": distances.Cosine(), "skld": distances.SKLD(),
+FIVE: dict[str, distances.Distance] = {"l2": distances.L2(), "cosine": distances.Cosine(),
+                                       "skld": distances.SKLD(),
                                        "jsd": distances.JSD(), "wsd": distances.WSD()}
 COSINE: dict[tuple[str, ...], distances.Distance] = {("features", "cosine"): FIVE["cosine"]}
 ALL: dict[tuple[str, ...], distances.Distance] = {**{("features", name): one for name, one in FIVE.items()},
@@ -67,7 +70,8 @@ def make_pairs(folder: Path, references: int, distorted: int, size: tuple[int, i
 def make_backbone(device: str) -> TimmBackbone:
     """DINOv1 as in configs/backbone, with random weights."""
     torch.manual_seed(0)
-    return TimmBackbone(model_name="vit_base_patch16_224.dino", weights=None, layers="blocks.*", embedding="tokens",
+    return TimmBackbone(model_name="vit_base_patch16_224.dino", weights=None, layers="blocks.*",
+                        embedding="tokens",
                         norm_eps=1e-12).to(device)
 
 
@@ -85,13 +89,14 @@ def ours(backbone: TimmBackbone, pairs: list[ImagePair], metrics: dict[tuple[str
     return time.perf_counter() - start
 
 
-def official(pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Distance], device: str) -> float:
-    """Seconds for the same by the official loop: a pass for each metric, after a first tile that does not count."""
+def official(pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Distance],
+             device: str) -> float:
+    """Seconds of the official loop: a pass for each metric, after a first tile that does not count."""
     model, states = make_official_model(device)
 
     @torch.no_grad()
     def encode(tile: torch.Tensor, representation: str) -> torch.Tensor:
-        """Tile (1, 3, 224, 224) to the states of the blocks, or to the normalised last hidden state: (L, N, D)."""
+        """Tile (1, 3, 224, 224) to the blocks' states or the normalised last hidden state, (L, N, D)."""
         states.clear()
         last = model(tile).last_hidden_state
         if representation == "embedding":
@@ -107,14 +112,15 @@ def official(pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Di
             scores = []
             for top in tile_starts(height):
                 for left in tile_starts(width):
-                    dis, ref = (encode(image[..., top:top + 224, left:left + 224], representation) for image in tiles)
+                    dis, ref = (encode(image[..., top:top + 224, left:left + 224], representation)
+                                for image in tiles)
                     scores.append(_official_distance(name, dis, ref))
             float(np.mean(scores))
     return time.perf_counter() - start
 
 
 def make_official_model(device: str) -> tuple[Any, list[torch.Tensor]]:
-    """A ViT-B/16 of transformers with random weights, and the list into which its blocks put their outputs."""
+    """Build transformers' ViT-B/16 with random weights, and the list that gets its blocks' outputs."""
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
@@ -133,7 +139,8 @@ def make_official_model(device: str) -> tuple[Any, list[torch.Tensor]]:
 
 def official_apart(folder: Path, count: int, what: str, device: str) -> float:
     """`official` on the first `count` pairs in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, "--device", device, "--official", what, str(folder), str(count)],
+    done = subprocess.run([sys.executable, __file__, "--device", device, "--official", what, str(folder),
+                           str(count)],
                           check=True, capture_output=True, text=True)
     return float(done.stdout.splitlines()[-1])
 
@@ -150,7 +157,8 @@ def _official_distance(name: str, dis: torch.Tensor, ref: torch.Tensor) -> float
     if name == "l2":
         return sum(float((d - r).square().mean()) for d, r in zip(dis, ref, strict=True))
     if name == "cosine":
-        return sum(float((1 - torch.cosine_similarity(d, r, dim=-1)).mean()) for d, r in zip(dis, ref, strict=True))
+        return sum(float((1 - torch.cosine_similarity(d, r, dim=-1)).mean())
+                   for d, r in zip(dis, ref, strict=True))
     padding = round(dis.shape[1] / 8) * 8 - dis.shape[1]
     x, y = (torch.nn.functional.pad(features, (0, 0, 0, padding)).reshape(64, -1) for features in (dis, ref))
     if name == "wsd":
@@ -167,7 +175,7 @@ def _official_distance(name: str, dis: torch.Tensor, ref: torch.Tensor) -> float
 
 
 def _transport(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """The Wasserstein distance of each column of (64, M) weights by its quantiles, as POT computes it: by sorting."""
+    """Wasserstein distance of each column of (64, M) weights, by sorted quantiles as in POT."""
     ends = [weights.cumsum(0) for weights in (p, q)]
     quantiles = torch.cat(ends).sort(0).values
     at_p, at_q = (torch.searchsorted(end.T.contiguous(), quantiles.T.contiguous()).clamp_max(len(p) - 1).T
@@ -214,7 +222,9 @@ def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tupl
     precision = "tf32" if gpu else "fp32"
     ours(backbone, pairs[:2], ALL, device, precision)  # warm
     tiles = tiles_of_image * count_images(pairs)
-    yield "pairs", f"{len(pairs)} of {size[0]} x {size[1]}, {tiles} tiles; {precision}; the official loop on {few}"
+    yield "pairs", (f"{len(pairs)} of {size[0]} x {size[1]}, {tiles} tiles; {precision}; the official loop "
+                    f"on "
+                    f"{few}")
     peak = peak_matmul(device, precision)
     yield "a matrix product", f"{peak / 1e12:.2f} TFLOP/s"
     for label, metrics in (("cosine", COSINE), ("five distances and the embedding", ALL)):
@@ -223,8 +233,9 @@ def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tupl
         after = official_apart(folder / "pairs", few, label, device)
         their_seconds = (before + after) / 2 / few * len(pairs)
         ratio, share = their_seconds / our_seconds, tiles * FLOP_PER_TILE / our_seconds / peak
-        yield label, (f"{our_seconds:.1f} s, the official loop {their_seconds:.0f} s: {ratio:.1f} times as fast; all "
-                      f"steps at {share:.0%} of the product's speed, at which it would be {ratio / share:.1f} times")
+        yield label, (f"{our_seconds:.1f} s, the official loop {their_seconds:.0f} s: {ratio:.1f} times as "
+                      f"fast; all steps at {share:.0%} of the product's speed, at which it would be "
+                      f"{ratio / share:.1f} times")
     some = pairs if gpu else pairs[:48]
     profile = Profile(torch.cuda.synchronize if gpu else lambda: None)
     total = ours(backbone, some, ALL, device, precision, measure=profile)
@@ -259,13 +270,15 @@ def rows_of_batches(device: str) -> Iterator[tuple[str, str]]:
 
 def rows_of_the_command(folder: Path) -> Iterator[tuple[str, str]]:
     """What a whole process costs: memory at two sizes of data set, and a finished run asked again."""
-    run = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "dataset=pairs", "backbone.pretrained=false",
+    run = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "dataset=pairs",
+           "backbone.pretrained=false",
            "device=cpu"]
     peaks = []
     for distorted in (4, 40):
         pairs = make_pairs(folder / f"memory{distorted}", 2, distorted, (300, 240))
         table = folder / f"memory{distorted}" / "pairs.csv"
-        table.write_text("ref,dis,mos\n" + "".join(f"{pair.ref},{pair.dis},{i}\n" for i, pair in enumerate(pairs)))
+        rows = "".join(f"{pair.ref},{pair.dis},{i}\n" for i, pair in enumerate(pairs))
+        table.write_text(f"ref,dis,mos\n{rows}")
         command = [*run, f"dataset.csv={table}", "backbone=dinov1", "distance=all", "representation=all",
                    f"results_dir={folder}/results{distorted}"]
         peaks.append(_peak_memory(command))
@@ -277,15 +290,16 @@ def rows_of_the_command(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _peak_memory(command: list[str]) -> float:
     """GiB of the process at its largest."""
-    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True); "
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
+            "capture_output=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
     done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
     return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 2**30
 
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--quick", action="store_true", help="a few pairs: does it run?")
     parser.add_argument("--official", nargs=3, metavar=("WHAT", "FOLDER", "PAIRS"), help=argparse.SUPPRESS)
@@ -304,7 +318,8 @@ def main() -> None:
         for part in rows:
             for what, figure in part:
                 print(f"| {what} | {figure} |", flush=True)
-    print(f"this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30:.2f} GiB at its largest")
+    print(f"this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30:.2f} GiB at its "
+          f"largest")
 
 
 if __name__ == "__main__":

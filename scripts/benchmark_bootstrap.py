@@ -1,8 +1,8 @@
-"""How fast `zsiqa.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
+"""How fast `zsiqa.evaluation.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
 
-Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with columns
-ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed on a few
-replicates. Quote the ratio: times depend on the machine.
+Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with
+columns ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed
+on a few replicates. Quote the ratio: times depend on the machine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsiqa.bootstrap import COEFFICIENTS, Floats, Integers, draw, replicate
-from zsiqa.correlation import correlate
+from zsiqa.evaluation.bootstrap import Floats, Integers, draw, replicate
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
 
 REFERENCES, PAIRS_EACH, NAIVE = 200, 116, 5
 
@@ -57,7 +57,8 @@ def naive(scores: Floats, labels: Floats, groups: Integers, weights: Integers) -
 
 def main() -> None:
     """Time, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--csv", type=Path, help="columns ref, mos, pred; default: random data")
     parser.add_argument("--replicates", type=int, default=2000)
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
 """Cost and gain of WSD's float64. Run: `python scripts/benchmark_distances.py`.
 
-Prints what the five distances take with WSD in float64, as it is, over what they take with WSD in float32, and the
-relative error of both on nearly equal features. `ATEN_CPU_CAPABILITY=default` or `avx2` before it restricts the
-instruction set. Quote the ratio: times depend on the machine.
+Prints what the five distances take with WSD in float64, as it is, over what they take with WSD in float32,
+and the relative error of both on nearly equal features. `ATEN_CPU_CAPABILITY=default` or `avx2` before it
+restricts the instruction set. Quote the ratio: times depend on the machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 
 from zsiqa import distances
-from zsiqa.machine import keep_freed_memory, pick_device
+from zsiqa.distances.columns import SAMPLES, Columns
+from zsiqa.runs.machine import keep_freed_memory, pick_device
 
 TILES, LAYERS, TOKENS, WIDTH = 8, 12, 197, 768  # DINOv1
 ROUNDS = 6
@@ -23,10 +24,11 @@ NOISE = 1e-3
 class Float32WSD(distances.WSD):
     """WSD with the softmax and the cumulative sums in float32."""
 
-    def divergence(self, columns: distances.Columns) -> torch.Tensor:
+    def divergence(self, columns: Columns) -> torch.Tensor:
         """See `zsiqa.distances.WSD`."""
-        p, q = columns.masses(self.softmax_over, 0.0)
-        return (torch.ones(distances.SAMPLES - 1, distances.SAMPLES).tril() @ (p - q)).abs().sum(-2)
+        p, q = columns.probabilities(self.softmax_over, 0.0)
+        steps: torch.Tensor = torch.ones(SAMPLES - 1, SAMPLES).tril() @ (p - q)
+        return steps.abs().sum(-2)
 
 
 def seconds(metrics: Sequence[distances.Distance], ref: distances.Features, dis: distances.Features) -> float:
@@ -47,13 +49,16 @@ def main() -> None:
     with torch.inference_mode():
         for wsd in variants.values():
             seconds([*others, wsd], ref, dis)  # the first is slower
-        # Alternating, so that other work on the machine meets both; the least of each is what they take alone.
-        times = [{name: seconds([*others, wsd], ref, dis) for name, wsd in variants.items()} for _ in range(ROUNDS)]
+        # Alternating, so that other work on the machine meets both; the least of each is what they take
+        # alone.
+        times = [{name: seconds([*others, wsd], ref, dis) for name, wsd in variants.items()}
+                 for _ in range(ROUNDS)]
         least = {name: min(one[name] for one in times) for name in variants}
         expected = distances.WSD()(*((stacks[0].double(),) for stacks in (ref, dis)))
-        errors = {name: float(((wsd(ref, dis) - expected).abs() / expected).max()) for name, wsd in variants.items()}
-    print(f"{pick_device('cpu')[1]}; {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads; "
-          f"torch {torch.__version__}")
+        errors = {name: float(((wsd(ref, dis) - expected).abs() / expected).max()) for name,
+                  wsd in variants.items()}
+    print(f"{pick_device('cpu')[1]}; {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} "
+          f"threads; torch {torch.__version__}")
     print(f"five distances: {least['float64'] / TILES * 1e3:.1f} ms a tile; with WSD in float32 "
           f"{least['float32'] / TILES * 1e3:.1f} ms: {least['float64'] / least['float32']:.2f} times")
     for name, error in errors.items():

@@ -1,7 +1,8 @@
-"""How much `zsiqa.machine.keep_freed_memory` gains on CPU. Run: `python scripts/benchmark_memory.py`.
+"""How much `zsiqa.runs.machine.keep_freed_memory` gains on CPU. Run: `python scripts/benchmark_memory.py`.
 
-Encodes and compares random tiles with EfficientNet-Lite0 in child processes that differ in this alone, in turn, and
-prints milliseconds a tile (median of the rounds) and their ratio. Quote the ratio: times depend on the machine.
+Encodes and compares random tiles with EfficientNet-Lite0 in child processes that differ in this alone, in
+turn, and prints milliseconds a tile (median of the rounds) and their ratio. Quote the ratio: times depend on
+the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def measure(keep: bool) -> float:
 
     from zsiqa import distances
     from zsiqa.backbones.timm_backbone import TimmBackbone
-    from zsiqa.machine import keep_freed_memory
+    from zsiqa.runs.machine import keep_freed_memory
 
     if keep:
         keep_freed_memory()
@@ -44,10 +45,12 @@ def main() -> None:
     times: dict[str, list[float]] = {"without": [], "with": []}
     for _ in range(ROUNDS):
         for choice, found in times.items():
-            done = subprocess.run([sys.executable, __file__, choice], check=True, capture_output=True, text=True)
+            done = subprocess.run([sys.executable, __file__, choice], check=True, capture_output=True,
+                                  text=True)
             found.append(float(done.stdout))
     without, with_it = (statistics.median(found) for found in times.values())
-    print(f"without {without:.2f} ms a tile, with {with_it:.2f} ms a tile: {without / with_it:.2f} times as fast")
+    print(f"without {without:.2f} ms a tile, with {with_it:.2f} ms a tile: {without / with_it:.2f} times as "
+          f"fast")
 
 
 if __name__ == "__main__":

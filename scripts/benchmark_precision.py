@@ -1,8 +1,8 @@
-"""What reduced precision and compilation do to scores: `python scripts/benchmark_precision.py [setting=value ...]`.
+"""Effect of precision and compilation on scores: `python scripts/benchmark_precision.py [setting=value ...]`.
 
-Scores the demo, or what the settings of run.py say, at every precision that the device has, and compares with fp32 on
-the same device: for every metric the largest difference of a score, relative to the fp32 score, and the change of SRCC;
-seconds of the whole run, start included.
+Scores the demo, or what the settings of run.py say, at every precision that the device has, and compares with
+fp32 on the same device: for every metric the largest difference of a score, relative to the fp32 score, and
+the change of SRCC; seconds of the whole run, start included.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from zsiqa.folder import StoredFolder
-from zsiqa.machine import pick_device
-from zsiqa.scores import ScoreKey, Scores
+from zsiqa.results.folder import StoredFolder
+from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.runs.machine import pick_device
 
 RUN = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "distance=all", "representation=all"]
 
@@ -34,7 +34,7 @@ def score(settings: list[str], results: Path) -> tuple[dict[ScoreKey, Scores], f
 
 def srcc(scores: Scores) -> float:
     """Spearman's coefficient with the labels, its sign kept."""
-    return float(spearmanr(scores.quality[scores.usable], scores.opinion[scores.usable]).statistic)
+    return float(spearmanr(scores.quality[scores.usable], scores.oriented_labels[scores.usable]).statistic)
 
 
 def main() -> None:
@@ -53,7 +53,8 @@ def main() -> None:
             for key, scores in found.items():
                 difference = np.nanmax(np.abs(scores.values / exact[key].values - 1))
                 change = srcc(scores) - srcc(exact[key])
-                print(f"| {key.metric} {key.perturbation} | {setting} | {difference:.1e} | {change:+.4f} |", flush=True)
+                print(f"| {key.metric} {key.perturbation} | {setting} | {difference:.1e} | {change:+.4f} |",
+                      flush=True)
     print("\n" + ", ".join(times))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsiqa.scores import ScoreKey
-from zsiqa.store import ScoreFile
+from zsiqa.results.score_file import ScoreFile
+from zsiqa.results.scores import ScoreKey
 from zsiqa.types import ImagePair
 
 # Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each other. They
@@ -119,12 +119,6 @@ def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             if member.isfile():
                 (folder / Path(member.name).name).write_bytes(archive.extractfile(member).read())
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither read nor write the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, higher_is_better: bool = True, notes=(),

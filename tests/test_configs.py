@@ -13,10 +13,10 @@ from test_backbones import VITS
 from test_open_clip import CLIPS
 
 from zsiqa import CONFIGS
-from zsiqa.composition import find_baseline_files, find_weights, instantiate
-from zsiqa.official import conventions
-from zsiqa.published import published
-from zsiqa.settings import check_settings, flat
+from zsiqa.backbones.weights import find_baseline_files, find_weights
+from zsiqa.config import check_settings, flat, instantiate
+from zsiqa.releases import published
+from zsiqa.results.official import conventions
 from zsiqa.types import ZsiqaError
 
 GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation"]
@@ -176,7 +176,7 @@ def test_every_cell_of_a_table_names_configurations(file):
 def test_every_published_set_has_a_configuration_of_the_same_label_and_direction():
     for name, facts in published().items():
         ours = composed(f"dataset={name}").dataset
-        assert (ours.label, ours.higher_is_better, ours.images_known_by) == (
+        assert (ours.label, ours.higher_is_better, ours.image_identity) == (
             facts["label"], facts["higher_is_better"], "names")
         assert ours.read._target_ == f"zsiqa.datasets.{name}.read", "as `zsiqa data` assumes"
     assert set(published()) > set(conventions()["datasets"])

@@ -18,11 +18,10 @@ import yaml
 from conftest import add_noise, make_image, write_pairs
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from zsiqa.cli import main, make_parser
-from zsiqa.composition import compose
+from zsiqa.cli.main import main, make_parser
+from zsiqa.config import check_settings, compose
 from zsiqa.datasets import demo as demo_images
-from zsiqa.settings import check_settings
-from zsiqa.sweeps import expand
+from zsiqa.runs.sweep import expand
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])

@@ -90,7 +90,7 @@ def test_tables_data_weights_and_completion(command, tmp_path):
     assert "756 missing" in command("tables", "--scores", "scores").stdout, "the printed figures"
     assert "tid2013" in command("data", "list").stdout
     assert "dinov1" in command("weights", "list", "dinov1").stdout
-    assert "clip_vitb32" in command("completion", "bash").stdout
+    assert "zsiqa" in command("--print-completion", "bash").stdout
     assert command("--version").stdout == f"zsiqa {__version__}\n"
 
 
@@ -117,7 +117,7 @@ def test_its_types_are_seen(outside, tmp_path):
         zsiqa.Metric(backbone=3)
     """))
     done = run(sys.executable, "-m", "mypy", "--python-executable", outside, "user.py", cwd=tmp_path, check=False)
-    assert 'Revealed type is "zsiqa.metric.Metric"' in done.stdout, done.stdout
+    assert 'Revealed type is "zsiqa.scoring.metric.Metric"' in done.stdout, done.stdout
     assert 'Revealed type is "str"' in done.stdout.replace("builtins.", "")
     assert 'Argument "backbone" to "Metric" has incompatible type "int"' in done.stdout
     assert "py.typed" not in done.stdout

@@ -11,7 +11,7 @@ import openpyxl
 from PIL import Image
 from scipy.io import savemat
 
-from zsiqa.published import published
+from zsiqa.releases import published
 
 
 def write_images(root: Path, names, size=(8, 8)) -> None:

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zsiqa.metric import Metric as Metric
+    from zsiqa.scoring.metric import Metric as Metric
 
 __version__ = "0.1.0"
 # In an installed copy inside the package, in a checkout beside it.
-CONFIGS = next(folder for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+CONFIGS = next(folder
+               for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
                if folder.is_dir())
 
 
 def __getattr__(name: str) -> Any:
     """`zsiqa.Metric` and `zsiqa.torchmetrics`, imported when they are asked for: they take torch."""
     if name == "Metric":
-        return import_module("zsiqa.metric").Metric
+        return import_module("zsiqa.scoring.metric").Metric
     if name == "torchmetrics":
         return import_module("zsiqa.torchmetrics")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from zsiqa.cli import main
+from zsiqa.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

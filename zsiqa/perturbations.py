@@ -1,10 +1,10 @@
-"""Geometric perturbations of an image pair: docs/protocol.md section 2 of the paper's released code.
+"""Geometric perturbations of an image pair, as in the paper's released code: docs/protocol.md section 2.
 
-Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All work on 8-bit RGB PIL images (W x H) and
-use Pillow's own resampling, because the authors' scores depend on it to the bit.
+Source: ZS-IQA `utils.py` (`load_img`) at commit 1d8c1ce. All take 8-bit RGB PIL images (W x H) and use
+Pillow's own resampling, because the authors' scores depend on its exact bits.
 
-A perturbation is two functions of one image, `reference` and `distorted`. `reference` returning the very
-image that it was given says that the reference stays as it is; the engine then encodes it only once.
+A perturbation has two functions of one image, `reference` and `distorted`. If `reference` returns the same
+object that it was given, the reference is unchanged, and the engine encodes it only once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Original:
-    """Nothing moves; also the base of the others."""
+    """No perturbation; base class of the others."""
 
     def reference(self, image: Image.Image) -> Image.Image:
-        """The reference as it is compared (the same object when unchanged)."""
+        """Perturb the reference (return the same object if it is unchanged)."""
         return image
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """The distorted image as it is compared, of the same size as the reference."""
+        """Perturb the distorted image; the result has the size of the perturbed reference."""
         return image
 
 
@@ -32,8 +32,9 @@ class Original:
 class Translate(Original):
     """Shift the content left by o = ceil(percent/100 * W) pixels, by cropping *both* images.
 
-    The reference keeps columns [0, W - o), the distorted image columns [o, W). With `keep_reference`, what the paper
-    says instead: the reference is as it is, the distorted image moves right by o, with black columns on its left.
+    The reference keeps columns [0, W - o), the distorted image columns [o, W). With `keep_reference`, as the
+    paper says: the reference is unchanged; the distorted image moves right by o, with black columns on its
+    left.
     """
 
     percent: float = 1.0
@@ -47,14 +48,16 @@ class Translate(Original):
         return math.ceil(self.percent / 100.0 * image.width)
 
     def reference(self, image: Image.Image) -> Image.Image:
-        """Without its last columns."""
-        return image if self.keep_reference else image.crop((0, 0, image.width - self._offset(image), image.height))
+        """Crop the last columns (not with `keep_reference`)."""
+        if self.keep_reference:
+            return image
+        return image.crop((0, 0, image.width - self._offset(image), image.height))
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """Without its first columns, or moved right."""
+        """Crop the first columns, or move the image right."""
         offset = self._offset(image)
-        if self.keep_reference:
-            return image.crop((-offset, 0, image.width - offset, image.height))  # outside an image, Pillow sees black
+        if self.keep_reference:  # Pillow fills pixels outside the image with black
+            return image.crop((-offset, 0, image.width - offset, image.height))
         return image.crop((offset, 0, image.width, image.height))
 
 
@@ -62,9 +65,9 @@ class Translate(Original):
 class Dilate(Original):
     """Enlarge the distorted image by about `percent` per side (bilinear), then crop the centre.
 
-    A side s grows by e(s), the smallest even integer >= percent/100 * s. The crop spans
-    [c - ceil(s/2), c + ceil(s/2)) with c = (s + e(s)) // 2. An odd side is thus cropped one pixel too
-    large, and a last bilinear resize to W x H shrinks it back (that resize changes nothing for even sides).
+    A side s grows by e(s), the smallest even integer >= percent/100 * s. The crop spans [c - ceil(s/2), c +
+    ceil(s/2)) with c = (s + e(s)) // 2. So the crop of an odd side is one pixel too large, and a last
+    bilinear resize to W x H shrinks it (for even sides, this resize changes nothing).
     """
 
     percent: float = 1.0
@@ -74,7 +77,7 @@ class Dilate(Original):
             raise ValueError(f"percent must be at least 0 and at most 100, found {self.percent}")
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """Enlarged, cropped at the centre."""
+        """Enlarge, then crop the centre."""
         enlarged = [side + 2 * math.ceil(self.percent / 100.0 * side / 2.0) for side in image.size]
         box = [(big // 2 - math.ceil(side / 2), big // 2 + math.ceil(side / 2))
                for big, side in zip(enlarged, image.size, strict=True)]
@@ -85,10 +88,10 @@ class Dilate(Original):
 
 @dataclass(frozen=True)
 class Rotate(Original):
-    """Turn the distorted image clockwise about its centre: black corners, size kept.
+    """Rotate the distorted image clockwise about its centre: the corners become black, the size is kept.
 
     Args:
-        resample: `nearest`, the official code; `bilinear` or `bicubic`.
+        resample: `nearest` (the official code), `bilinear` or `bicubic`.
     """
 
     degrees: float = 1.0
@@ -101,5 +104,5 @@ class Rotate(Original):
             raise ValueError(f"degrees must be between -180 and 180, found {self.degrees}")
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """Turned clockwise."""
+        """Rotate clockwise."""
         return image.rotate(-self.degrees, Image.Resampling[self.resample.upper()])

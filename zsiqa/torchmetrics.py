@@ -1,4 +1,4 @@
-"""The metric for torchmetrics: the mean over all pairs of all batches and processes. Needs `zsiqa[torchmetrics]`."""
+"""The metric for torchmetrics: the mean over all pairs and processes. Needs `zsiqa[torchmetrics]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zsiqa.metric import Metric
+from zsiqa.scoring.metric import Metric
 
 try:
     import torchmetrics
@@ -20,8 +20,8 @@ class ZeroShotIQA(torchmetrics.Metric):
     """Mean distance of images from their references: 0 for equal ones, lower is better.
 
     Args:
-        backbone, distance, representation, pretrained, checkpoint, overrides: as for `zsiqa.Metric`, whose rules for
-            images are in force, too.
+        backbone, distance, representation, pretrained, checkpoint, overrides: as for `zsiqa.Metric`, whose
+            rules for images are in force, too.
         **kwargs: of `torchmetrics.Metric`.
 
     Examples:
@@ -39,8 +39,10 @@ class ZeroShotIQA(torchmetrics.Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd", representation: str = "features",
-                 *, pretrained: bool = True, checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
+                 representation: str = "features",
+                 *, pretrained: bool = True, checkpoint: Path | str | None = None,
+                 overrides: Sequence[str] = (),
                  **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.metric = Metric(backbone, distance, representation, pretrained=pretrained, checkpoint=checkpoint,

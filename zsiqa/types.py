@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class ZsiqaError(Exception):
-    """A problem that the user can mend. Its text says what was expected, what came and what to do."""
+    """An error that the user can fix. Its text says what was expected, what came and what to do."""
 
 
 class DatasetError(ZsiqaError):
@@ -57,7 +57,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a reader finds in a folder.
+    """Pairs and label files that a reader finds in a folder.
 
     Attributes:
         pairs: in the data set's canonical order. An image that is not there has the path where it should be.

@@ -1,1 +1,1 @@
-"""Frozen networks: tiles in, features and embedding out."""
+"""Backbones: frozen models that turn tiles into features and an embedding."""

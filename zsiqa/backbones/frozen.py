@@ -1,4 +1,4 @@
-"""What every backbone does: normalise, run a frozen model, collect the outputs of its blocks through hooks."""
+"""Base class of backbones: normalise tiles, run a frozen model, collect outputs of its blocks by hooks."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from torch import Tensor, nn
 from zsiqa.types import ZsiqaError
 
 Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
-Layers = dict[str, int | None]  # names of modules, with the number of channels of their maps where it is known
+Layers = dict[str, int | None]  # names of modules, each with the number of channels of its maps if known
 
 
 class FrozenBackbone(nn.Module, ABC):
-    """A frozen model that gives features and embedding of a batch of tiles.
+    """A frozen model that returns features and embedding of a batch of tiles.
 
-    Calling it with tiles (B, 3, H, W), RGB in [0, 1], returns a mapping of representation to `Features`:
+    Call it with tiles (B, 3, H, W), RGB in [0, 1]. It returns a mapping of representation to `Features`:
 
-    - `features`: outputs of the layers in firing order, stacked where consecutive shapes agree: (B, L, N, D)
-      for tokens (prefix tokens included), (B, L, C, H, W) for maps.
+    - `features`: outputs of the layers in the order in which they run; consecutive outputs of one shape are
+      stacked: (B, L, N, D) for tokens (prefix tokens included), (B, L, C, H, W) for maps.
     - `embedding`: one stack (B, 1, N, D) of l2-normalised vectors.
 
-    All are contiguous, and float32 whatever precision the model ran in, or float64 from a float64 model.
+    All are contiguous, and float32 for every precision of the model, except float64 for a float64 model.
 
     Args:
-        model: with its weights.
-        layers: which of its modules' outputs are the features.
-        channels_last: whether maps have their channels last, for layers that do not say their number of channels.
-        mean_and_std: of the three colours, what the model's input is normalised with; None for none.
-        train_mode: leave the model in training mode, in which some drop paths at random: as the authors ran three of
-            theirs. Otherwise, it is in evaluation mode.
+        model: the model with its weights.
+        layers: the modules whose outputs are the features.
+        channels_last: True if maps have their channels last; for layers with an unknown number of channels.
+        mean_and_std: per colour, for the normalisation of the model's input; None for no normalisation.
+        train_mode: keep the model in training mode, in which some models drop paths at random (the authors
+            ran three of theirs so). Otherwise it is in evaluation mode.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, model: nn.Module, *, layers: Layers, channels_last: bool = False,
-                 mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None, train_mode: bool = False,
-                 ) -> None:
+                 mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None,
+                 train_mode: bool = False) -> None:
         super().__init__()
         self.model: Any = model
         mean, std = mean_and_std or ((0, 0, 0), (1, 1, 1))
@@ -51,7 +51,8 @@ class FrozenBackbone(nn.Module, ABC):
         self._layers, self._channels_last = layers, channels_last
         self._outputs: list[Tensor] = []
         for name in self._layers:
-            self.model.get_submodule(name).register_forward_hook(self._keep)  # a method: copies of self keep their own
+            # The hook is a bound method: a copy of self collects its own outputs.
+            self.model.get_submodule(name).register_forward_hook(self._keep)
         # The engine's tiles are channels last in memory; a model in the same layout need not convert them.
         self.to(memory_format=torch.channels_last).train(train_mode).requires_grad_(False)
         self._train_mode = train_mode
@@ -61,83 +62,92 @@ class FrozenBackbone(nn.Module, ABC):
 
     @abstractmethod
     def _run(self, pixels: Tensor) -> Any:
-        """Run the model on normalised tiles (B, 3, H, W), through every layer; its result goes to `_vectors`."""
+        """Run all layers of the model on normalised tiles (B, 3, H, W); return the input of `_vectors`."""
 
     @abstractmethod
     def _vectors(self, result: Any) -> Tensor:
-        """The embedding (B, N, D) before its normalisation, from what `_run` returned."""
+        """Return the embedding (B, N, D) before its normalisation, from the result of `_run`."""
 
     def _unit_vectors(self, vectors: Tensor) -> Tensor:
-        """The embedding scaled to length 1, at least float32."""
+        """Scale the vectors of the embedding to length 1, in float32 or float64."""
         return nn.functional.normalize(at_least_float32(vectors), dim=-1)
 
     def forward(self, tiles: Tensor) -> dict[str, Features]:
-        """Tiles (B, 3, H, W), RGB in [0, 1], to `features` and `embedding`; see the class.
+        """Return `features` and `embedding` of tiles (B, 3, H, W), RGB in [0, 1]; see the class.
 
         Raises:
-            ZsiqaError: if the model cannot take tiles of that size, or a layer gives no tokens and no maps.
-            RuntimeError: if the model was put into training mode later: dropped paths would make scores random.
+            ZsiqaError: if the model cannot take tiles of that size, or the output of a layer is neither
+                tokens nor maps.
+            RuntimeError: if the mode was changed after construction: in training mode, dropped paths would
+                make scores random.
         """
         if any(module.training for module in self.modules()) != self._train_mode:
             raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
         try:
             result = self._run((tiles - self.mean) / self.std)
             outputs = self._checked_outputs()
-        except AssertionError as error:  # how timm refuses a size
-            raise ZsiqaError(f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
-                             f"set window, or the size of a model of timm, +backbone.model.model_kwargs.img_size=..."
-                             ) from error
+        except AssertionError as error:  # timm's error for a wrong size
+            raise ZsiqaError(
+                f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
+                f"set window, or the size of a model of timm, +backbone.model.model_kwargs.img_size=..."
+                ) from error
         finally:
-            self._outputs.clear()  # after a failure too: out of memory, every tensor counts
+            self._outputs.clear()  # after an error too: it may be out of memory
         features = tuple(at_least_float32(torch.stack(list(same), dim=1)).contiguous()
                          for _, same in groupby(outputs, key=lambda out: out.shape))
         embedding = self._unit_vectors(self._vectors(result)).unsqueeze(1)
         return {"features": features, "embedding": (embedding,)}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """`torch.compile` of the model, with these arguments; what is around it stays as it is."""
+        """Compile the model, not the rest of `forward`, by `torch.compile` with these arguments."""
         self._run = torch.compile(self._run, *args, **kwargs)  # type: ignore[method-assign]
 
     def _checked_outputs(self) -> list[Tensor]:
-        """One output for each layer: tokens (B, N, D), or maps brought to (B, C, H, W)."""
+        """Return one output per layer: tokens (B, N, D), or maps, converted to (B, C, H, W).
+
+        Raises:
+            ZsiqaError: if the numbers of outputs and layers differ, or an output is neither tokens nor maps.
+        """
         if len(self._outputs) != len(self._layers) or not all(
                 isinstance(out, Tensor) and out.ndim in (3, 4) for out in self._outputs):
-            found = ", ".join(str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
-                              for out in self._outputs)
-            raise ZsiqaError(f"the layers {', '.join(self._layers)} should give one tensor (B, N, D) or (B, C, H, W) "
-                             f"each, but gave: {found or 'nothing'}; name others with backbone.model.layers=PATTERN")
+            shapes = ", ".join(str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
+                               for out in self._outputs)
+            raise ZsiqaError(
+                f"the layers {', '.join(self._layers)} should give one tensor (B, N, D) or (B, C, H, W) "
+                f"each, but gave: {shapes or 'nothing'}; name others with backbone.model.layers=PATTERN")
         return [self._channels_first(out, channels)
                 for out, channels in zip(self._outputs, self._layers.values(), strict=True)]
 
     def _channels_first(self, out: Tensor, channels: int | None) -> Tensor:
-        last = self._channels_last if channels is None else out.shape[1] != channels and out.shape[-1] == channels
+        last = (self._channels_last if channels is None
+                else out.shape[1] != channels and out.shape[-1] == channels)
         return out.permute(0, 3, 1, 2) if out.ndim == 4 and last else out
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Tensors of half precision as float32, others as they are."""
+    """Convert half precision to float32; return other tensors unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def matching_layers(model: nn.Module, pattern: str) -> Layers:
-    """The modules whose names match `pattern`, in which `*` stands for one part of a name, as in `blocks.*`.
+    """Find the modules whose names match `pattern`; `*` stands for one part of a name, as in `blocks.*`.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if no module matches.
     """
-    found = [name for name, _ in model.named_modules()
+    names = [name for name, _ in model.named_modules()
              if name and re.fullmatch(re.escape(pattern).replace(r"\*", "[^.]+"), name)]
-    if not found:
-        raise ValueError(f"no module of {type(model).__name__} matches layers={pattern!r}; its modules begin with "
-                         f"{', '.join(name for name, _ in model.named_children())}")
-    return dict.fromkeys(found)
+    if not names:
+        raise ValueError(f"no module of {type(model).__name__} matches layers={pattern!r}; its modules begin "
+                         f"with {', '.join(name for name, _ in model.named_children())}")
+    return dict.fromkeys(names)
 
 
 def layers_listed_by_timm(model: Any) -> Layers:
-    """The modules that hold the features of a model of timm, as timm itself lists them (`feature_info`).
+    """Return the modules whose outputs timm lists as the features of a model (`feature_info`).
 
     Raises:
-        ValueError: if timm does not say.
+        ValueError: if timm lists none, or lists modules that the model does not have.
     """
     listed = {info["module"]: info["num_chs"] for info in getattr(model, "feature_info", [])}
     if not listed or not listed.keys() <= {name for name, _ in model.named_modules()}:
@@ -148,11 +158,15 @@ def layers_listed_by_timm(model: Any) -> Layers:
 
 
 def has_channels_last(model: nn.Module) -> bool:
-    """Whether a model of timm says that its maps are (B, H, W, C)."""
+    """Return whether the maps of a model of timm are (B, H, W, C), by its own `output_fmt`."""
     return bool(getattr(model, "output_fmt", "NCHW") == "NHWC")
 
 
 def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    """Check an option that comes from a configuration. Raises ValueError, naming the choices."""
+    """Check an option that comes from a configuration.
+
+    Raises:
+        ValueError: if the value is not one of the choices, which the message lists.
+    """
     if value not in choices:
         raise ValueError(f"{option} must be one of {', '.join(choices)}, found {value!r}")

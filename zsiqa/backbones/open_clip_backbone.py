@@ -1,4 +1,4 @@
-"""The image encoder of any model of open_clip as a frozen backbone: outputs of its blocks, and the image embedding.
+"""The image encoder of any model of open_clip as a frozen backbone: outputs of its blocks, image embedding.
 
 Facts behind the settings of the paper's models: docs/protocol.md section 4.
 """
@@ -31,29 +31,30 @@ from zsiqa.backbones.frozen import (
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict, visual_tower
 from zsiqa.types import ZsiqaError
 
-# open_clip builds both towers; a text tower of next to nothing costs nothing, and is dropped.
+# open_clip builds both towers. The text tower is dropped, so it is built as small as possible.
 _NO_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}
 
 
 class OpenClipBackbone(FrozenBackbone):
-    """The image encoder of a model of open_clip; what it returns is in `FrozenBackbone`.
+    """The image encoder of a model of open_clip; see `FrozenBackbone` for the output.
 
     Features of a ViT are before its final norm. The embedding is the projected image embedding (B, 1, 1, D).
 
     Args:
-        model_name: open_clip's name of the architecture. It decides the activation: OpenAI's ViTs were trained with
-            QuickGELU, which only names ending in `-quickgelu` have. The weights do not tell.
-        weights: a state dict of the whole model or of the image encoder, or OpenAI's TorchScript archive; None for
-            random weights (seed the generator before). Half precision is widened.
-        layers: which modules' outputs are the features, a pattern over module names of the image encoder in which
-            `*` stands for one part of a name. None: of open_clip's ViT its blocks; of its ResNet the stem's pooling
-            and the four stages; of a model of timm, what timm lists.
-        normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
-            the weights were trained with.
-        vision_cfg: replaces entries of the architecture's `vision_cfg`.
-        half: compute as OpenAI's package does on a GPU: weights and activations in float16, but for the norms; the
-            embedding is normalised in float16, too.
-        train_mode: of `FrozenBackbone`.
+        model_name: open_clip's name of the architecture. It also sets the activation: OpenAI's ViTs were
+            trained with QuickGELU, which only names ending in `-quickgelu` have. The weights do not contain
+            this information.
+        weights: a state dict of the whole model or of the image encoder, or OpenAI's TorchScript archive;
+            None for random weights (seed the generator before). Half precision is converted to float32.
+        layers: the modules whose outputs are the features: a pattern over module names of the image encoder,
+            in which `*` stands for one part of a name. None: for open_clip's ViT its blocks; for its ResNet
+            the stem's pooling and the four stages; for a model of timm the modules that timm lists.
+        normalize: `none` (the official code): the model sees [0, 1]. `native`: the mean and standard
+            deviation that the weights were trained with.
+        vision_cfg: entries that replace those of the architecture's `vision_cfg`.
+        half: compute as OpenAI's package does on a GPU: weights and activations in float16, except the norms;
+            the embedding is normalised in float16, too.
+        train_mode: see `FrozenBackbone`.
 
     Raises:
         ValueError: if the model or an option is unknown, or no module is found for `layers`.
@@ -69,7 +70,8 @@ class OpenClipBackbone(FrozenBackbone):
             load_strictly(visual, visual_tower(read_state_dict(weights)), source=str(weights))
         if half:
             convert_weights_to_lp(visual)
-        super().__init__(visual, layers=matching_layers(visual, layers) if layers else _default_layers(visual),
+        super().__init__(visual,
+                         layers=matching_layers(visual, layers) if layers else _default_layers(visual),
                          channels_last=has_channels_last(getattr(visual, "trunk", visual)),
                          mean_and_std=_native_mean_and_std(model_name) if normalize == "native" else None,
                          train_mode=train_mode)
@@ -77,29 +79,35 @@ class OpenClipBackbone(FrozenBackbone):
 
     def _run(self, pixels: Tensor) -> Any:
         size = (pixels.shape[2], pixels.shape[3])
-        # open_clip's own encoders would ignore the rest of a tile that is a little larger.
-        if isinstance(self.model, VisionTransformer | ModifiedResNet) and size != _pair(self.model.image_size):
+        # If a tile is a little too large, open_clip's own encoders would silently ignore the rest of it.
+        if (isinstance(self.model, VisionTransformer | ModifiedResNet)
+                and size != _pair(self.model.image_size)):
             raise ZsiqaError(f"the backbone cannot take tiles of {size[0]} x {size[1]} pixels, only of "
                              f"{' x '.join(map(str, _pair(self.model.image_size)))}; set window")
         with _plain_attention():
             return self.model(pixels.half() if self._half else pixels)
 
     def _vectors(self, result: Any) -> Tensor:
-        embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa gives its tokens as well
+        embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa also returns its tokens
         return embedding.unsqueeze(1)
 
     def _unit_vectors(self, vectors: Tensor) -> Tensor:
         if not self._half:
             return super()._unit_vectors(vectors)
-        # The authors normalised in float16: a norm summed in float32 and rounded, and a quotient.
+        # The authors normalised in float16: a norm summed in float32 and then rounded, a quotient in float16.
         return at_least_float32(vectors / vectors.float().norm(dim=-1, keepdim=True).half())
 
 
 def _build(model_name: str, vision_cfg: dict[str, Any], cast_dtype: torch.dtype | None) -> nn.Module:
-    """The image encoder with random weights. Raises ValueError if open_clip has none of that name."""
+    """Build the image encoder with random weights.
+
+    Raises:
+        ValueError: if open_clip has no model of that name.
+    """
     if model_name not in (names := open_clip.list_models()):
         close = get_close_matches(model_name, names, cutoff=0.4)
-        raise ValueError(f"open_clip has no model {model_name!r}{'; near: ' if close else ''}{', '.join(close)}")
+        raise ValueError(f"open_clip has no model {model_name!r}"
+                         f"{'; near: ' if close else ''}{', '.join(close)}")
     config = open_clip.get_model_config(model_name)
     visual: nn.Module = open_clip.CLIP(
         embed_dim=config["embed_dim"], quick_gelu=config.get("quick_gelu", False), text_cfg=_NO_TEXT,
@@ -119,14 +127,20 @@ def _default_layers(visual: nn.Module) -> Layers:
 
 
 def _native_mean_and_std(model_name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What the published weights of an architecture were trained with. Raises ValueError if they do not agree."""
+    """Return the mean and standard deviation that an architecture's published weights were trained with.
+
+    Without published weights, they are OpenAI's.
+
+    Raises:
+        ValueError: if the published weights differ in them.
+    """
     tags = open_clip.list_pretrained_tags_by_model(model_name)
-    found = {(tuple(cfg["mean"]), tuple(cfg["std"]))
-             for cfg in (open_clip.get_pretrained_cfg(model_name, tag) for tag in tags)}
-    if len(found) > 1:
-        raise ValueError(f"normalize=native: the published weights of {model_name} were trained with different means "
-                         f"and standard deviations; use normalize=none")
-    return found.pop() if found else (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    published = {(tuple(cfg["mean"]), tuple(cfg["std"]))
+                 for cfg in (open_clip.get_pretrained_cfg(model_name, tag) for tag in tags)}
+    if len(published) > 1:
+        raise ValueError(f"normalize=native: the published weights of {model_name} were trained with "
+                         f"different means and standard deviations; use normalize=none")
+    return published.pop() if published else (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -135,10 +149,10 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Keep PyTorch from fusing attention blocks, which it would do in float32 only.
+    """Prevent PyTorch from fusing attention blocks, which it does in float32 only.
 
-    Plain, the features of a single tile are OpenAI's to the bit (fused: 6e-7 away), every precision takes the same
-    kernels, and it is no slower.
+    Without fusing, the features of a single tile equal OpenAI's exactly (fused: they differ by 6e-7), every
+    precision uses the same kernels, and it is not slower.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,4 +1,4 @@
-"""Read a state dict from a file, convert it to a model's own key names and shapes, load it strictly."""
+"""Read a state dict from a file, convert it to a model's key names and shapes, load it strictly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ StateDict = Mapping[str, Tensor]
 
 
 def read_state_dict(file: Path) -> StateDict:
-    """Read `.safetensors`, a PyTorch file of plain tensors, or a TorchScript archive (which is not run).
+    """Read `.safetensors`, a PyTorch file of plain tensors, or a TorchScript archive (whose code is not run).
 
     Arbitrary objects are never unpickled.
 
@@ -36,49 +36,56 @@ def read_state_dict(file: Path) -> StateDict:
             return read_torchscript(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"{file}: expected a state dict, but it is damaged or holds more than plain tensors, which "
-                           f"is never loaded; save `model.state_dict()` alone") from error
-    # What else torch and safetensors say of files that are no weights at all.
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
-            AssertionError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
-        raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but reading it "
-                           f"failed ({type(error).__name__})") from error
+        raise WeightsError(f"{file}: expected a state dict, but the file is damaged or holds more than plain "
+                           f"tensors, which is never loaded; save `model.state_dict()` alone") from error
+    # Errors that torch and safetensors raise for files that hold no weights.
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError,
+            AttributeError, AssertionError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
+        raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but "
+                           f"reading it failed ({type(error).__name__})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{file}: expected a mapping of parameter names to tensors, found a {type(state).__name__} "
-                           f"that holds other things; save `model.state_dict()` alone")
+        raise WeightsError(f"{file}: expected a mapping of parameter names to tensors, found a "
+                           f"{type(state).__name__} that holds other things; save `model.state_dict()` alone")
     return state
 
 
 def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
-    """Load `state` into `model`; every name and shape must agree.
+    """Load `state` into `model`; every name and shape must match.
 
     Raises:
-        WeightsError: naming the first missing, unexpected and misshapen entries.
+        WeightsError: if an entry is missing, unexpected or of another shape; the message names the first of
+            each.
     """
     own = model.state_dict()
-    misshapen = [f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-                 for name in own if name in state and own[name].shape != state[name].shape]
+    wrong_shape = [f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+                   for name in own if name in state and own[name].shape != state[name].shape]
     problems = [f"{len(names)} {kind}, e.g. {names[0]}"
                 for kind, names in (("missing", [name for name in own if name not in state]),
                                     ("unexpected", [name for name in state if name not in own]),
-                                    ("of another shape", misshapen)) if names]
+                                    ("of another shape", wrong_shape)) if names]
     if problems:
-        raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): {'; '.join(problems)}. "
-                           f"Expected the key names of the library or of the original")
+        raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): "
+                           f"{'; '.join(problems)}. Expected the key names of the library or of the original")
     model.load_state_dict(state)
 
 
 def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:
     """Rename the keys of `efficientnet-lite-pytorch`'s Lite0 to those of timm's `tf_efficientnet_lite0`.
 
-    Both count the same 16 blocks, the one throughout, the other by stage. The first block has no expansion,
-    which moves the names of its later layers down by one. A state dict in timm's names passes unchanged.
+    Both have the same 16 blocks; the former numbers them from 0 to 15, timm numbers them within each stage.
+    The first block has no expansion layer, which shifts timm's names of its later layers by one: its `_bn1`
+    is `bn1`, in other blocks it is `bn2`. A state dict with timm's names is returned unchanged.
+
+    Raises:
+        WeightsError: if a name belongs to no layer of Lite0.
     """
     if "_conv_stem.weight" not in state:
         return state
     blocks_per_stage = (1, 2, 2, 3, 3, 4, 1)
-    places = [f"blocks.{stage}.{block}" for stage, count in enumerate(blocks_per_stage) for block in range(count)]
-    whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    blocks = [f"blocks.{stage}.{block}"
+              for stage, count in enumerate(blocks_per_stage) for block in range(count)]
+    outside_blocks = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2",
+                      "_fc": "classifier"}
     first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     other = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
              "_project_conv": "conv_pwl", "_bn2": "bn3"}
@@ -86,9 +93,9 @@ def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:
     def rename(name: str) -> str:
         if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
             index = int(match[1])
-            return f"{places[index]}.{(other if index else first)[match[2]]}.{match[3]}"
+            return f"{blocks[index]}.{(other if index else first)[match[2]]}.{match[3]}"
         layer, _, tensor = name.partition(".")
-        return f"{whole[layer]}.{tensor}"
+        return f"{outside_blocks[layer]}.{tensor}"
 
     try:
         return {rename(name): tensor for name, tensor in state.items()}
@@ -96,17 +103,19 @@ def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:
         raise WeightsError(f"not the weights of EfficientNet-Lite0: no place for {error}") from error
 
 
-# What open_clip and OpenAI put beside the visual tower: the text tower, CoCa's decoder, the scale of the logits; and
-# three numbers that OpenAI's archives hold.
-_TEXT = re.compile(r"(transformer|token_embedding|ln_final|text|text_decoder|text_projection)\..+|text_projection|"
-                   r"positional_embedding|logit_scale|logit_bias|input_resolution|context_length|vocab_size")
+# Entries of open_clip's and OpenAI's files beside the visual tower: the text tower, CoCa's decoder, the scale
+# of the logits, and three numbers in OpenAI's archives.
+_TEXT = re.compile(r"(transformer|token_embedding|ln_final|text|text_decoder|text_projection)\..+|"
+                   r"text_projection|positional_embedding|logit_scale|logit_bias|"
+                   r"input_resolution|context_length|vocab_size")
 
 
 def visual_tower(state: StateDict) -> StateDict:
-    """The image encoder's part of a CLIP model's state dict, under the encoder's own names.
+    """Extract the image encoder from the state dict of a CLIP model, under the encoder's own names.
 
-    OpenAI and open_clip name it alike: `visual.` and the encoder's name. A state dict without any such name passes
-    unchanged, as one of the encoder alone. (Its names are not looked at: both towers have a `transformer`.)
+    OpenAI and open_clip use the same names: `visual.` and the encoder's name. A state dict without any such
+    name is taken as one of the encoder alone and returned unchanged. (Its names are not checked here: both
+    towers have a `transformer`.)
 
     Raises:
         WeightsError: if there are entries that belong to neither tower.
@@ -115,23 +124,24 @@ def visual_tower(state: StateDict) -> StateDict:
         return state
     rest = [name for name in state if not name.startswith("visual.") and not _TEXT.fullmatch(name)]
     if rest:
-        raise WeightsError(f"not the weights of a CLIP model: {len(rest)} entries belong neither to its visual nor to "
-                           f"its text tower, e.g. {rest[0]}")
-    return {name.removeprefix("visual."): tensor for name, tensor in state.items() if name.startswith("visual.")}
+        raise WeightsError(f"not the weights of a CLIP model: {len(rest)} entries belong neither to its "
+                           f"visual nor to its text tower, e.g. {rest[0]}")
+    return {name.removeprefix("visual."): tensor for name, tensor in state.items()
+            if name.startswith("visual.")}
 
 
 def resample_position_like_hf_4_44(state: StateDict, *, grid: int = 16) -> StateDict:
-    """Bring DINOv2's position embedding to `grid` x `grid` patches as HF transformers did up to 4.44.
+    """Resample DINOv2's position embedding to `grid` x `grid` patches like HF transformers up to 4.44.
 
-    Bicubic, no antialiasing, by a *scale factor* of (grid + 0.1) / (old grid): the rule in force when the paper's
-    scores were computed (August 2024; transformers 4.45 and timm each resample differently, which moves the
-    features by 1 % to 2 %). A position embedding of the right size passes unchanged.
+    Bicubic, no antialiasing, by a *scale factor* of (grid + 0.1) / (old grid): the rule at the time of the
+    paper's scores (August 2024). transformers 4.45 and timm each resample differently, which changes the
+    features by 1 % to 2 %. A position embedding of the right size is returned unchanged.
     """
-    if "pos_embed" not in state:  # load_strictly will say so
+    if "pos_embed" not in state:  # load_strictly will report it
         return state
     position = state["pos_embed"]  # 1, 1 + old^2, D
     old = round((position.shape[1] - 1) ** 0.5) if position.ndim == 3 else grid
-    if old == grid or position.shape[:2] != (1, 1 + old * old):  # of another form: load_strictly will say so
+    if old == grid or position.shape[:2] != (1, 1 + old * old):  # another form: load_strictly will report it
         return state
     patches = position[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)  # 1, D, old, old
     scale = (grid + 0.1) / old

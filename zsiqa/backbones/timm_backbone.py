@@ -1,6 +1,7 @@
-"""Any model of timm as a frozen backbone: the outputs of its blocks, and an embedding, in one forward pass.
+"""Any model of timm as a frozen backbone: outputs of its blocks and an embedding, in one forward pass.
 
-Facts behind the settings of the paper's models (layer-norm epsilon, positions, blocks): docs/protocol.md section 4.
+Facts behind the settings of the paper's models (layer-norm epsilon, positions, blocks): docs/protocol.md
+section 4.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dic
 
 
 class TimmBackbone(FrozenBackbone):
-    """A model of timm; what it returns is in `FrozenBackbone`. Features are before any final norm.
+    """A model of timm; see `FrozenBackbone` for the output. Features are before any final norm.
 
     Args:
         model_name: timm's name.
         weights: a state dict file; None for random weights (seed the generator before).
         convert: maps the file's state dict to timm's names and shapes.
-        layers: which modules' outputs are the features, a pattern over module names in which `*` stands for one
-            part of a name, as in `blocks.*`. None: those that timm lists in the model's `feature_info`.
-        embedding: `pooled`, the vector that the classifier would see; `tokens`, every token of the last hidden
+        layers: the modules whose outputs are the features: a pattern over module names, in which `*` stands
+            for one part of a name, as in `blocks.*`. None: those that timm lists in the model's
+            `feature_info`.
+        embedding: `pooled`: the input vector of the classifier. `tokens`: every token of the last hidden
             state after the final norm (the paper's DINO embedding).
-        normalize: `none`, the official code: the model sees [0, 1]. `native`: the mean and standard deviation that
-            the weights were trained with.
+        normalize: `none` (the official code): the model sees [0, 1]. `native`: the mean and standard
+            deviation that the weights were trained with.
         norm_eps: epsilon of every LayerNorm; None keeps timm's.
         model_kwargs: passed on to `timm.create_model`.
 
@@ -45,7 +47,8 @@ class TimmBackbone(FrozenBackbone):
 
     def __init__(self, *, model_name: str, weights: Path | None,
                  convert: Callable[[StateDict], StateDict] | None = None, layers: str | None = None,
-                 embedding: Literal["pooled", "tokens"] = "pooled", normalize: Literal["none", "native"] = "none",
+                 embedding: Literal["pooled", "tokens"] = "pooled",
+                 normalize: Literal["none", "native"] = "none",
                  norm_eps: float | None = None, model_kwargs: dict[str, Any] | None = None) -> None:
         check_choice("embedding", embedding, ("pooled", "tokens"))
         check_choice("normalize", normalize, ("none", "native"))
@@ -58,7 +61,8 @@ class TimmBackbone(FrozenBackbone):
                 if isinstance(module, nn.LayerNorm):
                     module.eps = norm_eps
         native = model.pretrained_cfg
-        super().__init__(model, layers=matching_layers(model, layers) if layers else layers_listed_by_timm(model),
+        super().__init__(model,
+                         layers=matching_layers(model, layers) if layers else layers_listed_by_timm(model),
                          channels_last=has_channels_last(model),
                          mean_and_std=(native["mean"], native["std"]) if normalize == "native" else None)
         self.embedding = embedding

@@ -1,7 +1,7 @@
-"""Read the tensors of a TorchScript archive without running any of it.
+"""Read the tensors of a TorchScript archive without running any of its code.
 
-OpenAI publishes CLIP as such archives. `torch.jit.load` may execute what a file holds, says its documentation; the
-parameters alone are plain bytes, and a pickle of nested objects that says which is which.
+OpenAI publishes CLIP as such archives. According to its documentation, `torch.jit.load` may execute code in
+the file. The parameters themselves are plain bytes; a pickle of nested objects gives their names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _DTYPES = {"HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16, "Flo
 
 
 def is_torchscript(file: Path) -> bool:
-    """Whether the file is a TorchScript archive; other files of PyTorch are zip files too, but have no constants."""
+    """Return whether the file is a TorchScript archive.
+
+    Other PyTorch files are zip files too, but have no `constants.pkl`.
+    """
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -32,7 +35,7 @@ def is_torchscript(file: Path) -> bool:
 
 
 def read_torchscript(file: Path) -> dict[str, Tensor]:
-    """The tensors of the archived module by their dotted names: parameters, buffers, other attributes.
+    """Read the tensors of the archived module, by their dotted names: parameters, buffers, other attributes.
 
     Raises:
         pickle.UnpicklingError: if the file holds more than modules and tensors.
@@ -44,11 +47,11 @@ def read_torchscript(file: Path) -> dict[str, Tensor]:
 
 
 class _Module:
-    """Stands for every class of the archive; unpickling fills in its attributes."""
+    """Replacement for every class of the archive; unpickling sets its attributes."""
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles modules and tensors; each name in the pickle that is not listed here is refused."""
+    """Unpickler of modules and tensors; it refuses every other class or function."""
 
     def __init__(self, archive: zipfile.ZipFile, root: PurePosixPath) -> None:
         super().__init__(io.BytesIO(archive.read(str(root / "data.pkl"))))
@@ -72,7 +75,8 @@ class _Reader(pickle.Unpickler):
         _, dtype, key, _device, _count = pid
         if key not in self._storages:
             content = bytearray(self._archive.read(str(self._root / "data" / key)))
-            self._storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            self._storages[key] = (torch.frombuffer(content, dtype=dtype) if content
+                                   else torch.empty(0, dtype=dtype))
         return self._storages[key]
 
 

@@ -1,1 +1,1 @@
-"""The full-reference metrics that the paper compares with, on whole images: docs/protocol.md section 9."""
+"""Baselines: full-reference metrics of whole images, from PSNR to ST-LPIPS."""

@@ -1,4 +1,4 @@
-"""What a baseline is: images to what is kept of them, and the comparison of two images by what is kept."""
+"""Baseline interface: `encode` an image, `compare` two encodings."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ Features = tuple[Tensor, ...]  # as in zsiqa.distances; the batch is the first a
 class Baseline(nn.Module, ABC):
     """A full-reference metric of whole images.
 
-    Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,) scores. The engine
-    calls its two halves instead, so that whatever concerns one image alone is computed once for each reference.
+    Call it with references and distorted images, both (B, 3, H, W), RGB in [0, 1]. It returns (B,) scores.
+    The engine calls `encode` and `compare` instead, so that each reference is encoded only once.
 
     Attributes:
-        least_side: the shortest side in pixels that it can score.
+        least_side: the smallest height or width of an image that it can score, in pixels.
     """
 
     least_side: int = 1
 
     def encode(self, images: Tensor) -> Features:
-        """What `compare` needs of the images (B, 3, H, W): by default, the images."""
+        """Encode images (B, 3, H, W) for `compare`; by default, the images themselves."""
         return (images,)
 
     @abstractmethod
     def compare(self, reference: Features, distorted: Features) -> Tensor:
-        """(B,) scores from what `encode` made of references and of distorted images."""
+        """Return (B,) scores from the encodings of references and of distorted images."""
 
     def forward(self, reference: Tensor, distorted: Tensor) -> Tensor:
-        """(B,) scores; see the class."""
+        """Return (B,) scores; see the class."""
         return self.compare(self.encode(reference), self.encode(distorted))
 
 
 class Baselines(nn.ModuleDict):
-    """Several baselines, as the engine takes them: images (B, 3, H, W) to one `Features` a baseline, by name."""
+    """Several baselines as one module for the engine, by name."""
 
     def forward(self, images: Tensor) -> dict[str, Features]:
-        """See the class."""
+        """Encode images (B, 3, H, W) with each baseline: one `Features` per name."""
         return {name: baseline.encode(images) for name, baseline in self.items()}  # type: ignore[operator]

@@ -1,6 +1,7 @@
 """DISTS (Ding et al., IEEE TPAMI 2022): means and covariances of VGG16's maps.
 
-Source: the package `DISTS_pytorch` 0.1, from which the weights of the maps' channels are read; VGG16 is torchvision's.
+Source: the package `DISTS_pytorch` 0.1. The weights of the maps' channels are read from it; VGG16 is
+torchvision's.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.models import vgg16
 
-from zsiqa.backbones.liao import L2Pooling, Stages
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
+from zsiqa.backbones.torchvision_backbone import L2Pooling, Stages
 from zsiqa.baselines.baseline import Baseline, Features
 from zsiqa.baselines.lpips import VGG16_CHANNELS, VGG16_ENDS
 
@@ -22,13 +23,14 @@ C1 = C2 = 1e-6
 
 
 class DISTS(Baseline):
-    """1 - weighted mean of the similarities of means (texture) and of covariances (structure), channel by channel.
+    """1 - weighted mean of the similarities of means (texture) and of covariances (structure), by channel.
 
-    A distance from 0. What is kept of an image are the image and five maps of VGG16 with l2 pooling (B, C, H', W').
+    A distance, 0 for equal images. The encoding of an image is the image and five maps of VGG16 with l2
+    pooling, (B, C, H', W').
 
     Args:
         weights: torchvision's state dict of VGG16; None for random weights.
-        calibration: the channels' weights `alpha` and `beta`, a file of the package `DISTS_pytorch`.
+        calibration: file of the package `DISTS_pytorch` with the channels' weights `alpha` and `beta`.
 
     Raises:
         WeightsError: if a file does not fit.
@@ -49,13 +51,14 @@ class DISTS(Baseline):
         self.eval().requires_grad_(False)
 
     def encode(self, images: Tensor) -> Features:
-        """Images (B, 3, H, W) to the image and five maps (B, C, H', W')."""
+        """Return images (B, 3, H, W) and their five maps (B, C, H', W')."""
         return tuple(self.trunk.maps(images))
 
     def compare(self, reference: Features, distorted: Features) -> Tensor:
-        """(B,) distances."""
-        weights = torch.cat([self.alpha, self.beta]).flatten(1) / (self.alpha.sum() + self.beta.sum())  # 2, channels
-        alphas, betas = (torch.split(one, list(CHANNELS)) for one in weights)
+        """Return (B,) distances."""
+        total = self.alpha.sum() + self.beta.sum()
+        weights = torch.cat([self.alpha, self.beta]).flatten(1) / total  # 2, channels
+        alphas, betas = (torch.split(row, list(CHANNELS)) for row in weights)
         similarity = torch.zeros_like(reference[0][:, 0, 0, 0])
         for x, y, alpha, beta in zip(reference, distorted, alphas, betas, strict=True):
             x_mean, y_mean = x.mean((2, 3)), y.mean((2, 3))  # B, C

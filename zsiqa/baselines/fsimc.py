@@ -1,8 +1,9 @@
-"""Feature similarity with colour (Zhang et al., IEEE TIP 2011), from the parts of piq.
+"""Feature similarity with colour (Zhang et al., IEEE TIP 2011), from functions of piq.
 
-Source: pyiqa's `fsim`, which the authors ran; it and piq follow the MATLAB original, and give the same numbers. piq's
-own `fsim` takes both images at once. Its parts are put together here in the same way, so that a reference's maps, which
-are nearly all of the work, are computed once; two of them are private, so the version is pinned.
+Source: pyiqa's `fsim`, which the authors ran. It and piq follow the MATLAB original, and give the same
+numbers. piq's own `fsim` takes both images at once. Here, its functions are combined in the same way, but a
+reference's maps, which take most of the time, are computed only once. Two of these functions are private, so
+the version of piq is pinned.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ from torch.nn import functional as F
 
 from zsiqa.baselines.baseline import Baseline, Features
 
-T1, T2, T3, T4, CHROMA_POWER = 0.85, 160, 200, 200, 0.03  # of phase congruency, gradient, I and Q: the paper's
+# Constants of the FSIM paper, for phase congruency, gradient, I and Q.
+T1, T2, T3, T4, CHROMA_POWER = 0.85, 160, 200, 200, 0.03
 
 
 class FSIMc(Baseline):
     """(1 - FSIMc) / 2: a distance from 0 to 0.5.
 
-    What is kept of an image, shrunk to about 256 pixels by averaging, are four maps (B, 1, h, w): phase congruency and
-    gradient of Y, and I and Q.
+    The image is first shrunk by averaging until its shorter side is about 256 pixels. Its encoding is four
+    maps (B, 1, h, w): phase congruency and gradient of Y, and I and Q.
     """
 
     least_side = 2
 
     def encode(self, images: Tensor) -> Features:
-        """Images (B, 3, H, W) to four maps (B, 1, h, w)."""
+        """Encode images (B, 3, H, W) as four maps (B, 1, h, w)."""
         shrink = max(1, round(min(images.shape[-2:]) / 256))
         y, i, q = rgb2yiq(F.avg_pool2d(255 * images, shrink)).chunk(3, dim=1)
         scharr = scharr_filter(device=y.device, dtype=y.dtype)
-        return (_phase_congruency(y, _construct_filters(y)), gradient_map(y, torch.stack([scharr, scharr.mT])), i, q)
+        return (_phase_congruency(y, _construct_filters(y)),
+                gradient_map(y, torch.stack([scharr, scharr.mT])), i, q)
 
     def compare(self, reference: Features, distorted: Features) -> Tensor:
-        """(B,) distances."""
+        """Return (B,) distances."""
         congruency, gradient, i, q = (similarity_map(x, y, constant) for x, y, constant
                                       in zip(reference, distorted, (T1, T2, T3, T4), strict=True))
         weights = torch.maximum(reference[0], distorted[0])

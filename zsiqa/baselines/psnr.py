@@ -1,4 +1,7 @@
-"""Peak signal-to-noise ratio of the three channels together, by piq. Source: pyiqa's `psnr`, which the authors ran."""
+"""Peak signal-to-noise ratio of the three channels together, by piq.
+
+Source: pyiqa's `psnr`, which the authors ran.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,6 @@ class PSNR(Baseline):
     """-10 log10(mean squared difference + 1e-8), in dB: higher is better, 80 for equal images."""
 
     def compare(self, reference: Features, distorted: Features) -> Tensor:
-        """(B,) dB."""
+        """Return (B,) dB."""
         decibel: Tensor = piq.psnr(*distorted, *reference, reduction="none")
         return decibel

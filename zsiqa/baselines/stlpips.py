@@ -1,7 +1,7 @@
-"""Shift-tolerant LPIPS (Ghildyal and Liu, ECCV 2022): LPIPS on networks whose strides became blurs.
+"""Shift-tolerant LPIPS (Ghildyal and Liu, ECCV 2022): LPIPS on networks with blurs in place of strides.
 
-Source: the package `stlpips-pytorch` 0.0.2, of which only the weights are read: importing it asks for packages that it
-does not declare, and parts of its code are not free.
+Source: the package `stlpips-pytorch` 0.0.2. Only its weights are read: its import needs packages that it does
+not declare, and parts of its code are not free.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import alexnet, vgg16
 
-from zsiqa.backbones.liao import Stages
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
-from zsiqa.baselines.lpips import ALEXNET_CHANNELS, ALEXNET_ENDS, LPIPS, VGG16_CHANNELS, VGG16_ENDS, rename_heads
+from zsiqa.backbones.torchvision_backbone import Stages
+from zsiqa.baselines.lpips import (
+    ALEXNET_CHANNELS,
+    ALEXNET_ENDS,
+    LPIPS,
+    VGG16_CHANNELS,
+    VGG16_ENDS,
+    rename_heads,
+)
 
 
 class BlurPool(nn.Module):
-    """A 3 x 3 binomial blur at every second position, reflected at the borders: (B, C, H, W) to about half."""
+    """3 x 3 binomial blur with stride 2 and reflection at the borders: (B, C, H, W), H and W about halved."""
 
     filter: Tensor
 
@@ -30,12 +37,12 @@ class BlurPool(nn.Module):
         self.register_buffer("filter", torch.outer(side, side).expand(channels, 1, 3, 3).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class; H and W are at least 3."""
+        """Blur a batch of maps; H and W must be at least 3."""
         return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), self.filter, stride=2, groups=x.shape[1])
 
 
 def shift_tolerant(layers: nn.Sequential) -> nn.Sequential:
-    """The same layers, of which those with a stride (of 2 or 4) lose it and are followed by a blur (of stride 2)."""
+    """Replace every stride (2 or 4) by stride 1 and a blur of stride 2 after the layer."""
     changed: list[nn.Module] = []
     channels = 0
     for layer in layers:
@@ -49,11 +56,11 @@ def shift_tolerant(layers: nn.Sequential) -> nn.Sequential:
 
 
 def stlpips_alex(*, weights: Path | None, normalize: bool = True) -> LPIPS:
-    """ST-LPIPS on AlexNet.
+    """Build ST-LPIPS on AlexNet.
 
     Args:
-        weights: of network and heads, a file of the package `stlpips-pytorch`; None for random weights.
-        normalize: whether to bring [0, 1] to [-1, 1], as pyiqa does, by which the authors ran it.
+        weights: file of the package `stlpips-pytorch` for network and heads; None for random weights.
+        normalize: if True, scale [0, 1] to [-1, 1], as pyiqa does, which the authors used.
 
     Raises:
         WeightsError: if the file does not fit.
@@ -64,7 +71,7 @@ def stlpips_alex(*, weights: Path | None, normalize: bool = True) -> LPIPS:
 
 
 def stlpips_vgg(*, weights: Path | None, normalize: bool = True) -> LPIPS:
-    """ST-LPIPS on VGG16; see `stlpips_alex`."""
+    """Build ST-LPIPS on VGG16; see `stlpips_alex`."""
     layers = shift_tolerant(vgg16(weights=None).features[:VGG16_ENDS[-1] + 1])
     trunk = Stages(layers, (3, 9, 17, 25, 33), weights=None)
     return _loaded(LPIPS(trunk, VGG16_CHANNELS, normalize=normalize, least_side=18), weights)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.datasets.labels import Label, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS, LIST = "csiq.DMOS.xlsx", "csiq_label.txt"
@@ -22,18 +23,21 @@ COLUMNS = ["image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"]
 # The type as the sheet has it, and as the files' names have it.
 SPELLED = {"noise": "AWGN", "blur": "BLUR", "contrast": "contrast", "fnoise": "fnoise", "jpeg": "JPEG",
            "jpeg 2000": "jpeg2000"}
-NAME = re.compile(r"([a-z0-9_]+)\.(awgn|blur|contrast|fnoise|jpeg|jpeg2000)\.([1-5])\.png", re.IGNORECASE | re.ASCII)
+NAME = re.compile(r"([a-z0-9_]+)\.(awgn|blur|contrast|fnoise|jpeg|jpeg2000)\.([1-5])\.png",
+                  re.IGNORECASE | re.ASCII)
 # What openpyxl lets out on damaged files.
-SHEET_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, NotImplementedError,
-                RuntimeError, OverflowError, MemoryError, ParseError, struct.error, zipfile.BadZipFile, zlib.error)
+SHEET_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError,
+                NotImplementedError,
+                RuntimeError, OverflowError, MemoryError, ParseError, struct.error, zipfile.BadZipFile,
+                zlib.error)
 
 
 def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """Read the unpacked archives, ordered by pair_id.
 
     Args:
-        root: folder with `csiq.DMOS.xlsx` (else `csiq_label.txt` or `meta_info_CSIQDataset.csv` of pyiqa, or `CSIQ.txt`
-            of Waterloo) and the images, here or below.
+        root: folder with `csiq.DMOS.xlsx` (else `csiq_label.txt` or `meta_info_CSIQDataset.csv` of pyiqa, or
+            `CSIQ.txt` of Waterloo) and the images, here or below.
         facts: of another release than `published()["csiq"]`.
 
     Returns:
@@ -44,29 +48,35 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """
     facts = facts or published()["csiq"]
     tree = Tree("csiq", root)
-    return build_manifest(facts, tree, read_labels(facts, tree, LABELS, {LABELS: parse_sheet, LIST: parse_list}), _name)
+    return build_manifest(facts, tree,
+                          read_labels(facts, tree, LABELS, {LABELS: parse_sheet, LIST: parse_list}), _name)
 
 
 def parse_sheet(data: bytes) -> list[Label]:
-    """The rows of `csiq.DMOS.xlsx`. May raise DatasetError."""
+    """Parse the rows of `csiq.DMOS.xlsx`.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     import openpyxl
 
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         rows = list(book[SHEET].iter_rows(values_only=True)) if SHEET in book.sheetnames else None
     except SHEET_ERRORS as error:
-        raise DatasetError(f"[csiq] {LABELS} is not a readable Excel file ({type(error).__name__}: {error}). Fix: "
-                           f"download it again") from error
+        raise DatasetError(f"[csiq] {LABELS} is not a readable Excel file ({type(error).__name__}: {error}). "
+                           f"Fix: download it again") from error
     if rows is None:
         raise DatasetError(f"[csiq] sheet {SHEET} not found in {LABELS}. Fix: download it again")
     start = next((index for index, row in enumerate(rows) if set(COLUMNS) <= set(row)), None)
     if start is None:
-        raise DatasetError(f"[csiq] no row with {', '.join(COLUMNS)} in the sheet {SHEET} of {LABELS}. Fix: download "
-                           f"it again")
+        raise DatasetError(f"[csiq] no row with {', '.join(COLUMNS)} in the sheet {SHEET} of {LABELS}. Fix: "
+                           f"download it again")
     places = [rows[start].index(name) for name in COLUMNS]
     labels = []
     for line, row in enumerate(rows[start + 1:], start=start + 2):
-        texts = ["" if row[place] is None else str(row[place]).strip() for place in places]  # image 1600 is a number
+        # image 1600 is a number
+        texts = ["" if row[place] is None else str(row[place]).strip() for place in places]
         if not any(texts):  # the sheet is padded with empty rows
             continue
         where = f"{LABELS} row {line}"
@@ -80,7 +90,11 @@ def parse_sheet(data: bytes) -> list[Label]:
 
 
 def parse_list(data: bytes) -> list[Label]:
-    """The lines of pyiqa's `csiq_label.txt`, such as `1600.AWGN.1.png 0.061989`. May raise DatasetError."""
+    """Parse the lines of pyiqa's `csiq_label.txt`, such as `1600.AWGN.1.png 0.061989`.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     labels = []
     for where, line in lines(data, LIST, "csiq"):
         dis, _, dmos = line.strip().partition(" ")
@@ -95,4 +109,5 @@ def _name(label: Label) -> Name | None:
     image, kind, level = (part.lower() for part in match.groups())
     spelled = next(name for name in SPELLED.values() if name.lower() == kind)
     stem = f"{image}.{kind}.{level}"
-    return Name(stem, f"dst_imgs/{kind}/{image}.{spelled}.{level}.png", f"src_imgs/{image}.png", kind, level, (stem,))
+    return Name(stem, f"dst_imgs/{kind}/{image}.{spelled}.{level}.png", f"src_imgs/{image}.png", kind, level,
+                (stem,))

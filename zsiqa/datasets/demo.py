@@ -1,8 +1,8 @@
 """The built-in data set: real photographs under eight distortions, made on first use, nothing downloaded.
 
-The photographs ship inside scikit-image and scikit-learn. They are cropped to TID2013's 512 x 384 and distorted
-in TID2013's manner, five levels each. The label is the distortion *level*, not human opinion: a correlation on
-this set says that a metric orders levels, and nothing about people.
+The photographs ship inside scikit-image and scikit-learn. They are cropped to TID2013's 512 x 384 and
+distorted in TID2013's manner, five levels each. The label is the distortion *level*, not human opinion: a
+correlation on this set says that a metric orders levels, and nothing about people.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def read(root: str | Path) -> Manifest:
         try:
             _build(folder)
         except OSError as error:
-            raise DatasetError(f"demo: cannot build the images in {folder} ({error}); "
-                               f"give a writable folder with dataset.root=DIR") from error
+            raise DatasetError(f"demo: cannot build the images in {folder} ({error}); give a writable folder "
+                               f"with dataset.root=DIR") from error
     return Manifest(tuple(
         replace(pair, pair_id=f"demo/{Path(pair.dis).stem}", ref=Path(pair.ref).name, dis=Path(pair.dis).name)
         for pair in pairs.read(folder / "pairs.csv").pairs))
@@ -92,8 +92,8 @@ def _photograph(package: str, file: str) -> Image.Image:
     """A packaged photograph, cropped at its centre. The package is located, not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise DatasetError(f"demo: its photographs ship in {PIP_NAMES[package]}, which is not installed; "
-                           f"run `pip install {PIP_NAMES[package]}`")
+        raise DatasetError(f"demo: its photographs ship in {PIP_NAMES[package]}, which is not installed; run "
+                           f"`pip install {PIP_NAMES[package]}`")
     image = Image.open(Path(spec.submodule_search_locations[0]) / file).convert("RGB")
     left, top = (image.width - WIDTH) // 2, (image.height - HEIGHT) // 2
     return image.crop((left, top, left + WIDTH, top + HEIGHT))
@@ -119,7 +119,8 @@ def _jpeg(image: Image.Image, quality: float) -> Image.Image:
 
 
 def _jpeg2000(image: Image.Image, ratio: float) -> Image.Image:
-    return _compress(image, format="JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[ratio])
+    return _compress(image, format="JPEG2000", irreversible=True, quality_mode="rates",
+                     quality_layers=[ratio])
 
 
 def _block_loss(image: Image.Image, count: float) -> Image.Image:

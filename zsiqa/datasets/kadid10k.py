@@ -1,4 +1,4 @@
-"""KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references x 25 distortion types x 5 levels = 10,125 pairs."""
+"""KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references x 25 types x 5 levels = 10,125 pairs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, fields, number, read_labels
-from zsiqa.published import published
+from zsiqa.datasets.labels import Label, fields, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS = "dmos.csv"
@@ -20,8 +21,8 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """Read the unpacked archive, ordered by reference, type and level.
 
     Args:
-        root: folder with `dmos.csv` (else `KADID-10k.txt` of Waterloo or `meta_info_KADID10kDataset.csv` of pyiqa) and
-            the images, here or below.
+        root: folder with `dmos.csv` (else `KADID-10k.txt` of Waterloo or `meta_info_KADID10kDataset.csv` of
+            pyiqa) and the images, here or below.
         facts: of another release than `published()["kadid10k"]`.
 
     Returns:
@@ -36,15 +37,20 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
 
 
 def parse_labels(data: bytes) -> list[Label]:
-    """The rows of `dmos.csv`. May raise DatasetError."""
+    """Parse the rows of `dmos.csv`.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     (_, header), *rows = fields(data, LABELS, "kadid10k") or [("", [])]
     if header != COLUMNS:
-        raise DatasetError(f"[kadid10k] {LABELS} columns {', '.join(header) or 'none'}; expected {', '.join(COLUMNS)}. "
-                           f"Fix: restore the file")
+        raise DatasetError(f"[kadid10k] {LABELS} columns {', '.join(header) or 'none'}; expected "
+                           f"{', '.join(COLUMNS)}. Fix: restore the file")
     labels = []
     for where, row in rows:
         if len(row) != len(COLUMNS):
-            raise DatasetError(f"[kadid10k] {where}: {len(row)} fields, expected {len(COLUMNS)}. Fix: restore the file")
+            raise DatasetError(f"[kadid10k] {where}: {len(row)} fields, expected {len(COLUMNS)}. Fix: "
+                               f"restore the file")
         dis, ref, dmos, std = row
         labels.append(Label(where, dis, number(dmos, where, "kadid10k"), ref, number(std, where, "kadid10k")))
     return labels
@@ -55,5 +61,6 @@ def _name(label: Label) -> Name | None:
     if not match:
         return None
     ref, kind, level = match.groups()
-    return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png", kind, level,
+    return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png", kind,
+                level,
                 match.groups())

@@ -1,7 +1,8 @@
 """LIVE, Release 2 (Sheikh, Sabir and Bovik, 2006): 29 references, 982 images, of which 779 are distorted.
 
-The release's readme: the entries of its .mat files are those of jp2k/img1.bmp, jp2k/img2.bmp, ..., then jpeg, wn, gblur
-and fastfading; orgs marks undistorted copies of a reference. The paper's labels are the realigned ones, `dmos_new`.
+The release's readme: the entries of its .mat files are those of jp2k/img1.bmp, jp2k/img2.bmp, ..., then jpeg,
+wn, gblur and fastfading; orgs marks undistorted copies of a reference. The paper's labels are the realigned
+ones, `dmos_new`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from zsiqa.datasets.labels import Label, Labels, read_labels
 from zsiqa.datasets.matlab import read_variables
-from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, read_labels
-from zsiqa.published import published
+from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS, REFERENCES = "dmos_realigned.mat", "refnames_all.mat"
@@ -29,9 +31,9 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """Read the unpacked archive, in the order of the release: folder by folder, by rising number.
 
     Args:
-        root: folder with `refnames_all.mat`, `dmos_realigned.mat` (a download of its own; the folder above will do,
-            too) and the images, here or below. In place of the two files: `LIVE.txt` of Waterloo, `live.txt` of the
-            official code, or `meta_info_LIVEIQADataset.csv` of pyiqa.
+        root: folder with `refnames_all.mat`, `dmos_realigned.mat` (a download of its own; the folder above
+            will do, too) and the images, here or below. In place of the two files: `LIVE.txt` of Waterloo,
+            `live.txt` of the official code, or `meta_info_LIVEIQADataset.csv` of pyiqa.
         facts: of another release than `published()["live"]`.
 
     Returns:
@@ -47,8 +49,9 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     elif any(map(tree.find, facts["tables"])) or not (tree.find("dmos.mat") or tree.find(REFERENCES)):
         labels = read_labels(facts, tree, LABELS, {})
     else:
-        raise tree.error(f"{LABELS} not found in {tree.root} or its parent", "download it separately from the LIVE "
-                         "page; dmos.mat is NOT a substitute (different scores, SRCC 0.957 between them)")
+        raise tree.error(f"{LABELS} not found in {tree.root} or its parent",
+                         "download it separately from the LIVE page; dmos.mat is NOT a substitute (different "
+                         "scores, SRCC 0.957 between them)")
     manifest = build_manifest(facts, tree, labels, lambda label: _name(label, facts))
     copies = {path for folder, count in facts["images"].items() for index in range(1, count + 1)
               if (path := tree.find(f"img{index}.bmp", ALIASES.get(folder, (folder,))))}
@@ -63,16 +66,22 @@ def _read_release(facts: Mapping[str, Any], tree: Tree, path: Path) -> Labels:
         raise tree.error(f"{REFERENCES} not found in {tree.root}", "use the file inside databaserelease2.zip")
     infos = {folder: info.read_bytes() for folder in facts["images"]
              if (info := tree.find("info.txt", ALIASES.get(folder, (folder,))))}
-    rows = parse_labels(parse_mat(path.read_bytes(), LABELS), parse_mat(names.read_bytes(), REFERENCES), infos, facts)
+    rows = parse_labels(parse_mat(path.read_bytes(), LABELS), parse_mat(names.read_bytes(), REFERENCES),
+                        infos, facts)
     return Labels(rows, [path, names])
 
 
 def parse_mat(data: bytes, file: str) -> Mapping[str, Any]:
-    """The variables of a .mat file, each in one dimension. May raise DatasetError."""
+    """Read the variables of a .mat file, each in one dimension.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     try:
         return read_variables(data)
     except ValueError as error:
-        raise DatasetError(f"[live] {file} is not a readable MATLAB file ({error}). Fix: download it again") from error
+        raise DatasetError(f"[live] {file} is not a readable MATLAB file ({error}). Fix: download it "
+                           f"again") from error
 
 
 def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: Mapping[str, bytes],
@@ -82,8 +91,8 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
     Args:
         realigned: the variables of `dmos_realigned.mat`.
         names: the variables of `refnames_all.mat`.
-        infos: `info.txt` of each folder that has one: lines "source destination parameter". They are only a check, and
-            tell the level; lines of another form are passed over.
+        infos: `info.txt` of each folder that has one: lines "source destination parameter". They are only a
+            check, and tell the level; lines of another form are passed over.
 
     Raises:
         DatasetError: if an array has another size than the release's, or they contradict each other.
@@ -92,40 +101,48 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
     dmos, orgs = _vector(realigned, "dmos_new", LABELS, total), _vector(realigned, "orgs", LABELS, total)
     std = _vector(realigned, "dmos_std", LABELS, total)
     refs = [_text(cell) for cell in _entries(names, "refnames_all", REFERENCES, total)]
-    places = [f"{folder}/img{index}.bmp" for folder, count in facts["images"].items() for index in range(1, count + 1)]
-    if wrong := [place for place, ref in zip(places, refs, strict=True) if not re.fullmatch(r"[\w-]+\.bmp", ref, re.A)]:
+    places = [f"{folder}/img{index}.bmp" for folder, count in facts["images"].items()
+              for index in range(1, count + 1)]
+    if wrong := [place for place, ref in zip(places, refs, strict=True)
+                 if not re.fullmatch(r"[\w-]+\.bmp", ref, re.A)]:
         raise DatasetError(f"[live] refnames_all has no file name for {wrong[0]}. Fix: use the file inside "
                            f"databaserelease2.zip")
     stops = list(accumulate(facts["images"].values()))
     found = [int((orgs[stop - count:stop] == 1).sum())
              for stop, count in zip(stops, facts["images"].values(), strict=True)]
     if found != (expected := list(facts["originals"].values())) or not np.isin(orgs, (0, 1)).all():
-        raise DatasetError(f"[live] orgs marks {sum(found)} originals ({'/'.join(map(str, found))}), expected "
-                           f"{sum(expected)} ({'/'.join(map(str, expected))}). Fix: download {LABELS} again from the "
-                           f"LIVE page")
-    if wrong := [place for place, org, score in zip(places, orgs, dmos, strict=True) if (org == 1) != (score == 0)]:
-        raise DatasetError(f"[live] orgs and dmos_new == 0 disagree at {', '.join(wrong[:5])} ({len(wrong)} images). "
-                           f"Fix: download {LABELS} again from the LIVE page")
+        raise DatasetError(f"[live] orgs marks {sum(found)} originals ({'/'.join(map(str, found))}), "
+                           f"expected {sum(expected)} ({'/'.join(map(str, expected))}). Fix: download "
+                           f"{LABELS} again from the LIVE page")
+    if wrong := [place for place, org, score in zip(places, orgs, dmos, strict=True)
+                 if (org == 1) != (score == 0)]:
+        raise DatasetError(f"[live] orgs and dmos_new == 0 disagree at {', '.join(wrong[:5])} ({len(wrong)} "
+                           f"images). Fix: download {LABELS} again from the LIVE page")
     sources = _sources(infos)
     for place, ref in zip(places, refs, strict=True):
         if (source := sources.get(place, (ref, ""))[0]).casefold() != ref.casefold():
-            raise DatasetError(f"[live] {place.partition('/')[0]}/info.txt says that {place} comes from {source}, "
+            raise DatasetError(f"[live] {place.partition('/')[0]}/info.txt says that {place} comes from "
+                               f"{source}, "
                                f"refnames_all says {ref}. Fix: use the files inside databaserelease2.zip")
-    return [Label(f"{LABELS} entry {index}", place, float(score), ref, float(spread), sources.get(place, ("", ""))[1])
-            for index, (place, score, ref, spread, org) in enumerate(zip(places, dmos, refs, std, orgs, strict=True), 1)
+    return [Label(f"{LABELS} entry {index}", place, float(score), ref, float(spread),
+                  sources.get(place, ("", ""))[1])
+            for index, (place, score, ref, spread, org) in enumerate(
+                zip(places, dmos, refs, std, orgs, strict=True), 1)
             if org == 0]
 
 
 def _entries(variables: Mapping[str, Any], name: str, file: str, size: int) -> Any:
     """A variable with this number of entries."""
     if name not in variables:
-        raise DatasetError(f"[live] {file} has no {name}, only {', '.join(variables) or 'nothing'}. Fix: use the "
-                           f"release's own file")
+        raise DatasetError(f"[live] {file} has no {name}, only {', '.join(variables) or 'nothing'}. Fix: use "
+                           f"the release's own file")
     values = variables[name]
     if not isinstance(values, list | np.ndarray) or len(values) != size:
         count = len(values) if isinstance(values, list | np.ndarray) else "no"
-        hint = "Filtered copies circulate, in another order. " if isinstance(count, int) and count < size else ""
-        raise DatasetError(f"[live] {name} has {count} entries, expected {size}. {hint}Fix: use the release's own file "
+        fewer = isinstance(count, int) and count < size
+        hint = "Filtered copies circulate, in another order. " if fewer else ""
+        raise DatasetError(f"[live] {name} has {count} entries, expected {size}. {hint}Fix: use the "
+                           f"release's own file "
                            f"({REFERENCES} is inside databaserelease2.zip, {LABELS} a download of its own)")
     return values
 
@@ -133,7 +150,8 @@ def _entries(variables: Mapping[str, Any], name: str, file: str, size: int) -> A
 def _vector(variables: Mapping[str, Any], name: str, file: str, size: int) -> np.ndarray:
     values = _entries(variables, name, file, size)
     if isinstance(values, list) or not np.isfinite(values).all():
-        raise DatasetError(f"[live] {name} in {file} does not hold finite numbers. Fix: use the release's own file")
+        raise DatasetError(f"[live] {name} in {file} does not hold finite numbers. Fix: use the release's "
+                           f"own file")
     return values.astype(np.float64)  # type: ignore[no-any-return]
 
 
@@ -149,7 +167,8 @@ def _sources(infos: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
     found = {}
     for folder, data in infos.items():
         for line in data.decode("utf-8", errors="replace").splitlines():
-            match = re.fullmatch(r"\s*([\w-]+\.bmp)\s+(img[0-9]+\.bmp)\s+(\S+)\s*", line, re.ASCII | re.IGNORECASE)
+            match = re.fullmatch(r"\s*([\w-]+\.bmp)\s+(img[0-9]+\.bmp)\s+(\S+)\s*", line,
+                                 re.ASCII | re.IGNORECASE)
             if match:
                 found[f"{folder}/{match[2].lower()}"] = (match[1], match[3])
     return found

@@ -1,7 +1,7 @@
 """The numbers and texts in a MATLAB 5 file (`save -v6`, `-v7`), as LIVE keeps its labels.
 
-Not by scipy's `loadmat`, although tests compare with it: it is compiled, and on some damaged files it takes the whole
-process with it. Format: "MAT-File Format", MathWorks, chapter 1.
+Not by scipy's `loadmat`, although tests compare with it: it is compiled, and on some damaged files it takes
+the whole process with it. Format: "MAT-File Format", MathWorks, chapter 1.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def read_variables(data: bytes) -> dict[str, Any]:
     """The variables of a file.
 
     Returns:
-        By name: a vector for numbers of any shape (column by column), a str for characters, a list for cells, None for
-        what is neither.
+        By name: a vector for numbers of any shape (column by column), a str for characters, a list for
+        cells, None for anything else.
 
     Raises:
         ValueError: if the file is of another format, or damaged.

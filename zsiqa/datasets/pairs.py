@@ -14,8 +14,8 @@ def read(csv_path: str | Path) -> Manifest:
     """Read a CSV of pairs, in its order.
 
     Args:
-        csv_path: UTF-8, with a header line. `ref` and `dis` are paths, absolute or relative to the CSV's folder;
-            `mos` is a finite number.
+        csv_path: UTF-8, with a header line. `ref` and `dis` are paths, absolute or relative to the CSV's
+            folder; `mos` is a finite number.
 
     Returns:
         Pairs whose `pair_id` is `ref|dis` as the file spells them.
@@ -25,14 +25,14 @@ def read(csv_path: str | Path) -> Manifest:
     """
     path = Path(csv_path).expanduser()
     if not path.is_file():
-        raise DatasetError(f"no file {path}; give the path of a CSV with the columns ref,dis,mos "
-                           f"(paths relative to the CSV)")
+        raise DatasetError(f"no file {path}; give the path of a CSV with the columns ref,dis,mos (paths "
+                           f"relative to the CSV)")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, strict=True)
             if missing := [name for name in ("ref", "dis", "mos") if name not in (reader.fieldnames or ())]:
-                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header {reader.fieldnames}; "
-                                   f"expected ref,dis,mos and optionally type,level")
+                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header "
+                                   f"{reader.fieldnames}; expected ref,dis,mos and optionally type,level")
             pairs = [_pair(row, path, reader.line_num) for row in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a UTF-8 CSV file ({error})") from error

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Labels, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.datasets.labels import Label, Labels, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 NAME = re.compile(r"(A[0-9]{4})_([0-9]{2})_([0-9]{2})\.bmp", re.IGNORECASE | re.ASCII)
@@ -18,8 +19,9 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """Read the unpacked archives, in the order of the pairs' names.
 
     Args:
-        root: folder with the label files `A0001.txt` ... (else `PIPAL.txt` of Waterloo or `meta_info_PIPALDataset.csv`
-            of pyiqa) and the images, in folders of any name, here or below: file names are unique.
+        root: folder with the label files `A0001.txt` ... (else `PIPAL.txt` of Waterloo or
+            `meta_info_PIPALDataset.csv` of pyiqa) and the images, in folders of any name, here or below: file
+            names are unique.
         facts: of another release than `published()["pipal"]`.
 
     Returns:
@@ -32,17 +34,24 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     tree = Tree("pipal", root)
     paths = [path for name in tree.matching(r"a\d{4}\.txt") if (path := tree.find(name))]
     count = facts["pairs"] // facts["references"]
-    labels = Labels([label for path in paths for label in parse_labels(path.read_bytes(), path.name, count)], paths)
-    return build_manifest(facts, tree, labels if paths else read_labels(facts, tree, "Train_Label/*.txt", {}), _name)
+    labels = Labels([label for path in paths for label in parse_labels(path.read_bytes(), path.name, count)],
+                    paths)
+    return build_manifest(facts, tree, labels if paths
+                          else read_labels(facts, tree, "Train_Label/*.txt", {}), _name)
 
 
 def parse_labels(data: bytes, file: str, count: int) -> list[Label]:
-    """The `count` lines of a label file, such as `A0001_00_00.bmp,1520.0648`. May raise DatasetError."""
+    """Parse the `count` lines of a label file, such as `A0001_00_00.bmp,1520.0648`.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     labels = []
     for where, line in lines(data, file, "pipal"):
         dis, comma, elo = line.strip().partition(",")
         if not comma or not NAME.fullmatch(dis):
-            raise DatasetError(f'[pipal] {where}: expected "A0001_00_00.bmp,<Elo>", got {line!r}. Fix: restore the '
+            raise DatasetError(f'[pipal] {where}: expected "A0001_00_00.bmp,<Elo>", got {line!r}. Fix: '
+                               f'restore the '
                                f'file')
         labels.append(Label(where, dis, number(elo, where, "pipal")))
     if len(labels) != count:
@@ -56,5 +65,6 @@ def _name(label: Label) -> Name | None:
         return None
     ref, kind, number_ = match.groups()
     ref = ref.upper()
-    return Name(f"{ref}_{kind}_{number_}", f"Train_Dis/{ref}_{kind}_{number_}.bmp", f"Train_Ref/{ref}.bmp", kind,
+    return Name(f"{ref}_{kind}_{number_}", f"Train_Dis/{ref}_{kind}_{number_}.bmp", f"Train_Ref/{ref}.bmp",
+                kind,
                 number_, (ref, kind, number_))

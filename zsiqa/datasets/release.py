@@ -1,77 +1,41 @@
-"""What the readers of published data sets share: files found by name, lines of labels, and the judgement of both.
+"""Shared parts of the readers of published data sets: finding files by name, and building and checking pairs.
 
-A reader says where its release keeps labels and what a name tells. All else is here: images are found wherever they
-lie below the root, ignoring case; nothing that a label file says can lead out of the root; every row of a label file
-becomes a pair or an error; and the labels as a whole are held against the digest of the release.
+A reader says where its release keeps labels and what a name tells. All else is here: images are found
+wherever they lie below the root, ignoring case; nothing that a label file says can lead out of the root;
+every row of a label file becomes a pair or an error; and the labels as a whole are held against the digest of
+the release.
 """
 
 from __future__ import annotations
 
-import csv
 import filecmp
 import hashlib
-import math
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from zsiqa.datasets.labels import Label, Labels
 from zsiqa.types import DatasetError, ImagePair, Manifest
 
 IMAGES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 DEEPEST = 6  # levels below the root; a link that leads back up ends here
-# Columns of other toolboxes' tables: Waterloo's IQA-Dataset (and the official code's live.txt), and pyiqa.
-COLUMNS = {"dis": ("dis_img_path", "dist_name"), "ref": ("ref_img_path", "ref_name", "hq_name"),
-           "score": ("score", "mos", "dmos", "elo_score"), "std": ("std",)}
-
-
-@dataclass(frozen=True)
-class Label:
-    """One row of a label file.
-
-    Attributes:
-        where: file and line, for messages.
-        dis: name or path of the distorted image, as the file has it.
-        score: the release's own value.
-        ref: name or path of the reference; "" where the file does not say.
-        std: standard deviation of the opinions; NaN where the file does not say.
-        level: strength of the distortion, where the name does not tell it.
-    """
-
-    where: str
-    dis: str
-    score: float
-    ref: str = ""
-    std: float = math.nan
-    level: str = ""
-
-
-class Labels(NamedTuple):
-    """The rows of all label files.
-
-    Attributes:
-        layout: in words, which of the known layouts it is.
-    """
-
-    rows: list[Label]
-    files: list[Path]
-    layout: str = "the release's own"
 
 
 @dataclass(frozen=True)
 class Name:
-    """What the name of a distorted image tells.
+    """Facts in the name of a distorted image.
 
     Attributes:
         stem: of the pair_id.
-        dis, ref: the release's own paths of the two images. Their last parts are the names in our results, and are
-            spelled as the authors of the paper have them, whatever the label file does.
+        dis, ref: the release's own paths of the two images. Their last parts are the names in our results,
+            and are spelled as the authors of the paper have them, whatever the label file does.
         order: sorts pairs into the canonical order.
-        folders: names of the folder that the distorted image lies in, where its own name does not tell it apart.
+        folders: names of the folder that the distorted image lies in, where its own name does not tell it
+            apart.
     """
 
     stem: str
@@ -107,7 +71,7 @@ class Tree:
 
     @property
     def how(self) -> str:
-        """How to name the folder."""
+        """Advice on naming the folder, for messages."""
         return f"give dataset.root=DIR (zsiqa data: --root DIR) or set ZSIQA_{self.dataset.upper()}=DIR"
 
     def error(self, problem: str, fix: str) -> DatasetError:
@@ -125,7 +89,8 @@ class Tree:
         """
         found = self._files.get(name.casefold(), [])
         if folders:
-            found = [path for path in found if path.rpartition("/")[0].rpartition("/")[2].casefold() in folders]
+            found = [path for path in found
+                     if path.rpartition("/")[0].rpartition("/")[2].casefold() in folders]
         if not found:
             return None
         first, *others = sorted(found, key=lambda path: (path.count("/"), path)) if len(found) > 1 else found
@@ -134,7 +99,8 @@ class Tree:
                 raise self.error(f"{self.root} holds two files that differ only by case: {first}, {other}",
                                  "delete one of them")
             if not filecmp.cmp(self.root / first, self.root / other, shallow=False):
-                raise self.error(f"{name} found twice in {self.root}, with different content: {first}, {other}",
+                raise self.error(f"{name} found twice in {self.root}, with different content: {first}, "
+                                 f"{other}",
                                  "keep only the files of this data set below the folder")
         return self.root / first
 
@@ -143,7 +109,7 @@ class Tree:
         return sorted(name for name in self._files if re.fullmatch(pattern, name, re.ASCII))
 
     def beside(self, name: str) -> Path | None:
-        """What has this name in the folder above the root, where archives often leave it."""
+        """Find a file or folder of this name beside the root, where archives often leave it; or None."""
         try:
             return next((path for path in sorted(self.root.absolute().parent.iterdir())
                          if path.name.casefold() == name.casefold()), None)
@@ -152,7 +118,8 @@ class Tree:
 
     def lacks(self, wanted: str, *others: str) -> DatasetError:
         """The error when neither the wanted label file nor one of the others is here."""
-        above = next((path.parent for name in (wanted, *others) if (path := self.beside(name.partition("/")[0]))), None)
+        above = next((path.parent for name in (wanted, *others)
+                      if (path := self.beside(name.partition("/")[0]))), None)
         return self.error(f"no {wanted} in {self.root} or below", f"give the folder above, {above}" if above
                           else f"see datasets/README.md, then {self.how}")
 
@@ -174,18 +141,19 @@ def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
                 yield entry.name, prefix + entry.name
 
 
-def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of: Callable[[Label], Name | None],
+def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
+                   name_of: Callable[[Label], Name | None],
                    to_mos: Callable[[float], float] = float) -> Manifest:
     """Turn labels into pairs, and judge them.
 
     Args:
-        facts: of the data set (`zsiqa.published`).
+        facts: of the data set (`zsiqa.releases`).
         name_of: what the name of a row's image tells; None if it is none of the data set's.
         to_mos: the label as the official code uses it, from that of the release.
 
     Raises:
-        DatasetError: if a row names no image of the data set or no usable score, a pair stands there twice, or the
-            number of pairs or references is not that of the release.
+        DatasetError: if a row names no image of the data set or no usable score, a pair stands there twice,
+            or the number of pairs or references is not that of the release.
     """
     subsets = {kind: tuple(name for name, kinds in facts["subsets"].items() if kind in kinds)
                for kind in facts["types"]}
@@ -196,7 +164,8 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
     for label in labels.rows:
         name = name_of(label) if not _leads_out(label.dis) and not _leads_out(label.ref) else None
         if name is None:
-            raise tree.error(f"{label.where}: {label.dis!r} is no image of {facts['label']}", "restore the label file")
+            raise tree.error(f"{label.where}: {label.dis!r} is no image of {facts['label']}",
+                             "restore the label file")
         if not low <= label.score <= high:  # NaN, too
             raise tree.error(f"{label.where}: score {label.score}, expected {low}..{high} as in the release",
                              "use the release's own label file, not a normalised copy")
@@ -208,7 +177,8 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
         used.update(path for path in (dis_path, ref_path) if path)
         found.append((name.order, ImagePair(
             pair_id=f"{facts['name']}/{name.stem}", ref=ref, dis=dis, mos=to_mos(label.score),
-            ref_path=ref_path or tree.root / name.ref, dis_path=dis_path or tree.root / name.dis, type=name.type,
+            ref_path=ref_path or tree.root / name.ref, dis_path=dis_path or tree.root / name.dis,
+            type=name.type,
             level=name.level or label.level, subsets=subsets.get(name.type, ()), native_mos=label.score,
             mos_std=label.std)))
     found.sort(key=lambda item: item[0])
@@ -226,14 +196,14 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels, name_of
     digest, expected = labels_sha256(pairs, facts)
     if digest != expected:
         warnings.append(f"[{facts['name']}] the labels in {source} are not those of the release: "
-                        f"SHA-256 {digest[:12]}..., expected {expected[:12]}... Fix: use the release's own label file, "
-                        f"see datasets/README.md")
+                        f"SHA-256 {digest[:12]}..., expected {expected[:12]}... Fix: use the release's own "
+                        f"label file, see datasets/README.md")
     unnamed = tuple(path for path in map(tree.root.joinpath, tree.images()) if path not in used)
     return Manifest(pairs, labels.layout, tuple(labels.files), tuple(warnings), unnamed)
 
 
 def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple[str, str]:
-    """SHA-256 of the lines `pair_id,ref_id,mos`, or of `pair_id` alone (configs/published.yaml); and the release's."""
+    """SHA-256 of lines `pair_id,ref_id,mos`, or `pair_id` (configs/published.yaml), and the release's."""
     released = facts.get("names_sha256")
     text = "\n".join(pair.pair_id if released else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
                      for pair in pairs)
@@ -251,91 +221,10 @@ def ref_id(pair: ImagePair, facts: Mapping[str, Any]) -> str:
     return stem.lower() if facts["case"] == "lower" else stem
 
 
-def read_labels(facts: Mapping[str, Any], tree: Tree, wanted: str,
-                own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
-    """The labels in the first of these files that is there: the data set's own, then tables of other toolboxes.
-
-    Args:
-        wanted: what to say that is missing if there is none.
-        own: names of files, with their parsers; the first is the release's.
-
-    Raises:
-        DatasetError: if there is none, or it is wrong.
-    """
-    for place, (name, parse) in enumerate(own.items()):
-        if path := tree.find(name):
-            return Labels(parse(path.read_bytes()), [path], *(["a list of another toolbox"] if place else []))
-    for name in facts["tables"]:
-        if path := tree.find(name):
-            rows = parse_table(path.read_bytes(), path.name, facts["name"])
-            return Labels(rows, [path], "a table of another toolbox")
-    raise tree.lacks(wanted, *facts["tables"])
-
-
-def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
-    """The rows of Waterloo's text files, pyiqa's meta CSV files, and the official code's live.txt.
-
-    Args:
-        data: with a header line; columns are known by the names that these toolboxes give them.
-        file: its name, for messages.
-
-    Raises:
-        DatasetError: if a column is missing, or a row does not fit the header.
-    """
-    header, *rows = fields(data, file, dataset) or [(f"{file} line 1", [])]
-    columns = {meaning: next((name for name in names if name in header[1]), "") for meaning, names in COLUMNS.items()}
-    if not (columns["dis"] and columns["score"]):
-        raise DatasetError(f"[{dataset}] {file} columns {', '.join(header[1]) or 'none'}; expected "
-                           f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: restore the "
-                           f"label file")
-    labels = []
-    for where, row in rows:
-        if len(row) != len(header[1]):
-            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header[1])}. Fix: restore the "
-                               f"label file")
-        values = dict(zip(header[1], row, strict=True))
-        labels.append(Label(where, values[columns["dis"]], number(values[columns["score"]], where, dataset),
-                            values[columns["ref"]] if columns["ref"] else "",
-                            number(values[columns["std"]], where, dataset) if columns["std"] else math.nan))
-    return labels
-
-
-def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
-    """(file and line, fields) of every line of a CSV file. May raise DatasetError."""
-    rows = []
-    for where, line in lines(data, file, dataset):
-        try:
-            row = next(csv.reader([line], strict=True))
-        except csv.Error as error:
-            raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: restore the "
-                               f"label file") from error
-        rows.append((where, [field.strip() for field in row]))
-    return rows
-
-
-def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
-    """(file and line, text) of every line of a text file but for empty ones at its end. May raise DatasetError."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label file") from error
-    text = text.rstrip(" \t\r\n")
-    found = [line.removesuffix("\r") for line in text.split("\n")] if text else []
-    return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)]
-
-
-def number(text: str, where: str, dataset: str) -> float:
-    """A finite number in plain digits. May raise DatasetError."""
-    value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
-    if not math.isfinite(value):
-        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}. Fix: restore the label file")
-    return value
-
-
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
 
 def _leads_out(path: str) -> bool:
-    """Whether a name from a label file is no plain relative path."""
+    """Return whether a name from a label file is not a plain relative path."""
     return path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/")

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.release import Label, Name, Tree, build_manifest, lines, number, read_labels
-from zsiqa.published import published
+from zsiqa.datasets.labels import Label, lines, number, read_labels
+from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
 LABELS = "mos_with_names.txt"
@@ -20,8 +21,8 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """Read the unpacked archive, ordered by reference, type and level.
 
     Args:
-        root: folder with `mos_with_names.txt` (else `TID2013.txt` of Waterloo or `meta_info_TID2013Dataset.csv` of
-            pyiqa) and the images, here or below.
+        root: folder with `mos_with_names.txt` (else `TID2013.txt` of Waterloo or
+            `meta_info_TID2013Dataset.csv` of pyiqa) and the images, here or below.
         facts: of another release than `published()["tid2013"]`.
 
     Returns:
@@ -45,35 +46,45 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
 
 
 def parse_labels(data: bytes) -> list[Label]:
-    """The lines of `mos_with_names.txt`, such as `5.51429 I01_01_1.bmp`. May raise DatasetError."""
+    """Parse the lines of `mos_with_names.txt`, such as `5.51429 I01_01_1.bmp`.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     labels: list[Label] = []
     before: tuple[str, ...] = ()
     for where, line in lines(data, LABELS, "tid2013"):
         mos, _, dis = line.strip().partition(" ")
         match = NAME.fullmatch(dis.strip())
         if not match:
-            raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: restore the file')
+            raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: '
+                               f'restore the file')
         if match.groups() <= before:
-            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level), in which mos.txt "
-                               f"and mos_std.txt go on. Fix: restore the file")
+            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level), in which "
+                               f"mos.txt and mos_std.txt go on. Fix: restore the file")
         before = match.groups()
         labels.append(Label(where, dis.strip(), number(mos, where, "tid2013")))
     return labels
 
 
 def parse_column(data: bytes, file: str, count: int) -> list[float]:
-    """The `count` numbers of a file without names. May raise DatasetError."""
+    """Parse the `count` numbers of a file without names.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
     values = [number(line, where, "tid2013") for where, line in lines(data, file, "tid2013")]
     if len(values) != count:
-        raise DatasetError(f"[tid2013] {file}: {len(values)} lines, {LABELS} has {count}. Fix: restore both files")
+        raise DatasetError(f"[tid2013] {file}: {len(values)} lines, {LABELS} has {count}. Fix: restore both "
+                           f"files")
     return values
 
 
 def _check_mos(labels: list[Label], values: list[float]) -> list[Label]:
     for line, (label, value) in enumerate(zip(labels, values, strict=True), start=1):
         if label.score != value:
-            raise DatasetError(f"[tid2013] mos.txt line {line} is {value}, {LABELS} says {label.score}. Fix: restore "
-                               f"both files")
+            raise DatasetError(f"[tid2013] mos.txt line {line} is {value}, {LABELS} says {label.score}. Fix: "
+                               f"restore both files")
     return labels
 
 
@@ -86,7 +97,8 @@ def _name(label: Label) -> Name | None:
     if not match:
         return None
     ref, kind, level = match.groups()
-    # In the release's label file a few names are in another case than the rest, and so they are in the authors' files.
+    # In the release's label file a few names are in another case than the rest, and so they are in the
+    # authors' files.
     initial = "I" if (kind, level) in {("01", "1"), ("11", "1"), ("13", "1")} else "i"
     suffix = "BMP" if (kind, level) in {("11", "1"), ("13", "1")} else "bmp"
     return Name(f"i{ref}_{kind}_{level}", f"distorted_images/{initial}{ref}_{kind}_{level}.{suffix}",

@@ -1,1 +1,1 @@
-"""`zsiqa report`: one page, and figures, of a folder of scores."""
+"""The report page, figures, tables and texts made from scores. Never imports torch."""

@@ -1,4 +1,4 @@
-"""The plots of a report as figures for papers. Never imports torch."""
+"""Write the plots of a report as figures for papers. Never imports torch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsiqa.figures import Panel, coefficient_matrix, robustness_bars, scatter_grid, significance_matrix
-from zsiqa.mapping import logistic
+from zsiqa.evaluation.logistic import logistic
 from zsiqa.report.data import DatasetReport, Report
+from zsiqa.report.drawing import Panel, coefficient_matrix, robustness_bars, scatter_grid, significance_matrix
 from zsiqa.report.points import Points
 
-PANELS = 6  # scatter plots of a figure: the best metrics
+PANELS = 6  # scatter plots per figure, of the best metrics
 
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
     """Write the figures of a report.
 
-    For each data set robustness; for each perturbation scatter plots of the best six metrics, coefficients by
-    distortion type, and significance.
+    Each data set has a figure of robustness. Each of its perturbations has scatter plots of the best six
+    metrics, coefficients by distortion type, and a significance matrix.
 
     Returns:
-        What was written: each as PNG and PDF.
+        Paths of the files: a PNG and a PDF of each figure.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [path for one in report.datasets for path in _figures(one, folder)]
@@ -55,7 +55,8 @@ def _figures(report: DatasetReport, folder: Path) -> list[Path]:
 def _robustness(report: DatasetReport, folder: Path) -> list[Path]:
     coefficient = next(iter(report.analyses.values())).settings.coefficient
     estimates, low, high = (
-        pd.DataFrame({name: found.methods[f"{coefficient}{suffix}"] for name, found in report.analyses.items()})
+        pd.DataFrame({name: found.methods[f"{coefficient}{suffix}"]
+                      for name, found in report.analyses.items()})
         for suffix in ("", "_low", "_high"))
     order = estimates.sort_values(str(estimates.columns[0]), ascending=False).index
     return robustness_bars(estimates.loc[order], low.loc[order], high.loc[order], coefficient, report.label,
@@ -68,7 +69,7 @@ def _panel(points: Points, report: DatasetReport) -> Panel:
 
 
 def _curve(points: Points, report: DatasetReport) -> Callable[[np.ndarray], np.ndarray]:
-    """The fitted curve between scores and labels as they stand in the file."""
+    """Fitted curve from the scores to the labels as stored, before they are turned to higher is better."""
     side = 1 if points.higher_is_better else -1
     up = 1 if report.pairs.higher_is_better else -1
     return lambda scores: up * logistic(side * scores, points.fit.parameters)

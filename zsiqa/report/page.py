@@ -1,7 +1,7 @@
-"""A report as one HTML page that needs nothing else. Never imports torch.
+"""Write a report as one self-contained HTML page. Never imports torch.
 
-Names of files, images and types come from outside: in HTML they are escaped, in JSON every `<`, `>` and `&` is, so that
-nothing ends the script that holds it, and the page's own code writes them as text.
+Names of files, images and types are untrusted. They are escaped in HTML. In JSON every `<`, `>` and `&` is
+escaped, so that no name can end the `<script>` around it. The scripts of the page insert them as text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
-from zsiqa.analysis import Analysis
-from zsiqa.correlation import COEFFICIENTS
-from zsiqa.provenance import Run
-from zsiqa.rendering import HTML_STYLE, to_html_part
+from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.ranking import Analysis
+from zsiqa.evaluation.tables import Table
 from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
-from zsiqa.report.images import Thumbnails
 from zsiqa.report.points import Points
-from zsiqa.tables import Table
+from zsiqa.report.tables import HTML_STYLE, to_html_part
+from zsiqa.report.thumbnails import Thumbnails
+from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js")
@@ -34,44 +34,46 @@ NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
-def to_page(report: Report, images: Images) -> str:
-    """The page.
+def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> str:
+    """Write the page.
 
     Args:
-        report: what it shows.
-        images: by data set, as `zsiqa.report.images.find_images` returns them.
+        report: contents of the page.
+        images: by data set: paths of (reference, distorted) by pair_id, and the reason if there are none.
+        encode: makes a data URI of an image file; "" if it cannot be read.
     """
     from plotly.offline import get_plotlyjs
 
-    thumbnails = Thumbnails()
-    datasets = [_dataset(one, *images.get(one.name, ({}, "not looked for")), thumbnails) for one in report.datasets]
+    thumbnails = Thumbnails(encode)
+    datasets = [_dataset(one, *images.get(one.name, ({}, "not looked for")), thumbnails)
+                for one in report.datasets]
     notes = [*report.notes, *(f"{one.name}: {note}" for one in report.datasets for note in one.notes),
              *(f"{one.name}/{name}: {note}" for one in report.datasets for name, found in one.analyses.items()
                for note in found.notes)]
     if thumbnails.left_out:
-        notes.append(f"a report has at most {len(thumbnails.uris)} thumbnails, of the best metrics on original images "
-                     f"first; {thumbnails.left_out} are left out")
+        notes.append(f"a report has at most {len(thumbnails.uris)} thumbnails, of the best metrics on "
+                     f"original images first; {thumbnails.left_out} are left out")
     caveats = dict.fromkeys(f"{run.dataset}: {note}" for run in report.runs for note in run.notes)
     incomplete = [f"{run.dataset} ({', '.join(run.perturbations)}): not all pairs have a score yet: "
                   f"{', '.join(run.metrics)}" for run in report.runs if not run.complete]
     uris = {path: number for number, path in enumerate(path for path, uri in thumbnails.uris.items() if uri)}
     for one in datasets:
         one["images"] = {row: [uris.get(path, -1) for path in paths] for row, paths in one["images"].items()}
-    summary = (f"{report.files} score files of {', '.join(one.label for one in report.datasets) or 'no data set'} in "
-               f"{report.root}.")
+    summary = (f"{report.files} score files of "
+               f"{', '.join(one.label for one in report.datasets) or 'no data set'} in {report.root}.")
     return Template(_read("page.html")).substitute(
         style=HTML_STYLE + _read("page.css"), plotly=get_plotlyjs(), script="\n".join(map(_read, SCRIPTS)),
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
-        footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page holds what is chosen, "
-                           f"so that a view can be shared."),
+        footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
+                           f"your choices, so you can share a view."),
         data=to_json({"datasets": datasets, "thumbnails": [uri for uri in thumbnails.uris.values() if uri]}))
 
 
 def to_json(data: Any) -> str:
-    r"""JSON that may stand inside a `<script>`: ASCII, without `<`, `>` and `&`.
+    r"""Encode as JSON for the inside of a `<script>`: ASCII, without `<`, `>` and `&`.
 
     Example:
         >>> print(to_json("</script>&"))
@@ -86,7 +88,7 @@ def _read(name: str) -> str:
 
 
 def _tables(tables: Sequence[Table]) -> str:
-    """The declared tables as they are; those of all metrics folded up, unless there are no others."""
+    """Write the declared tables open and the tables of all metrics folded (open if there are no others)."""
     folded = [table for table in tables if table.name.startswith(ALL_METRICS)]
     declared = [table for table in tables if table not in folded]
     opened = "" if declared else " open"
@@ -109,12 +111,14 @@ def _dataset(report: DatasetReport, found: Mapping[str, tuple[Path, Path]], why:
         for row in points.worst.tolist() if points.shown else ():
             if row not in images and ids[row] in found and all(map(thumbnails.make, found[ids[row]])):
                 images[row] = found[ids[row]]
-    note = ("" if images else f"No pictures: {why or 'the images are not where the data set has them'}. Say where the "
-            f"data set lies with --data-dir DIR or --root {report.name}=DIR.")
+    note = ("" if images else f"No pictures: {why or 'the images are not where the data set has them'}. Name "
+            f"the folder of the data set with --data-dir DIR or --root {report.name}=DIR.")
     return {"name": report.name, "label": report.label, "better": pairs.higher_is_better, "ids": ids,
-            "types": {"names": types, "titles": titles, "of": _pack(np.array([place[one] for one in pairs.types]))},
+            "types": {"names": types, "titles": titles,
+                      "of": _pack(np.array([place[one] for one in pairs.types]))},
             "labels": _pack(pairs.labels.astype("<f4")),
-            "perturbations": list(dict.fromkeys([*report.analyses, *(one.perturbation for one in report.points)])),
+            "perturbations": list(dict.fromkeys([*report.analyses,
+                                                 *(one.perturbation for one in report.points)])),
             "analyses": {name: _analysis(one) for name, one in report.analyses.items()},
             "points": [_points(one) for one in report.points], "images": images, "imagesNote": note}
 
@@ -123,13 +127,14 @@ def _points(points: Points) -> dict[str, Any]:
     use = np.isfinite(points.scores)
     low, high = float(points.scores[use].min()), float(points.scores[use].max())
     packed = None
-    if points.shown:  # 65,535 steps between the extremes: finer than a screen, a quarter of the bytes
+    if points.shown:  # 65,535 steps from lowest to highest: finer than a screen, a quarter of the bytes
         steps = np.full(len(use), NO_SCORE, dtype="<u2")
         steps[use] = np.round((points.scores[use] - low) / ((high - low) or 1.0) * (NO_SCORE - 1))
         packed = _pack(steps)
     fit = points.fit
     return {"metric": points.metric, "perturbation": points.perturbation, "better": points.higher_is_better,
-            "low": low, "high": high, "scores": packed, "fit": None if fit.problem else fit.parameters.tolist(),
+            "low": low, "high": high, "scores": packed,
+            "fit": None if fit.problem else fit.parameters.tolist(),
             "plcc": _number(fit.plcc), "problem": fit.problem, "note": fit.note, "byRank": points.by_rank,
             "worst": points.worst.tolist()}
 
@@ -147,38 +152,45 @@ def _analysis(found: Analysis) -> dict[str, Any]:
                   "titles": [f"{name}: {text}" for name, text in found.type_names.items()]},
         "within": {"names": list(map(str, found.within.columns)), "values": _rows(found.within)},
         "significance": found.significance.to_numpy().tolist(),
-        "comparisons": {f"{row[line['a']]} {row[line['b']]}": [_number(line["difference"]), _number(line["p_holm"])]
-                        for line in found.comparisons.to_dict("records")},
+        "comparisons": {
+            f"{row[line['a']]} {row[line['b']]}": [_number(line["difference"]), _number(line["p_holm"])]
+            for line in found.comparisons.to_dict("records")},
     }
 
 
 def _runs(runs: Sequence[Run]) -> str:
     if not runs:
-        return ("<p>The score files have no sidecars, so that nothing is known of the runs behind them: the authors' "
-                "files, for instance. Each cell of the tables names its file.</p>")
+        return ("<p>The score files have no sidecars, so their runs are unknown; an example are the authors' "
+                "files. Each cell of the tables names its file.</p>")
     lines = []
     for run in runs:
         sessions = "<br>".join(html.escape(_session(one)) for one in run.sessions) or "not recorded"
         notes = "; ".join([*run.notes, *([] if run.complete else ["not complete"])])
         lines.append("<tr>" + "".join(f"<td>{text}</td>" for text in (
-            html.escape(run.dataset), html.escape(", ".join(run.metrics)), html.escape(", ".join(run.perturbations)),
-            f"<code>{html.escape(run.weights or '-')}</code>", sessions, html.escape(notes or "-"))) + "</tr>")
-    heads = "".join(f"<th>{name}</th>" for name in ("Data set", "Metrics", "Images", "Weights", "Sessions", "Notes"))
-    return (f"<p>As the sidecars beside the score files say; a line stands for all files of the same origin.</p>"
-            f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>')
+            html.escape(run.dataset), html.escape(", ".join(run.metrics)),
+            html.escape(", ".join(run.perturbations)), f"<code>{html.escape(run.weights or '-')}</code>",
+            sessions, html.escape(notes or "-"))) + "</tr>")
+    heads = "".join(f"<th>{name}</th>"
+                    for name in ("Data set", "Metrics", "Images", "Weights", "Sessions", "Notes"))
+    return (f"<p>From the sidecars of the score files. Each line stands for all files of the same origin.</p>"
+            f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
+            f'<tbody>{"".join(lines)}</tbody></table></div>')
 
 
 def _session(session: Mapping[str, Any]) -> str:
     versions = session.get("versions")
-    known = ", ".join(f"{name} {one}" for name, one in versions.items()) if isinstance(versions, Mapping) else "unknown"
+    known = (", ".join(f"{name} {one}" for name, one in versions.items())
+             if isinstance(versions, Mapping) else "unknown")
     seconds = session.get("seconds")
-    return (f"{session.get('started', 'some time')} on {session.get('device', 'some device')}"
+    return (f"{session.get('started', 'unknown time')} on {session.get('device', 'unknown device')}"
             + (f", {seconds:.0f} s" if isinstance(seconds, int | float) else "")
             + f"; commit {session.get('git_commit') or 'unknown'}; {known}")
 
 
 def _list(lines: Mapping[str, None]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>" if lines else "<p>Nothing.</p>"
+    if not lines:
+        return "<p>Nothing.</p>"
+    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _rows(frame: pd.DataFrame) -> list[list[float | None]]:
@@ -186,14 +198,15 @@ def _rows(frame: pd.DataFrame) -> list[list[float | None]]:
 
 
 def _number(value: float) -> float | None:
-    """Six decimals, or four digits of what is small; None for NaN, which JSON does not have."""
+    """Round to six decimals, below 0.01 to four digits; None for NaN and infinity, which JSON lacks."""
     if not math.isfinite(value):
         return None
     return round(value, 6) if abs(value) >= 0.01 else float(f"{value:.4g}")
 
 
 def _pack(values: np.ndarray) -> dict[str, str]:
-    """An array in base64, unsigned integers in as few bytes as hold them."""
+    """Encode an array in base64; unsigned integers in the smallest type that holds them."""
     if values.dtype.kind != "f":
         values = values.astype(np.min_scalar_type(int(values.max(initial=0))).newbyteorder("<"))
-    return {"kind": f"{values.dtype.kind}{values.dtype.itemsize}", "data": base64.b64encode(values.tobytes()).decode()}
+    return {"kind": f"{values.dtype.kind}{values.dtype.itemsize}",
+            "data": base64.b64encode(values.tobytes()).decode()}

@@ -1,31 +1,30 @@
-"""Points of scatter plots: scores beside labels, the logistic curve, and where the two disagree most."""
+"""Points of scatter plots: scores and labels, the logistic curve, and the largest residuals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from zsiqa.mapping import LogisticFit, fit_logistic, logistic
-from zsiqa.scores import Pairs, Scores
+from zsiqa.evaluation.logistic import LogisticFit, fit_logistic, logistic
+from zsiqa.results.scores import Pairs, Scores
 
 WORST = 10
-SAME_LABEL = 1e-9  # labels were written with all digits; only the last bits may differ
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """A metric on the pairs of its data set.
+    """Scores of a metric under a perturbation on the pairs of its data set.
 
     Attributes:
         scores: (N,) in the order of the data set's pairs; NaN where a pair has no usable score.
-        fit: of the labels on the scores, both turned so that higher is better.
-        by_rank: whether the residuals are of ranks, in shares of the pairs, because there is no curve.
-        worst: the pairs with the largest residuals, the largest first.
-        shown: whether the page has the points; beyond a bound it has not.
+        fit: logistic fit of the labels to the scores, both turned so that higher is better.
+        by_rank: True if the residuals are differences of ranks, divided by the number of pairs, because the
+            fit failed.
+        worst: rows of the pairs with the largest residuals, the largest first.
+        shown: True if the page shows the points; False beyond `report.data.MOST_POINTS`.
     """
 
     metric: str
@@ -38,49 +37,37 @@ class Points:
     shown: bool = True
 
 
-def aligned(scores: Scores, pairs: Pairs, place: Mapping[str, int]) -> np.ndarray | None:
-    """Scores in the order of the data set's pairs, of which `place` has the row; None if pairs or labels are others."""
-    if scores.pairs is pairs:
-        rows = np.arange(len(pairs.ids))
-    elif set(scores.pairs.ids) == set(place):
-        rows = np.array([place[pair] for pair in scores.pairs.ids])
-    else:
-        return None
-    if (np.abs(scores.pairs.labels - pairs.labels[rows]) > SAME_LABEL).any():
-        return None
-    values = np.full(len(pairs.ids), math.nan)
-    values[rows] = np.where(scores.usable, scores.values, math.nan)
-    return values
-
-
 def points_of(scores: Scores, values: np.ndarray, pairs: Pairs) -> Points:
-    """The points of a file whose scores are `values` in the order of the data set's pairs."""
+    """Make the points of a score file; `values` are its scores in the order of the data set's pairs."""
     quality = values if scores.higher_is_better else -values
-    opinion = pairs.labels if pairs.higher_is_better else -pairs.labels
+    labels = pairs.oriented_labels
     use = np.isfinite(quality)
-    fit = fit_logistic(quality[use], opinion[use])
-    found, by_rank = residuals(quality, opinion, fit)
-    size = np.where(np.isfinite(found), np.abs(found), -1.0)
+    fit = fit_logistic(quality[use], labels[use])
+    difference, by_rank = residuals(quality, labels, fit)
+    size = np.where(np.isfinite(difference), np.abs(difference), -1.0)
     worst = np.argsort(-size, kind="stable")[:min(WORST, int(use.sum()))]
-    return Points(scores.key.metric, scores.key.perturbation, values, scores.higher_is_better, fit, by_rank, worst)
+    return Points(scores.key.metric, scores.key.perturbation, values, scores.higher_is_better, fit, by_rank,
+                  worst)
 
 
-def residuals(quality: np.ndarray, opinion: np.ndarray, fit: LogisticFit) -> tuple[np.ndarray, bool]:
-    """How far people are from the metric, pair by pair; positive where they like an image better than it says.
+def residuals(quality: np.ndarray, labels: np.ndarray, fit: LogisticFit) -> tuple[np.ndarray, bool]:
+    """Compute label minus fitted label of each pair.
+
+    A positive residual means that people rate the image better than the metric does.
 
     Args:
         quality: (N,) scores, larger = better; NaN where a pair has none.
-        opinion: (N,) labels, larger = better.
-        fit: of the second on the first.
+        labels: (N,) larger = better.
+        fit: logistic fit of the labels to the scores.
 
     Returns:
-        (N,) labels less the fitted curve, NaN where there is no score; whether it is ranks instead, in shares of the
-        pairs, because there is no curve.
+        (N,) residuals, NaN where there is no score; True if they are differences of ranks instead, divided by
+        the number of pairs, because the fit failed.
     """
     use = np.isfinite(quality)
-    found = np.full(len(quality), math.nan)
+    difference = np.full(len(quality), math.nan)
     if not fit.problem:
-        found[use] = opinion[use] - logistic(quality[use], fit.parameters)
-        return found, False
-    found[use] = (stats.rankdata(opinion[use]) - stats.rankdata(quality[use])) / max(use.sum(), 1)
-    return found, True
+        difference[use] = labels[use] - logistic(quality[use], fit.parameters)
+        return difference, False
+    difference[use] = (stats.rankdata(labels[use]) - stats.rankdata(quality[use])) / max(use.sum(), 1)
+    return difference, True

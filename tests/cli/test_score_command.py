@@ -1,0 +1,274 @@
+"""`zsiqa score` on pairs and folders, with every kind of image and mistake."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import add_noise, make_image
+from PIL import Image
+
+from zsiqa.baselines.psnr import PSNR
+from zsiqa.cli.main import main
+from zsiqa.cli.score import ReflectPad
+from zsiqa.datasets.pairing import pair_up
+from zsiqa.scoring.metric import Metric
+from zsiqa.types import ZsiqaError
+
+NAME = "efficientnet_lite0-features-wsd"
+TINY = ["--backbone", "timm", "--override", "backbone.model_name=test_vit.r160_in1k", "--override",
+        "backbone.pretrained=false", "--override", "window=160", "--override", "stride=140"]
+TURNED = Image.Exif()
+TURNED[0x0112] = 3  # upside down
+FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (170, 160))]}
+TINY_NAME = "test_vit.r160_in1k_RANDOM_WEIGHTS-features"
+
+
+def tensor(image):
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture
+def pair(tmp_path):
+    ref = make_image(300, 240, 1)
+    dis = add_noise(ref, 12, 2)
+    ref.save(tmp_path / "ref.png")
+    dis.save(tmp_path / "dis.png")
+    return tmp_path / "ref.png", tmp_path / "dis.png"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three sizes, of which one is below the window, in folders ref and dis."""
+    for number, size in enumerate([(170, 160), (160, 165), (100, 165)]):
+        for folder, sigma in (("ref", 0), ("dis", 10)):
+            (tmp_path / folder / "sub").mkdir(parents=True, exist_ok=True)
+            name = f"sub/{number}.png" if number == 1 else f"{number}.png"
+            add_noise(make_image(*size, number), sigma, number).save(tmp_path / folder / name)
+    return tmp_path / "ref", tmp_path / "dis"
+
+
+def score(*arguments):
+    return main(["score", *map(str, arguments)])
+
+
+def test_one_pair_several_metrics_and_baselines(pair, tmp_path, capsys):
+    assert score(*pair, "--backbone", "efficientnet_lite0", "--distance", "wsd,l2", "--baseline", "psnr", "--csv",
+                 tmp_path / "new" / "out.csv", "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    scores = found["pairs"][0]["scores"]
+    images = [tensor(Image.open(path)) for path in pair]
+    # rel: other batches, tests/test_metric.py
+    assert scores[NAME] == pytest.approx(Metric()(*images).item(), rel=1e-6)
+    assert scores["efficientnet_lite0-features-l2"] == pytest.approx(Metric(distance="l2")(*images).item(), rel=1e-6)
+    assert scores["psnr"] == pytest.approx(PSNR()(*images).item(), rel=1e-6)
+    assert found["metrics"]["psnr"] == {"higher_is_better": True}
+    assert found["metrics"][NAME] == {"higher_is_better": False}
+    with (tmp_path / "new" / "out.csv").open(newline="") as stream:
+        [row] = csv.DictReader(stream)
+    assert {name: float(row[name]) for name in scores} == scores, "all digits"
+    assert (row["ref"], row["error"]) == (str(pair[0]), "")
+
+
+def test_the_default_is_that_of_run_py(pair, capsys):
+    assert score(*pair) == 0
+    name, value, *direction = capsys.readouterr().out.split()
+    assert (name, direction) == (NAME, ["lower", "is", "better"])
+    assert float(value) == pytest.approx(Metric()(*(tensor(Image.open(path)) for path in pair)).item(), rel=1e-6)
+
+
+def test_what_differs_from_the_paper_is_said(pair, capsys):
+    assert score(*pair, "--override", "stride=112", "--override", "protocol.padding=up") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert any("stride=112" in note for note in notes)
+    assert any("protocol.padding=up" in note for note in notes)
+
+
+def test_random_weights_are_named_as_such(pair, capsys):
+    assert score(*pair, *TINY, "--distance", "cosine") == 0
+    streams = capsys.readouterr()
+    assert streams.out.startswith(f"{TINY_NAME}-cosine ")
+    assert "RANDOM WEIGHTS (seed 0): these scores mean nothing" in streams.err
+
+
+@pytest.mark.parametrize(("mode", "seen"), [
+    ("L", lambda image: image.convert("L").convert("RGB")),
+    ("P", lambda image: image.convert("P").convert("RGB")),
+    ("RGBA", lambda image: image),
+])
+def test_grey_palette_and_alpha(mode, seen, tmp_path, capsys):
+    """Grey is repeated, palettes are resolved, alpha is dropped, however transparent."""
+    image, ref = make_image(170, 160, 3), make_image(170, 160, 4)
+    converted = image.convert(mode)
+    if mode == "RGBA":
+        converted.putalpha(7)
+    converted.save(tmp_path / "dis.png")
+    ref.save(tmp_path / "ref.png")
+    assert score(tmp_path / "ref.png", tmp_path / "dis.png", "--baseline", "psnr", "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)["pairs"][0]["scores"]["psnr"]
+    assert found == pytest.approx(PSNR()(tensor(ref), tensor(seen(image))).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options", "note"), [
+    ("turned.jpg", {"exif": TURNED}, "scored as stored, not as turned by EXIF"),
+    ("turned.png", {"exif": TURNED}, "scored as stored, not as turned by EXIF"),
+    ("upright.jpg", {"exif": Image.Exif()}, None),
+    ("many.gif", FRAMES, "scored by the first frame alone"),
+    ("many.tif", FRAMES, "scored by the first frame alone"),
+    ("one.gif", {}, None),
+])
+def test_what_is_left_out_of_a_file_is_a_note(name, options, note, tmp_path, capsys):
+    image, ref, dis = make_image(170, 160, 3), tmp_path / "ref.png", tmp_path / name
+    image.save(ref)
+    image.save(dis, **options)
+    assert score(ref, dis, "--baseline", "psnr", "--json", "-") == 0
+    streams = capsys.readouterr()
+    assert streams.err.splitlines() == ([f"note: {note}: {dis}"] if note else [])
+    found = json.loads(streams.out)["pairs"][0]["scores"]["psnr"]
+    with Image.open(dis) as stored:
+        assert found == pytest.approx(PSNR()(tensor(image), tensor(stored)).item(), rel=1e-6)
+
+
+def test_sixteen_bits_are_refused(pair, tmp_path, capsys):
+    Image.fromarray(np.zeros((240, 300), np.uint16)).save(tmp_path / "deep.png")
+    assert score(pair[0], tmp_path / "deep.png", "--baseline", "psnr") == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "Pillow mode I;16, expected 8 bits a channel; convert it" in streams.err
+
+
+def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, capsys):
+    ref, dis = folders
+    (dis / "broken.png").write_bytes(b"no image")
+    make_image(170, 160, 0).save(ref / "broken.png")
+    make_image(170, 160, 0).save(ref / "alone.png")
+    make_image(170, 160, 0).save(ref / "size.png")
+    make_image(170, 161, 0).save(dis / "size.png")
+    make_image(170, 160, 0).save(ref / "smaller.png")
+    make_image(170, 150, 0).save(dis / "smaller.png")
+    (dis / "notes.txt").write_text("no image, and not missed")
+    files = ["--csv", tmp_path / "out.csv", "--json", tmp_path / "o.json"]
+    assert score(ref, dis, *TINY, "--baseline", "psnr", *files) == 1
+    streams = capsys.readouterr()
+    errors = [line for line in streams.err.splitlines() if line.startswith("error:")]
+    assert errors[0] == f"error: {ref / 'alone.png'} has no counterpart in {dis}"
+    assert [line.split()[1] for line in errors[1:]] == ["2.png:", "broken.png:", "size.png:", "smaller.png:"]
+    assert "2.png: the image has 100 x 165 pixels" in errors[1]
+    assert errors[1].endswith("; --pad reflect enlarges it")
+    assert "not a readable image" in errors[2]
+    assert "170 x 161 but its reference is 170 x 160" in errors[3]
+    assert errors[4].endswith("the distorted image is 170 x 150 but its reference is 170 x 160; they must have the "
+                              "same size")
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        rows = {row["dis"].rpartition("dis/")[2]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["0.png", "2.png", "broken.png", "size.png", "smaller.png", "sub/1.png"]
+    assert (rows["2.png"][f"{TINY_NAME}-wsd"], rows["broken.png"]["psnr"]) == ("", "")
+    assert float(rows["2.png"]["psnr"]) > 20, "PSNR takes any size"
+    stored = json.loads((tmp_path / "o.json").read_text())
+    assert [len(one["errors"]) for one in stored["pairs"]] == [0, 1, 1, 1, 1, 0]
+    values = [one["scores"][f"{TINY_NAME}-wsd"] for one in stored["pairs"] if not one["errors"]]
+    mean = next(line for line in streams.out.splitlines() if line.startswith("mean")).split()[1]
+    assert float(mean) == pytest.approx(sum(values) / 2, rel=1e-6), "printed with seven digits"
+
+
+def test_padding_by_reflection(folders, capsys):
+    ref, dis = folders
+    assert score(ref, dis, *TINY, "--baseline", "psnr", "--pad", "reflect", "--json", "-") == 0
+    pairs = {one["dis"].rpartition("dis/")[2]: one["scores"] for one in json.loads(capsys.readouterr().out)["pairs"]}
+    metric = Metric("timm", pretrained=False,
+                    overrides=["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"])
+    images = [tensor(Image.open(folder / "2.png")) for folder in folders]
+    grown = [torch.nn.functional.pad(image, (0, 60, 0, 0), mode="reflect") for image in images]
+    assert pairs["2.png"][f"{TINY_NAME}-wsd"] == pytest.approx(metric(*grown).item(), rel=1e-6)
+    assert pairs["2.png"]["psnr"] == pytest.approx(PSNR()(*images).item(), rel=1e-6), "large enough for PSNR as it is"
+
+
+@pytest.mark.parametrize(("size", "least"), [((3, 2), 50), ((1, 1), 8), ((9, 40), 20)])
+def test_padding_of_any_size(size, least):
+    """Also by several reflections; the original stays in the upper left."""
+    image = make_image(*size, 0)
+    padded = ReflectPad(least).reference(image)
+    assert padded.size == (max(size[0], least), max(size[1], least))
+    np.testing.assert_array_equal(np.asarray(padded)[:size[1], :size[0]], np.asarray(image))
+    assert ReflectPad(1).distorted(image) is image
+
+
+def test_pairs_are_found_by_name(tmp_path):
+    for folder, names in {"r": ["a.png", "b.png", "c.png", "e.png", "e.bmp"],
+                          "d": ["c.png", "b.jpg", "A.png", "e.jpg", "x.png"]}.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("RGB", (4, 4)).save(tmp_path / folder / name)
+    problems, pairs = pair_up(tmp_path / "r", tmp_path / "d")
+    assert [(pair.ref, pair.dis) for pair in pairs] == [("b.png", "b.jpg"), ("c.png", "c.png")]
+    assert {problem.split()[0].removeprefix(f"{tmp_path}/") for problem in problems} == {
+        "r/a.png", "r/e.png", "r/e.bmp", "d/A.png", "d/e.jpg", "d/x.png"}, "e.jpg could be two"
+
+
+def test_folders_without_a_common_name(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZsiqaError, match=r"\(0 images\) is in .*ref \(3 images\); pairs are found by name"):
+        pair_up(folders[0], tmp_path / "empty")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["{tmp}", "{dis}"], "is a folder, the other is a file"),
+    (["{ref}", "{tmp}/nothing.png"], "no file or folder"),
+    (["{ref}", "{dis}", "--distance", "wsdd"], "distance can be: all, cosine"),
+    (["{ref}", "{dis}", "--baseline", "psnr", "--distance", "l2"], "--distance needs a backbone"),
+    (["{ref}", "{dis}", "--backbone", "none"], "nothing to score"),
+    (["{ref}", "{dis}", "--override", "perturbation=all"], "no setting that decides anything here"),
+    (["{ref}", "{dis}", "--override", "backbone.checkpoint=no.pth"], "no.pth"),
+    (["{ref}", "{dis}", "--csv", "/dev/null/x.csv"], "/dev/null"),
+    (["{ref}", "{dis}", "--distance", "l2,wsd", "--heatmap", "x.png"], "--heatmap is of one metric"),
+    (["{ref}", "{dis}", "--heatmap", "x.doc"], "unknown kind of picture"),
+    (["{tmp}", "{tmp}", "--heatmap", "x.png"], "--heatmap is of one pair"),
+])
+def test_mistakes_are_one_message(arguments, message, pair, tmp_path, capsys):
+    names = {"ref": pair[0], "dis": pair[1], "tmp": tmp_path}
+    assert score(*(argument.format(**names) for argument in arguments)) == 1
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("error: ")
+    assert message in streams.err
+
+
+def test_several_backbones_and_what_was_scored_before_a_failure(pair, monkeypatch, capsys):
+    """The second backbone's weights are damaged: the first one's score is not lost."""
+    import zsiqa.runs.plan
+
+    broken = pair[0]  # a picture is no state dict
+    find = zsiqa.runs.plan.find_weights
+    monkeypatch.setattr(zsiqa.runs.plan, "find_weights",
+                        lambda cfg: broken if cfg.backbone.name == "vgg19" else find(cfg))
+    assert score(*pair, "--backbone", "efficientnet_lite0,vgg19") == 1
+    streams = capsys.readouterr()
+    assert streams.out.startswith(f"{NAME} ")
+    assert str(broken) in streams.err
+
+
+def test_a_heatmap_of_one_pair(pair, tmp_path, capsys):
+    assert score(*pair, *TINY, "--distance", "cosine", "--heatmap", tmp_path / "new" / "map.png") == 0
+    assert "wrote" in capsys.readouterr().err
+    with Image.open(tmp_path / "new" / "map.png") as picture:
+        assert min(picture.size) > 300
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 500, "colours, not a blank"
+
+
+def test_nothing_heavy_before_it_is_needed(pair, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
+    assert score(pair[0], pair[1].with_name("nothing.png")) == 1
+    assert score(*pair, "--distance", "nothing") == 1
+
+
+@pytest.mark.parametrize("options", [["--csv", "ref.png"], ["--heatmap", "dis.png"], ["--csv", "a", "--json", "./a"]])
+def test_no_image_and_no_other_output_is_written_over(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ref.png", "dis.png"):
+        Image.new("RGB", (224, 224)).save(name)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert main(["score", "ref.png", "dis.png", *options]) == 1
+    assert "is one of the images, or another output; name another file" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -1,0 +1,1 @@
+"""The `zsiqa` command: one module per subcommand."""

@@ -1,0 +1,70 @@
+"""The `zsiqa` command. Heavy modules are imported only when a subcommand needs them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import shtab
+
+from zsiqa import __version__
+from zsiqa.cli import (
+    audit,
+    data,
+    rank,
+    report,
+    run,
+    score,
+    status,
+    tables,
+    weights,
+)
+from zsiqa.terminal import exit_on_broken_pipe
+from zsiqa.types import ZsiqaError
+
+
+@exit_on_broken_pipe()
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return the exit status."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except (ZsiqaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="zsiqa",
+        description="Score distorted images against their references with frozen foundation models, and "
+                    "measure how well the scores agree with human labels.",
+        epilog="zsiqa COMMAND --help describes a command.")
+    parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
+    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes in this shell")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (score, run, status, data, weights, tables, audit, rank, report):
+        command.add_parser(commands)
+    _complete_paths(parser)
+    return parser
+
+
+def _complete_paths(parser: argparse.ArgumentParser) -> None:
+    """Make shells complete the arguments that are files or folders."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command)
+        elif getattr(action.type, "__name__", "") == "Path":
+            action.complete = (  # type: ignore[attr-defined]
+                shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""`zsiqa score`: score pairs of image files with the engine of `run.py`, without data set and labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsiqa.cli.options import touch_output
+from zsiqa.cli.score_output import Found, Outcome, as_json, as_text, write_csv
+from zsiqa.types import ImagePair, ZsiqaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from omegaconf import DictConfig
+    from PIL import Image
+
+    from zsiqa.runs.plan import Pass
+    from zsiqa.scoring.engine import Scorer
+
+GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
+SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles",
+            "batch_images", "workers", "precision", "device", "seed")  # that --override accepts
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A scoring engine and the properties of its metrics.
+
+    Attributes:
+        names: name in the output, by metric.
+        higher_is_better: direction of all its metrics.
+        notes: caveats to print with the scores.
+    """
+
+    scorer: Scorer
+    names: dict[tuple[str, ...], str]
+    higher_is_better: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReflectPad:
+    """Perturbation that pads sides shorter than `least` pixels on the right and below, by reflection."""
+
+    least: int
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        """Pad an image; return the same object if it is large enough."""
+        import numpy as np
+        from PIL import Image
+
+        missing = [max(0, self.least - side) for side in (image.height, image.width)]
+        if not any(missing):
+            return image
+        mode = "reflect" if min(image.size) > 1 else "edge"
+        padded: np.ndarray = np.pad(  # type: ignore[call-overload]
+            np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)
+        return Image.fromarray(padded)
+
+    distorted = reference
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to argparse's `commands`."""
+    parser = commands.add_parser(
+        "score", help="score a pair of images, or two folders of images",
+        description="Score distorted images against their references. Files of two folders and their "
+                    "sub-folders are paired by file name; a file without a counterpart of the same name is "
+                    "paired by its name without the extension. Files whose extension Pillow does not know "
+                    "are ignored. Images are decoded as by run.py: grey is repeated, palettes are resolved, "
+                    "alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits "
+                    "per channel are refused. Notes name files with several frames, of which the first is "
+                    "scored, and files that EXIF would turn. Exit status 1 if a pair could not be scored, or "
+                    "a file has no counterpart.")
+    parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
+    parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
+    for name, text in (("backbone", "one or several (efficientnet_lite0; none with --baseline)"),
+                       ("distance", "one or several; several are computed from one pass (wsd)"),
+                       ("representation", "features, embedding or both (features)"),
+                       ("baseline", "one or several, e.g. psnr,ms_ssim; alone, or with --backbone"),
+                       ("protocol", "paper or textbook (paper)")):
+        parser.add_argument(f"--{name}", metavar="NAME" if name == "protocol" else "A,B", help=text)
+    parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
+                        help="another setting of run.py, e.g. stride=112 or device=cpu; may be repeated")
+    parser.add_argument("--pad", choices=["reflect"],
+                        help="pad images that are too small, on the right and below, by reflection")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line per pair")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write scores, errors and notes here ('-': print them)")
+    parser.add_argument("--heatmap", type=Path, metavar="FILE",
+                        help="draw where the images of one pair differ according to one metric; l2 and "
+                             "cosine of a ViT show every token, other metrics whole tiles (--override "
+                             "stride=56 shows more)")
+    parser.set_defaults(command=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from zsiqa.datasets.inspection import image_files, passed_over
+    from zsiqa.datasets.pairing import pair_up
+    from zsiqa.runs.plan import plan
+
+    problems, pairs = pair_up(options.ref, options.dis)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    check_outputs([options.csv, options.json, options.heatmap], pairs)
+    for option, path in (("--csv", options.csv), ("--json", options.json)):
+        if path is not None and str(path) != "-":
+            touch_output(option, path)
+    plans = [(cfg, [(one, one.find_weights()) for one in plan(cfg)])  # all weights before any work
+             for cfg in compose_all(options)]
+    if options.heatmap:
+        check_heatmap(options, [cfg for cfg, *_ in plans])
+    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(passed_over(image_files(pairs))))
+    try:
+        for one in (one for planned in plans for one in engines(*planned, options.pad)):
+            found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
+            found.notes.update(dict.fromkeys(one.notes))
+            score(one, found.outcomes)
+    finally:  # interrupted, or out of memory: what was scored is shown and written
+        show(found, options)
+    if options.heatmap and found.outcomes[0].scores:
+        heatmap(options, plans[0][0], pairs[0])
+    errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if problems or errors else 0
+
+
+def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) -> None:
+    """Refuse outputs that would overwrite an image of a pair or each other.
+
+    Raises:
+        ZsiqaError: if an output is one of the images, or another output.
+    """
+    taken = {path.resolve() for pair in pairs for path in (pair.ref_path, pair.dis_path)}
+    for output in outputs:
+        if output is None or str(output) == "-":
+            continue
+        if output.resolve() in taken:
+            raise ZsiqaError(f"{output} is one of the images, or another output; name another file")
+        taken.add(output.resolve())
+
+
+def show(found: Found, options: argparse.Namespace) -> None:
+    """Print the scores and write the requested files."""
+    if options.csv is not None:
+        write_csv(options.csv, found)
+    if options.json is not None:
+        text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
+        if str(options.json) == "-":
+            print(text)
+        else:
+            options.json.write_text(text + "\n", encoding="utf-8")
+    if str(options.json) != "-" and (text := as_text(found)):
+        print(text)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
+    """Check that there is one pair and one metric with a backbone.
+
+    Raises:
+        ZsiqaError: if not, or if the kind of picture is unknown.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if options.ref.is_dir():
+        raise ZsiqaError("--heatmap is of one pair; give two files")
+    cfg = configurations[0]
+    if len(configurations) * len(cfg.distances) * len(cfg.representations) != 1 or cfg.backbone.model is None:
+        raise ZsiqaError("--heatmap is of one metric; give one backbone, distance and representation")
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if options.heatmap.suffix[1:].lower() not in known:
+        raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; "
+                         f"name it .{', .'.join(known)}")
+    options.heatmap.parent.mkdir(parents=True, exist_ok=True)
+
+
+def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> None:
+    """Draw the heat map of the pair and write it."""
+    import numpy as np
+    import torch
+
+    from zsiqa.datasets.images import open_rgb
+    from zsiqa.runs.machine import pick_device
+    from zsiqa.scoring.heatmap import difference_map, draw
+    from zsiqa.scoring.metric import Metric
+
+    device, _ = pick_device(cfg.device)
+    metric = Metric.from_config(cfg).to(device)
+    pad = ReflectPad(cfg.window or 1 if options.pad else 1)
+    arrays = [np.array(pad.reference(open_rgb(path))) for path in (pair.ref_path, pair.dis_path)]
+    ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
+    draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
+    print(f"wrote {options.heatmap}", file=sys.stderr)
+
+
+def compose_all(options: argparse.Namespace) -> list[DictConfig]:
+    """Compose and check one configuration per backbone; the first one has the baselines.
+
+    Raises:
+        ZsiqaError: if a setting is wrong or has no effect.
+    """
+    from zsiqa.config import check_overrides, check_settings, compose
+
+    def chosen(name: str, value: str) -> str:
+        return f"{name}=[{value}]" if "," in value else f"{name}={value}"
+
+    given = {name: getattr(options, name) for name in GROUPS if getattr(options, name) is not None}
+    backbones = given.pop("backbone", "").split(",")
+    check_overrides(options.override, SETTINGS)
+    found = []
+    for number, backbone in enumerate(backbones):
+        settings = {name: value for name, value in given.items() if not (number and name == "baseline")}
+        cfg = compose(*([f"backbone={backbone}"] if backbone else []),
+                      *(chosen(name, value) for name, value in settings.items()), *options.override)
+        unused = [name for name in ("distance", "representation") if name in given]
+        if cfg.backbone.model is None and unused:
+            raise ZsiqaError(f"--{unused[0]} needs a backbone; --baseline alone has none: "
+                             f"add --backbone NAME")
+        cfg.protocol.folder = "none"  # nothing is stored, so any combination of protocol settings is allowed
+        check_settings(cfg)
+        found.append(cfg)
+    return found
+
+
+def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | None) -> Iterator[Engine]:
+    """Build the engines of a configuration, each at its turn: one of the backbone, one of each baseline.
+
+    Args:
+        cfg: the configuration.
+        planned: its passes with their weights.
+        pad: option --pad; None for no padding.
+    """
+    import torch
+
+    from zsiqa.perturbations import Original
+    from zsiqa.runs.fill import pick_workers
+    from zsiqa.runs.machine import keep_freed_memory, pick_device
+
+    device, _ = pick_device(cfg.device)
+    if device == "cpu":
+        keep_freed_memory()
+    for one, weights in planned:
+        of_backbone = len(one.metrics[0]) > 1
+        # Baselines one by one: an image may be too small for one of them and large enough for another.
+        for metrics in [one.metrics] if of_backbone else [[metric] for metric in one.metrics]:
+            torch.manual_seed(cfg.seed)
+            scorer = one.build(weights, metrics, workers=pick_workers(cfg, device), device=device,
+                               perturbations={"original": Original()})
+            if pad:
+                scorer.perturbations = {"original": ReflectPad(scorer.window or scorer.least_side[0])}
+            files = {key.metric: file for key, file in one.files.items() if key.metric in metrics}
+            yield Engine(scorer, {metric: file.path.parent.name for metric, file in files.items()},
+                         next(iter(files.values())).higher_is_better,
+                         tuple(dict.fromkeys(note for file in files.values() for note in file.notes)))
+
+
+def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
+    """Add the scores or errors of an engine to the outcomes."""
+    from zsiqa.scoring.engine import Failed
+    from zsiqa.terminal import track
+
+    results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
+    if len(outcomes) > 1:
+        results = track(results, total=len(outcomes), unit="images")
+    for result in results:
+        outcome = outcomes[result.index]
+        if isinstance(result, Failed):
+            error = str(result.error).removeprefix(f"{outcome.pair.pair_id} (original): ")
+            if error.startswith("the image has"):  # too few pixels
+                error += "; --pad reflect enlarges it"
+            if error not in outcome.errors:
+                outcome.errors.append(error)
+        else:
+            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})

@@ -1,0 +1,80 @@
+"""Write scores of image pairs as JSON, CSV or text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsiqa.types import ImagePair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Outcome:
+    """Scores and errors of one pair; scores by metric."""
+
+    pair: ImagePair
+    scores: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Outcomes of all pairs.
+
+    Attributes:
+        directions: True if higher is better, by metric, in the order of the output.
+        notes: caveats to print with the scores, as keys (each once, in order).
+    """
+
+    outcomes: list[Outcome]
+    directions: dict[str, bool] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """Convert to plain data: metrics with their directions, notes, scores and errors of each pair."""
+    return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
+            "notes": list(found.notes),
+            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path),
+                       "scores": outcome.scores, "errors": outcome.errors} for outcome in found.outcomes]}
+
+
+def table(found: Found) -> pd.DataFrame:
+    """Make a frame of scores, pairs by metrics; NaN where there is no score."""
+    import pandas as pd
+
+    return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions),
+                        dtype=float, index=[outcome.pair.pair_id for outcome in found.outcomes])
+
+
+def write_csv(path: Path, found: Found) -> None:
+    """Write a CSV file: one line per pair, one column per metric.
+
+    A missing score is empty; the last column has the errors.
+    """
+    frame = table(found)
+    frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
+    frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
+    frame["error"] = ["; ".join(outcome.errors) for outcome in found.outcomes]
+    frame.to_csv(path, index=False)
+
+
+def as_text(found: Found) -> str:
+    """Write as text: for one pair, a line per metric; for several, a table with a line per pair.
+
+    The last line of the table has the means over the pairs with a score.
+    """
+    better = {name: "higher is better" if higher else "lower is better"
+              for name, higher in found.directions.items()}
+    width = max(map(len, better), default=0)
+    if len(found.outcomes) == 1:
+        return "\n".join(f"{name:{width}}  {found.outcomes[0].scores[name]:<12.7g}  {text}"
+                         for name, text in better.items() if name in found.outcomes[0].scores)
+    frame = table(found)
+    frame.loc["mean"] = frame.mean()
+    lines = [f"{name:{width}}  {text}" for name, text in better.items()]
+    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""

@@ -1,1 +1,0 @@
-"""The commands of `zsiqa`, a file each."""

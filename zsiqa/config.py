@@ -1,0 +1,219 @@
+"""Configurations: compose, check and instantiate them. Only this module and `runs` know Hydra."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from zsiqa import CONFIGS
+from zsiqa.types import ZsiqaError
+
+OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
+OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
+PLUGINS = ("hydra/launcher/submitit_", "hydra/launcher/joblib")
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The configuration that `python run.py *overrides` would run.
+
+    Raises:
+        ZsiqaError: if a name or a value is unknown to the configuration.
+    """
+    for name, _, value in (one.partition("=") for one in overrides):
+        if ".." in value and (CONFIGS / name).is_dir():  # Hydra would take a file of another group
+            raise ZsiqaError(_unknown(f"{name}/{value}"))
+    outside = GlobalHydra.instance().hydra  # of a program that runs under Hydra itself, and makes a Metric
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return hydra.compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ZsiqaError(explain(error)) from error
+    finally:
+        GlobalHydra.instance().hydra = outside
+
+
+def explain(error: Exception) -> str:
+    """One message for what Hydra refuses, with what there is to choose from."""
+    if isinstance(error, OverrideParseException):
+        return f"{error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'"
+    if isinstance(error, MissingConfigException):
+        if str(error.missing_cfg_file).startswith(PLUGINS):
+            return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
+                    "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
+        return _unknown(str(error.missing_cfg_file))
+    cause = error.__cause__ if isinstance(error, HydraException) else None
+    return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
+
+
+def _unknown(file: str) -> str:
+    named = CONFIGS / file.partition("/..")[0]
+    group = next(folder for folder in (named, *named.parents) if folder.is_dir())
+    names = ", ".join(sorted(one.stem for one in group.glob("*.yaml")))
+    return f"no {file} in the configuration; {group.name} can be: {names}"
+
+
+def instantiate(node: DictConfig, **extra: Any) -> Any:
+    """`hydra.utils.instantiate`, without Hydra's wrapping around errors that are meant for the user."""
+    try:
+        return hydra.utils.instantiate(node, **extra)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ZsiqaError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
+            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
+        raise
+
+
+CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"),
+           "device": ("auto", "cpu", "cuda"),
+           "on_error": ("stop", "skip"), "dataset.image_identity": ("names", "paths")}
+NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # in older YAML; Hydra hands them on as words
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Check what Hydra does not.
+
+    Raises:
+        ZsiqaError: naming the setting, what it may be and what it is.
+    """
+    if "sweep" in cfg:
+        raise ZsiqaError("+sweep=... is many jobs; give -m, too: python run.py -m +sweep=...")
+    if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
+        raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
+    if unsure := [name for name, value in flat(OmegaConf.to_container(cfg))
+                  if str(value).lower() in NEARLY_BOOLEAN]:
+        raise ZsiqaError(f"{unsure[0]} must be true or false, found {OmegaConf.select(cfg, unsure[0])!r}")
+    if "model" not in cfg.backbone:
+        raise ZsiqaError(f"the configuration of backbone={cfg.backbone.get('name')} has no model; build on "
+                         f"another one, as with `defaults: [timm]`")
+    for name, choices in CHOICES.items():
+        if OmegaConf.select(cfg, name) not in choices:
+            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found "
+                             f"{OmegaConf.select(cfg, name)!r}")
+    for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
+                 "official_train_mode", "profile", "compile", "only_missing"):
+        check_boolean(cfg, name)
+    for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
+                        ("seed", 0), ("dataset.limit", 1), ("num_shards", 1), ("shard", 0)):
+        value = OmegaConf.select(cfg, name)
+        if value is None and name in ("window", "batch_tiles", "batch_images", "workers", "dataset.limit"):
+            continue  # whole images, all pairs, or whatever suits the device
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
+    if cfg.shard >= cfg.num_shards:
+        raise ZsiqaError(f"shard={cfg.shard}, but num_shards={cfg.num_shards}: shards are counted from 0; "
+                         f"all of them are -m num_shards={cfg.num_shards} 'shard=range({cfg.num_shards})'")
+    for name in ("dataset.types", "dataset.references"):
+        value = OmegaConf.select(cfg, name)
+        if not (value is None or (OmegaConf.is_list(value) and len(value))):
+            raise ZsiqaError(f"{name} must be a list such as {name}=[a,b], found {value!r}")
+    if cfg.window is not None and cfg.stride > cfg.window:
+        raise ZsiqaError(f"stride={cfg.stride} is larger than window={cfg.window}: parts of an image would "
+                         f"not be seen")
+    for name in ("results_dir", "data_dir", "dataset.name", "backbone.name", "protocol.folder"):
+        if not str(OmegaConf.select(cfg, name) or ""):
+            raise ZsiqaError(f"{name} must not be empty")
+    for name in ("dataset.name", "backbone.name", "protocol.folder"):  # they become folders
+        value = str(OmegaConf.select(cfg, name))
+        if "/" in value or "\\" in value or value.startswith("."):
+            raise ZsiqaError(f"{name} must be a plain name, found {value!r}; give {name}=NAME")
+    for name in ("distance", "perturbation", "representation"):
+        if not OmegaConf.select(cfg, f"{name}s"):
+            raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
+    if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
+        raise ZsiqaError(f"{', '.join(other)}: no longer protocol={cfg.protocol.name}; give these scores a "
+                         f"folder of their own, protocol.folder=NAME")
+    for name, node in cfg.baselines.items():
+        if node.checkpoint is not None and node.weights is None:
+            raise ZsiqaError(f"baselines.{name}.checkpoint: {name} has no weights; leave it out")
+    if cfg.backbone.model is None:
+        if not cfg.baselines:
+            raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what "
+                             "there is")
+        if (cfg.backbone.checkpoint is not None or cfg.official_train_mode
+                or cfg.precision == "clip_fp16_official"):
+            raise ZsiqaError("backbone.checkpoint, official_train_mode and precision=clip_fp16_official need "
+                             "a backbone; baseline=... alone has none: add backbone=NAME")
+        return
+    if lacking := [name for name in cfg.representations if name not in cfg.backbone.representations]:
+        raise ZsiqaError(f"{cfg.backbone.name} has no {', '.join(lacking)}; choose "
+                         f"representation={','.join(cfg.backbone.representations)}")
+    if cfg.backbone.checkpoint is not None and not cfg.backbone.pretrained:
+        raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one "
+                         "out")
+    if cfg.compile and (cfg.official_train_mode or cfg.precision == "clip_fp16_official"):
+        raise ZsiqaError("compile=true would change the draws and the rounding that official_train_mode and "
+                         "precision=clip_fp16_official are to imitate; leave it out")
+    if cfg.official_train_mode and not cfg.backbone.model.get("train_mode"):
+        raise ZsiqaError(f"official_train_mode=true has nothing to imitate with "
+                         f"backbone={cfg.backbone.name}: the authors ran it in evaluation mode; leave it out")
+    if cfg.precision == "clip_fp16_official" and not cfg.backbone.model.get("half"):
+        raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with "
+                         f"backbone={cfg.backbone.name}: the authors did not run it in half precision; "
+                         f"choose fp32")
+
+
+def check_boolean(cfg: DictConfig, name: str) -> None:
+    """Check that a setting is true or false.
+
+    Raises:
+        ZsiqaError: if it is not.
+    """
+    if not isinstance(OmegaConf.select(cfg, name), bool):
+        raise ZsiqaError(f"{name} must be true or false, found {OmegaConf.select(cfg, name)!r}")
+
+
+def protocol_deviations(cfg: DictConfig) -> list[str]:
+    """The protocol's options that are not as its name says, as `protocol.option=value`."""
+    shipped = _shipped_protocol(cfg)
+    return [f"protocol.{name}={cfg.protocol[name]}"
+            for name, value in cast(dict[str, Any], OmegaConf.to_container(cfg.protocol)).items()
+            if name not in ("folder", "note") and value != shipped.get(name, value)]
+
+
+def _shipped_protocol(cfg: DictConfig) -> dict[str, Any]:
+    file = CONFIGS / "protocol" / f"{cfg.protocol.name}.yaml"
+    return cast(dict[str, Any], yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse settings other than `known`, which would have no effect."""
+    for given in overrides:
+        name = given.lstrip("+~").split("=")[0].split("@")[0]
+        if name != "hydra.searchpath" and name.split(".")[0] not in known:
+            raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
+
+
+def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
+    """Name a metric of the backbone, for the store and the screen; random weights show in the name."""
+    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+    return f"{backbone}-{representation}-{distance}"
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration as nested plain data, with every interpolation resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every leaf of nested mappings."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, data

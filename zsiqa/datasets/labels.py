@@ -1,0 +1,157 @@
+"""Label files of published data sets: rows of text or CSV, checked line by line."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from zsiqa.types import DatasetError
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Columns of other toolboxes' tables: Waterloo's IQA-Dataset (and the official code's live.txt), and pyiqa.
+COLUMNS = {"dis": ("dis_img_path", "dist_name"), "ref": ("ref_img_path", "ref_name", "hq_name"),
+           "score": ("score", "mos", "dmos", "elo_score"), "std": ("std",)}
+
+
+@dataclass(frozen=True)
+class Label:
+    """One row of a label file.
+
+    Attributes:
+        where: file and line, for messages.
+        dis: name or path of the distorted image, as the file has it.
+        score: the release's own value.
+        ref: name or path of the reference; "" where the file does not say.
+        std: standard deviation of the opinions; NaN where the file does not say.
+        level: strength of the distortion, where the name does not tell it.
+    """
+
+    where: str
+    dis: str
+    score: float
+    ref: str = ""
+    std: float = math.nan
+    level: str = ""
+
+
+class Labels(NamedTuple):
+    """The rows of all label files.
+
+    Attributes:
+        layout: in words, which of the known layouts it is.
+    """
+
+    rows: list[Label]
+    files: list[Path]
+    layout: str = "the release's own"
+
+
+class Finder(Protocol):
+    """Files by name: see `zsiqa.datasets.release.Tree`."""
+
+    def find(self, name: str) -> Path | None:
+        """Find the file of this name."""
+
+    def lacks(self, wanted: str, *others: str) -> DatasetError:
+        """Build the error for label files that are missing."""
+
+
+def read_labels(facts: Mapping[str, Any], tree: Finder, wanted: str,
+                own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
+    """Read the first of these files that is there: the data set's own, then tables of other toolboxes.
+
+    Args:
+        wanted: what to say that is missing if there is none.
+        own: names of files, with their parsers; the first is the release's.
+
+    Raises:
+        DatasetError: if there is none, or it is wrong.
+    """
+    for place, (name, parse) in enumerate(own.items()):
+        if path := tree.find(name):
+            return Labels(parse(path.read_bytes()), [path], *(["a list of another toolbox"] if place else []))
+    for name in facts["tables"]:
+        if path := tree.find(name):
+            rows = parse_table(path.read_bytes(), path.name, facts["name"])
+            return Labels(rows, [path], "a table of another toolbox")
+    raise tree.lacks(wanted, *facts["tables"])
+
+
+def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
+    """The rows of Waterloo's text files, pyiqa's meta CSV files, and the official code's live.txt.
+
+    Args:
+        data: with a header line; columns are known by the names that these toolboxes give them.
+        file: its name, for messages.
+
+    Raises:
+        DatasetError: if a column is missing, or a row does not fit the header.
+    """
+    header, *rows = fields(data, file, dataset) or [(f"{file} line 1", [])]
+    columns = {meaning: next((name for name in names if name in header[1]), "") for meaning,
+               names in COLUMNS.items()}
+    if not (columns["dis"] and columns["score"]):
+        raise DatasetError(f"[{dataset}] {file} columns {', '.join(header[1]) or 'none'}; expected "
+                           f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: "
+                           f"restore the label file")
+    labels = []
+    for where, row in rows:
+        if len(row) != len(header[1]):
+            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header[1])}. Fix: "
+                               f"restore the label file")
+        values = dict(zip(header[1], row, strict=True))
+        labels.append(Label(where, values[columns["dis"]], number(values[columns["score"]], where, dataset),
+                            values[columns["ref"]] if columns["ref"] else "",
+                            number(values[columns["std"]], where, dataset) if columns["std"] else math.nan))
+    return labels
+
+
+def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
+    """Split every line of a CSV file: (file and line, fields).
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
+    rows = []
+    for where, line in lines(data, file, dataset):
+        try:
+            row = next(csv.reader([line], strict=True))
+        except csv.Error as error:
+            raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: "
+                               f"restore the label file") from error
+        rows.append((where, [field.strip() for field in row]))
+    return rows
+
+
+def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
+    """Split a text file into (file and line, text), without empty lines at its end.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label "
+                           f"file") from error
+    text = text.rstrip(" \t\r\n")
+    found = [line.removesuffix("\r") for line in text.split("\n")] if text else []
+    return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)]
+
+
+def number(text: str, where: str, dataset: str) -> float:
+    """Parse a finite number in plain digits.
+
+    Raises:
+        DatasetError: if the file does not fit.
+    """
+    value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
+    if not math.isfinite(value):
+        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}. Fix: restore the "
+                           f"label file")
+    return value

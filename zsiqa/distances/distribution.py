@@ -1,0 +1,211 @@
+"""Distances of distributions: SKLD, JSD and WSD, each one formula over columns of 64 samples.
+
+Source: Liao et al., IEEE TIP 2024, as implemented in ZS-IQA `distances.py`. `zsiqa.distances.columns` cuts
+features into columns, and computes shared quantities once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from zsiqa.distances import half_precision
+from zsiqa.distances.columns import SAMPLES, Columns, SoftmaxOver, column_distances, columns_of_64
+from zsiqa.distances.features import Features, check_option
+
+
+@dataclass(frozen=True)
+class ColumnDistance(ABC):
+    """Base class of SKLD, JSD and WSD.
+
+    Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum
+    of its squared differences. The value of a map is the mean over its columns of k + E w(k), where
+    w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or the mean of k alone. The score of a tile is
+    log(1 + mean over maps)^0.25.
+
+    The token features of a ViT are *one* map with the layers as channels, as in the official code. For the
+    features of a CNN (L maps a stack) and for embeddings we extend this: the same for each map, then the mean
+    over all maps.
+
+    Args:
+        padding, windows: see `columns_of_64`.
+
+    Raises:
+        ValueError: if an option is unknown.
+    """
+
+    padding: Literal["nearest", "up"] = "nearest"
+    windows: Literal["memory", "spatial"] = "memory"
+    euclidean_term: ClassVar[bool] = True
+    half: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_option("padding", self.padding, ("nearest", "up"))
+        check_option("windows", self.windows, ("memory", "spatial"))
+
+    @property
+    def layout(self) -> tuple[str, str]:
+        """The options that determine the columns: (padding, windows)."""
+        return self.padding, self.windows
+
+    @abstractmethod
+    def divergence(self, columns: Columns) -> Tensor:
+        """Compute the divergence k of each column, (n, c)."""
+
+    def __call__(self, ref: Features, dis: Features) -> Tensor:
+        """Compute the distance of each tile, (B,)."""
+        return self._in_half(ref, dis) if self.half else column_distances([self], ref, dis)[0]
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no half precision")
+
+
+@dataclass(frozen=True)
+class SKLD(ColumnDistance):
+    """Symmetric Kullback-Leibler divergence with a weighted Euclidean term.
+
+    p = softmax of a column + epsilon, q likewise; k = sum (p - q) log(p / q) / 2, which is
+    (KL(p||q) + KL(q||p)) / 2.
+
+    Args:
+        softmax_over: the 64 `samples` of a column (the official code), or the `columns`.
+        epsilon: 1e-10 in the paper's code. Liao et al.'s code for VGG19 has none: a softmax that underflows
+            makes the result NaN or infinite, and this result is returned.
+        half: imitate the authors' half precision.
+        padding, windows: see `columns_of_64`.
+    """
+
+    softmax_over: SoftmaxOver = "samples"
+    epsilon: float = 1e-10
+    half: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+
+    def divergence(self, columns: Columns) -> Tensor:
+        """Compute k of each column, (n, c); see the class."""
+        p, q = columns.probabilities(self.softmax_over, self.epsilon)
+        return (p / q).log_().mul_(columns.difference(self.softmax_over, self.epsilon)).sum(-2) / 2
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        return half_precision.column_distance(
+            _columns_of(self, ref, dis), half_precision.symmetric_kl, epsilon=self.epsilon,
+            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
+
+
+@dataclass(frozen=True)
+class JSD(ColumnDistance):
+    """Jensen-Shannon divergence.
+
+    p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With s
+    = p + q and t = (p - q) / s this equals sum s (2 t atanh t + log(1 - t^2)) / 4, which has no cancellation.
+    (The official 1e-17 inside log m is left out: it is far below the resolution of m >= 1e-10.)
+
+    Args:
+        softmax_over, epsilon: see `SKLD`.
+        euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19
+            only.
+        half: imitate the authors' half precision.
+        padding, windows: see `columns_of_64`.
+    """
+
+    softmax_over: SoftmaxOver = "samples"
+    epsilon: float = 1e-10
+    euclidean_term: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
+    half: bool = False  # type: ignore[misc] # likewise
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+
+    def divergence(self, columns: Columns) -> Tensor:
+        """Compute k of each column, (n, c); see the class."""
+        p, q = columns.probabilities(self.softmax_over, self.epsilon)
+        s = p + q
+        # |t| rounds to 1 where p or q is below half an ulp of the other; the limit of the formula is finite.
+        t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
+        # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
+        u = t.square()
+        return (_atanh(t).mul_(t) - _atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
+
+    def _in_half(self, ref: Features, dis: Features) -> Tensor:
+        return half_precision.column_distance(
+            _columns_of(self, ref, dis), half_precision.jensen_shannon, epsilon=self.epsilon,
+            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
+
+
+@dataclass(frozen=True)
+class WSD(ColumnDistance):
+    """Wasserstein distance with a weighted Euclidean term.
+
+    p = softmax over the *columns*, q likewise (so the weights of a column do not sum to 1), on the support
+    0..63. For order 1, the integral over quantiles on a shared, sorted, unit-spaced support equals the l1
+    distance of the cumulative weights, without the last sample. This also holds for unequal masses, and needs
+    no sorting.
+
+    p and q are float64: for nearly equal images, a float32 normaliser changed scores by up to 5e-4, and by a
+    different amount on each instruction set (docs/performance.md gives the cost of float64).
+
+    Args:
+        softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.
+        order: 1; or 2, as in Liao et al.'s code for VGG19: the integral of the squared difference, without a
+            root.
+        weights: `softmax`; or `energy`, as in their code for VGG19: the squared features over the sum of all
+            features of the map.
+        padding, windows: see `columns_of_64`.
+    """
+
+    softmax_over: SoftmaxOver = "columns"
+    order: Literal[1, 2] = 1
+    weights: Literal["softmax", "energy"] = "softmax"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+        check_option("order", self.order, (1, 2))
+        check_option("weights", self.weights, ("softmax", "energy"))
+
+    def divergence(self, columns: Columns) -> Tensor:
+        """Compute k of each column, (n, c); see the class."""
+        p, q = (columns.energies if self.weights == "energy" else
+                columns.probabilities(self.softmax_over, 0.0, torch.float64))
+        if self.order == 2:
+            return squared_transport(p, q)
+        # A product with a triangular matrix of ones is a cumulative sum. It is much faster than `cumsum` over
+        # an axis that is not the last.
+        all_but_the_last = torch.ones(SAMPLES - 1, SAMPLES, dtype=p.dtype, device=p.device).tril_()
+        return (all_but_the_last @ (p - q)).abs_().sum(-2)
+
+
+def _columns_of(distance: ColumnDistance, ref: Features, dis: Features) -> list[tuple[Tensor, Tensor]]:
+    """Return the (distorted, reference) columns of each stack, (B, maps, 64, M)."""
+    return [(columns_of_64(d, *distance.layout), columns_of_64(r, *distance.layout))
+            for r, d in zip(ref, dis, strict=True)]
+
+
+def _atanh(x: Tensor) -> Tensor:
+    """Inverse hyperbolic tangent; on a CPU, the compiled `atanh` loses the digits of small values."""
+    if not torch.compiler.is_compiling():
+        return x.atanh()
+    size = x.abs()  # for x near -1, the argument of log1p would be rounded too coarsely
+    return torch.copysign((2 * size / (1 - size)).log1p() / 2, x)
+
+
+def squared_transport(p: Tensor, q: Tensor) -> Tensor:
+    """Integral over quantiles of the squared difference of positions, (..., S, M) to (..., M).
+
+    p and q are weights at the positions 0..S-1. The same computation as POT's `wasserstein_1d` with p=2: on
+    the union of both cumulative weights, which are not normalised; a quantile beyond the total mass is at the
+    last sample.
+    """
+    ends = [weights.mT.cumsum(-1).contiguous() for weights in (p, q)]  # ..., M, S
+    quantiles = torch.cat(ends, dim=-1).sort(-1).values  # ..., M, 2 S
+    at_p, at_q = (torch.searchsorted(end, quantiles, out_int32=True).clamp_max(end.shape[-1] - 1)
+                  for end in ends)
+    steps = quantiles.diff(dim=-1, prepend=torch.zeros_like(quantiles[..., :1]))
+    return (steps * (at_p - at_q).square()).sum(-1)

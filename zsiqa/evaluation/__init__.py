@@ -1,0 +1,1 @@
+"""Evaluation: correlations, tables, verdicts, the audit, rankings. Never imports torch."""

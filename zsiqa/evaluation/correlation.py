@@ -1,0 +1,128 @@
+"""PLCC, SRCC and KRCC between scores and labels: docs/protocol.md section 7.
+
+Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+COEFFICIENTS = ("plcc", "srcc", "krcc")
+
+
+class Correlation(NamedTuple):
+    """Correlations over `n` pairs; positive when the metric agrees with the labels, NaN where undefined."""
+
+    plcc: float
+    srcc: float
+    krcc: float
+    n: int
+
+
+def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: bool,
+              score_higher_is_better: bool = False) -> Correlation:
+    """Correlate scores with labels, pooled over all pairs.
+
+    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared
+    directions and is kept: a negative value means that the metric is wrong more often than right.
+
+    Args:
+        scores: one finite value per pair. For distances, lower is better.
+        labels: MOS, DMOS or the like.
+        label_higher_is_better: True for MOS, False for DMOS.
+        score_higher_is_better: True for a similarity such as PSNR.
+
+    Returns:
+        The three coefficients; NaN with fewer than two pairs, or when all scores or all labels are equal.
+
+    Raises:
+        ValueError: if the lengths differ or a value is not finite.
+
+    Examples:
+        >>> round(correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc, 12)
+        1.0
+    """
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
+    if score_higher_is_better != label_higher_is_better:
+        x = -x
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Correlation(math.nan, math.nan, math.nan, len(x))
+    return Correlation(_pearson(x, y), _pearson(stats.rankdata(x), stats.rankdata(y)),
+                       float(stats.kendalltau(x, y).statistic), len(x))
+
+
+def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
+    """Explain why `correlate` returns NaN; "" where it does not.
+
+    Examples:
+        >>> why_undefined([0.1], [90.0]), why_undefined([0.1, 0.2], [90.0, 90.0])
+        ('it takes two pairs, found 1', 'all labels are equal')
+        >>> why_undefined([0.1, 0.2], [1, 2])
+        ''
+    """
+    if len(np.asarray(scores)) < 2:
+        return f"it takes two pairs, found {len(np.asarray(scores))}"
+    for kind, values in (("labels", labels), ("scores", scores)):
+        if np.ptp(np.asarray(values)) == 0:
+            return f"all {kind} are equal"
+    return ""
+
+
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Compute Pearson's r of two vectors that are not constant."""
+    x, y = x - x.mean(), y - y.mean()
+    r = float(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)))
+    return max(-1.0, min(1.0, r))
+
+
+def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike) -> dict[str, np.ndarray]:
+    """Correlate within each reference: shows how well a metric ranks the versions of one image.
+
+    Args:
+        quality: (N,) scores, larger = better.
+        oriented_labels: (N,) labels, larger = better.
+        refs: (N,) the reference of each pair.
+
+    Returns:
+        By coefficient, (G,) in the order of the sorted references; NaN where undefined.
+
+    Raises:
+        ValueError: as `correlate`.
+
+    Examples:
+        >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
+        array([ 1., -1.])
+    """
+    quality, oriented_labels = np.asarray(quality), np.asarray(oriented_labels)
+    _, groups = np.unique(refs, return_inverse=True)
+    correlations = [correlate(quality[groups == group], oriented_labels[groups == group],
+                              label_higher_is_better=True, score_higher_is_better=True)
+                    for group in range(groups.max(initial=-1) + 1)]
+    return {name: np.array([getattr(values, name) for values in correlations]) for name in COEFFICIENTS}
+
+
+def between_share(values: np.ndarray, groups: np.ndarray) -> float:
+    """Compute the share of the variance between the means of groups, 0..1; NaN for constant values.
+
+    Args:
+        values: (N,) float64.
+        groups: (N,) integers from 0: the group of each value.
+
+    Examples:
+        >>> between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1]))
+        0.8
+    """
+    counts = np.bincount(groups)
+    means = np.bincount(groups, weights=values) / counts
+    total = ((values - values.mean()) ** 2).sum()
+    return float(counts @ (means - values.mean()) ** 2 / total) if total > 0 else math.nan

@@ -1,0 +1,106 @@
+"""Checks of score files: damaged files, files cut short, copies, files whose pairs differ from the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.official import conventions, file_name, keys_sha256
+from zsiqa.results.scores import Alignment, Pairs, ScoreKey, Scores, align
+from zsiqa.types import StoreError
+
+
+@dataclass(frozen=True)
+class FileFinding:
+    """A score file and its problem."""
+
+    file: str
+    problem: str
+
+
+def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs], dict[ScoreKey, Scores]]:
+    """Check all score files of a folder.
+
+    Returns:
+        Findings, sorted by file; by data set, the pairs that most of its files have; all complete sets of
+        scores.
+    """
+    odd = []
+    read: dict[Path, Scores] = {}
+    contents: dict[bytes, list[Path]] = defaultdict(list)
+    names = {path: key for key, path in folder.files.items()}
+    for path in [*folder.files.values(), *folder.strays]:
+        try:
+            contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
+            key = names[path] if path in names else folder.stray_key(path)
+            read[path] = folder.load(key, path)
+        except (StoreError, OSError) as error:
+            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error)))
+    usual = {}
+    for dataset in sorted({scores.key.dataset for scores in read.values()}):
+        seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
+                and len(scores.values) == scores.expected]
+        if seen:
+            same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
+            commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
+            usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
+    for path, scores in read.items():
+        problems = []
+        if path not in names:
+            twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
+            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of
+                            else "the name is that of no metric")
+        if len(scores.values) < scores.expected:
+            rows = f"{len(scores.values)} of {scores.expected} rows"
+            problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
+        if len(scores.values) and scores.usable.any() and np.ptp(scores.values[scores.usable]) == 0:
+            problems.append("all scores are equal")
+        if unusable := int((~scores.usable).sum()):
+            examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
+            problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: "
+                            f"{examples}")
+        if scores.key.dataset in usual:
+            problems += _differences(align(scores, usual[scores.key.dataset]))
+        if problems:
+            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
+    for copies in contents.values():
+        if len(copies) > 1 and any(len(read[path].values) for path in copies if path in read):
+            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
+            odd.append(FileFinding(listed, "the same content, byte for byte"))
+    whole = {}
+    for key in folder.held():
+        own = read.get(folder.files[key]) if key in folder.files else None
+        complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
+        if complete is not None:
+            whole[key] = complete
+    return sorted(odd, key=lambda finding: finding.file), usual, whole
+
+
+def _differences(alignment: Alignment) -> list[str]:
+    """Describe how the pairs of a file differ from the usual ones, in any order."""
+    return [f"{len(ids)} {problem}: {', '.join(ids[:3])}" for problem, ids in {
+        "pairs that the other files do not have": alignment.foreign,
+        "labels differ from those of the other files": alignment.other_labels,
+        "pairs have another reference than in the other files": alignment.other_refs}.items() if len(ids)]
+
+
+def describe_agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -> dict[str, str]:
+    """Describe by data set how many files share pairs and labels, and if these are the released ones."""
+    texts = {}
+    for dataset, pairs in usual.items():
+        files = [scores for key, scores in whole.items() if key.dataset == dataset]
+        same = [scores for scores in files if scores.pairs is pairs or (
+            np.array_equal(scores.pairs.ids, pairs.ids)
+            and np.array_equal(scores.pairs.labels, pairs.labels))]
+        texts[dataset] = f"{len(files)} files with a row for every pair"
+        expected = conventions()["datasets"].get(dataset)
+        if expected and same and file_name(same[0].key):
+            released = any(keys_sha256(scores.path) == expected["keys_sha256"] for scores in same)
+            texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
+                               f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
+    return texts

@@ -1,0 +1,133 @@
+"""Measurement of score files: coefficients, and the number of pairs used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
+from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
+from zsiqa.evaluation.logistic import fit_logistic
+from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_file import digest
+from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.types import StoreError
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Statistics of one score file.
+
+    Attributes:
+        values: by statistic; NaN where undefined.
+        n, rows, expected: pairs with a usable score; rows in the file; pairs of the whole data set.
+        problem: why the file could not be read; "" if it was read.
+        notes: caveats that must be shown with the numbers.
+        settings: digest of the settings without the perturbation: equal digests, equal settings.
+        amount: digest of the amount of the perturbation.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    n: int = 0
+    rows: int = 0
+    expected: int = 0
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    settings: str = ""
+    amount: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Return whether the file has a row for every pair."""
+        return not self.problem and self.rows == self.expected
+
+
+def _pooled(scores: Scores) -> dict[str, float]:
+    use = scores.usable
+    correlation = correlate(scores.quality[use], scores.oriented_labels[use], label_higher_is_better=True,
+                            score_higher_is_better=True)
+    return {name: getattr(correlation, name) for name in COEFFICIENTS}
+
+
+def _per_reference(scores: Scores) -> dict[str, float]:
+    use = scores.usable
+    coefficients = per_reference(scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use])
+    return {f"{name}_per_ref": float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+            for name, values in coefficients.items()}
+
+
+def _mapped(scores: Scores) -> dict[str, float]:
+    fit = fit_logistic(scores.quality[scores.usable], scores.oriented_labels[scores.usable])
+    return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+
+
+def _between_share(scores: Scores) -> dict[str, float]:
+    use = scores.usable
+    groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
+    return {"between_share": between_share(scores.values[use], groups)}
+
+
+def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
+    def interval(scores: Scores) -> dict[str, float]:
+        use = scores.usable
+        groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
+        if groups.max() < 1:  # one reference says nothing about others
+            return {f"{name}_low": math.nan, f"{name}_high": math.nan}
+        weights = draw(int(groups.max()) + 1)
+        replicates = replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])
+        low, high, _ = percentile_interval(replicates[name])
+        return {f"{name}_low": low, f"{name}_high": high}
+    return interval
+
+
+FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
+    COEFFICIENTS: _pooled,
+    tuple(f"{name}_per_ref" for name in COEFFICIENTS): _per_reference,
+    ("plcc_mapped", "rmse"): _mapped,
+    ("between_share",): _between_share,
+    **{(f"{name}_low", f"{name}_high"): _interval(name) for name in COEFFICIENTS},
+}
+STATISTICS = tuple(name for family in FAMILIES for name in family)
+
+
+class Measurer:
+    """Measure the files of a folder, each once.
+
+    Args:
+        folder: folder of scores.
+    """
+
+    def __init__(self, folder: ScoreFolder) -> None:
+        self.folder = folder
+        self._measured: dict[tuple[Path, tuple[str, ...]], Measurement] = {}
+
+    def measure(self, key: ScoreKey, path: Path, statistics: Iterable[str] = COEFFICIENTS) -> Measurement:
+        """Measure a file (cached); a file that cannot be read gives a measurement with a `problem`.
+
+        Args:
+            key: key of the scores in the file.
+            path: path of the file.
+            statistics: some of `STATISTICS`.
+        """
+        families = [family for family in FAMILIES if set(family) & set(statistics)]
+        cache_key = path, tuple(name for family in families for name in family)
+        if cache_key not in self._measured:
+            self._measured[cache_key] = _measure(self.folder, key, path, families)
+        return self._measured[cache_key]
+
+
+def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tuple[str, ...]]) -> Measurement:
+    try:
+        scores = folder.load(key, path)
+    except StoreError as error:
+        return Measurement(problem=str(error))
+    values = {name: value for family in families for name, value in
+              (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
+    identity = dict(scores.identity)
+    amount = digest(identity.pop("perturbation", None))
+    return Measurement(values, int(scores.usable.sum()), len(scores.values), scores.expected,
+                       notes=scores.notes, settings=digest(identity), amount=amount)

@@ -1,0 +1,300 @@
+"""Ranking of metrics on one data set under one perturbation, with intervals and tests of the differences.
+
+The unit of generalisation is the reference, not the pair: intervals and comparisons resample references.
+Tests that assume independent pairs are also computed; their documentation states this assumption.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
+from zsiqa.evaluation.logistic import fit_logistic
+from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_references, williams, zou_interval
+from zsiqa.evaluation.score_table import ScoreTable, load_table
+from zsiqa.releases import published
+from zsiqa.results.folder import ScoreFolder
+from zsiqa.terminal import track
+from zsiqa.types import StoreError
+
+LEVEL = 0.95
+ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of an analysis.
+
+    Attributes:
+        coefficient: coefficient of comparisons, types and alarms.
+        replicates, seed: of the bootstrap over references.
+        interval: method that computes an interval from replicates.
+        logistic: number of parameters of the curve fitted before PLCC and RMSE.
+        refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
+    """
+
+    coefficient: str = "srcc"
+    replicates: int = 2000
+    seed: int = 0
+    interval: Literal["percentile", "bca"] = "percentile"
+    logistic: Literal[4, 5] = 4
+    refit: bool = False
+
+
+class Alarm(NamedTuple):
+    """Two metrics with opposite orders, pooled and within references; `sure` if both are significant."""
+
+    text: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Results of an analysis.
+
+    Attributes:
+        n, expected: number of pairs with a usable score by every metric, and of pairs of the data set.
+        label_share: share of the labels' variance that lies between references.
+        methods: one row per metric, the best first: coefficients with intervals, per reference, mapped,
+            variance share.
+        types: one row per metric: the coefficient within each distortion type and published subset of types.
+        type_names: description of each column of `types`, with its number of pairs.
+        within: one row per metric, one column per reference: the coefficient within it; NaN where undefined.
+        comparisons: one row per pair of metrics.
+        significance: metrics by metrics: 1 if the row's metric is better, -1 if worse, 0 if undecided (Holm).
+        alarms: pairs of metrics that pooled and per-reference coefficients order differently.
+        notes: notes about everything that was left out or failed.
+    """
+
+    dataset: str
+    perturbation: str
+    settings: Settings
+    n: int
+    expected: int
+    references: int
+    label_share: float
+    methods: pd.DataFrame
+    types: pd.DataFrame
+    type_names: dict[str, str]
+    within: pd.DataFrame
+    comparisons: pd.DataFrame
+    significance: pd.DataFrame
+    alarms: list[Alarm]
+    notes: list[str]
+
+
+def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
+            settings: Settings) -> Analysis:
+    """Analyse the metrics of a data set.
+
+    Args:
+        folder: folder of scores.
+        dataset, perturbation: of the scores.
+        metrics: as in `load_table`.
+        settings: settings of the analysis.
+
+    Raises:
+        StoreError: as in `load_table`, or if `settings` ask for no replicate.
+    """
+    if settings.replicates < 1:
+        raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
+    notes: list[str] = []
+    scored = load_table(folder, dataset, perturbation, metrics, notes)
+    groups = int(scored.groups.max()) + 1
+    weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.leave_one_out(groups),
+                         bootstrap.draw(groups, settings.replicates, settings.seed)])
+    coefficient = settings.coefficient
+    order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
+                       kind="stable")
+    scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
+    within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
+    replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
+    for row, quality in enumerate(track(scored.quality, total=len(scored.metrics), unit="metrics")):
+        for name, values in bootstrap.replicate(quality, scored.labels, scored.groups, weights).items():
+            replicates[name][row] = values
+    methods = _methods(scored, within, replicates, weights, settings, notes)
+    comparisons = _comparisons(scored, within, replicates[coefficient], groups, settings)
+    significance = _significance(scored.metrics, comparisons)
+    methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[coefficient].notna()
+    by_reference = pd.DataFrame([values[coefficient] for values in within], columns=np.unique(scored.refs),
+                                index=pd.Index(scored.metrics, name="metric"))
+    return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, groups,
+                    between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
+                    by_reference, comparisons, significance,
+                    _alarms(methods, comparisons, coefficient), notes)
+
+
+def _coefficient(quality: np.ndarray, labels: np.ndarray, name: str) -> float:
+    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True)
+    return float(getattr(values, name))
+
+
+def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray],
+             weights: np.ndarray, settings: Settings, notes: list[str]) -> pd.DataFrame:
+    groups = weights.shape[1]
+    lines = []
+    curves: dict[str, list[str]] = {}
+    for row, metric in enumerate(scored.metrics):
+        line: dict[str, Any] = {"metric": metric}
+        for name in COEFFICIENTS:
+            low, high, undefined = _interval(replicates[name][row], groups, settings)
+            line |= {name: replicates[name][row, 0], f"{name}_low": low, f"{name}_high": high}
+            if math.isnan(low):
+                notes.append(f"{metric}: {name} has no {settings.interval} interval (references: {groups})")
+            elif undefined:
+                notes.append(f"{metric}: {name} is undefined in {undefined} replicates, "
+                             "which its interval leaves out")
+        for name in COEFFICIENTS:
+            values = within[row][name]
+            defined = values[np.isfinite(values)]
+            line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
+                     f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
+                     f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
+        low, high, _ = _mean_interval(within[row][settings.coefficient], weights, settings)
+        line |= {f"{settings.coefficient}_per_ref_low": low, f"{settings.coefficient}_per_ref_high": high}
+        line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
+        fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
+        line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+        for text in filter(None, (fit.problem, fit.note)):
+            curves.setdefault(text, []).append(metric)
+        if settings.refit:
+            line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
+        line["between_share"] = between_share(scored.quality[row], scored.groups)
+        lines.append(line)
+    notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
+    frame = pd.DataFrame(lines).set_index("metric")
+    for suffix in ("", "_per_ref"):
+        frame[f"rank{suffix or '_pooled'}"] = frame[f"{settings.coefficient}{suffix}"].rank(ascending=False)
+    return frame
+
+
+def _interval(values: np.ndarray, groups: int, settings: Settings) -> bootstrap.Interval:
+    """Compute an interval from the estimate, the G jackknife values and the replicates, in this order."""
+    if groups < 2:
+        return bootstrap.Interval(math.nan, math.nan, 0)
+    if settings.interval == "bca":
+        return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups], LEVEL)
+    return bootstrap.percentile_interval(values[1 + groups:], LEVEL)
+
+
+def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) -> bootstrap.Interval:
+    """Compute the interval of the mean over references, from the same resamples; leave out undefined ones."""
+    defined = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        means = weights[:, defined] @ values[defined] / weights[:, defined].sum(axis=1)
+    return _interval(means, weights.shape[1], settings)
+
+
+def _refitted(scored: ScoreTable, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
+              notes: list[str]) -> dict[str, float]:
+    """Compute the interval of PLCC after the logistic curve, fitted again to each of the drawn replicates."""
+    note = "the interval of the refitted logistic PLCC is a percentile interval"
+    if settings.interval != "percentile" and note not in notes:
+        notes.append(note)
+    near = start if settings.logistic == 4 else None  # with 5 parameters, it may lead to a local optimum
+    values = [fit_logistic(scored.quality[row], scored.labels, settings.logistic,
+                           weights=counts[scored.groups], start=near).plcc for counts in drawn]
+    low, high, undefined = bootstrap.percentile_interval(values, LEVEL)
+    if undefined:
+        notes.append(f"{scored.metrics[row]}: the logistic curve failed in {undefined} replicates, left out")
+    return {"plcc_mapped_low": low, "plcc_mapped_high": high}
+
+
+def _types(scored: ScoreTable, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Compute the coefficient within each distortion type and published subset of types; describe these."""
+    facts = published().get(dataset, {"types": {}, "subsets": {}})
+    names = sorted(set(scored.types))
+    if names in ([], [""]):
+        return pd.DataFrame(index=pd.Index(scored.metrics, name="metric")), {}
+    members = {name: [name] for name in [*facts["types"], *names] if name in names} | facts["subsets"]
+    columns = {name: np.isin(scored.types, types) for name, types in members.items()}
+    frame = pd.DataFrame({name: [_coefficient(quality[pairs], scored.labels[pairs], settings.coefficient)
+                                 for quality in scored.quality] for name, pairs in columns.items()},
+                         index=pd.Index(scored.metrics, name="metric"))
+    return frame, {name: f"{facts['types'].get(name, '')} ({int(pairs.sum())} pairs)".strip()
+                   for name, pairs in columns.items()}
+
+
+def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray,
+                 groups: int, settings: Settings) -> pd.DataFrame:
+    """Compare every pair of metrics: the difference with its interval, and tests."""
+    name, n = settings.coefficient, len(scored.labels)
+    # For the tests of two correlations with a common variable; there is no such test for Kendall's tau here.
+    values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
+    lines = []
+    for a, b in itertools.combinations(range(len(scored.metrics)), 2):
+        difference = replicates[a] - replicates[b]
+        low, high, _ = _interval(difference, groups, settings)
+        signed = wilcoxon_over_references(within[a][name], within[b][name])
+        drawn = difference[1 + groups:]
+        line = {"a": scored.metrics[a], "b": scored.metrics[b],
+                "difference": difference[0], "low": low, "high": high,
+                "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan,
+                "p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan,
+                "wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
+                "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
+        if among is not None:
+            r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
+            line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
+                             (*williams(*r), *steiger(*r), *zou_interval(*r, level=LEVEL)), strict=True))
+        lines.append(line)
+    frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
+    if lines:
+        frame["p_wilcoxon_holm"] = holm(frame["p_wilcoxon"].to_numpy())
+        # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
+        frame["p_holm"] = holm(frame["p_t"].to_numpy())
+    return frame
+
+
+def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
+    """Compute the two-sided p-value of a difference over its bootstrap standard error.
+
+    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
+    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
+    """
+    if groups < 2 or np.isfinite(replicates).sum() < 2:
+        return math.nan
+    error = float(np.nanstd(replicates, ddof=1)) * math.sqrt(groups / (groups - 1))
+    if max(math.fabs(difference), error) < ROUNDING:
+        return 1.0
+    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
+
+
+def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataFrame:
+    matrix = np.zeros((len(metrics), len(metrics)), dtype=int)
+    if not comparisons.empty:
+        decided = comparisons["p_holm"].to_numpy() < 1 - LEVEL
+        above = np.triu_indices(len(metrics), k=1)  # in the order of the comparisons
+        matrix[above] = np.where(decided, np.sign(comparisons["difference"].to_numpy()), 0)
+    return pd.DataFrame(matrix - matrix.T, index=pd.Index(metrics, name="metric"), columns=list(metrics))
+
+
+def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) -> list[Alarm]:
+    """Find pairs of metrics with opposite orders, pooled and within references.
+
+    Pairs with both orders significant come first; then by the smaller of the two differences, descending.
+    """
+    pooled, within = methods[coefficient], methods[f"{coefficient}_per_ref"]
+    found = []
+    for line in comparisons.to_dict("records"):
+        a, b = line["a"], line["b"]
+        gain, loss = pooled[a] - pooled[b], within[a] - within[b]
+        if min(math.fabs(gain), math.fabs(loss)) > ROUNDING and gain * loss < 0:
+            decided = max(line["p_holm"], line["p_wilcoxon_holm"]) < 1 - LEVEL
+            first, second = (a, b) if gain > 0 else (b, a)
+            text = (f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), "
+                    f"but after it within references ({within[first]:.3f}, {within[second]:.3f})"
+                    + (", both significantly" if decided else ""))
+            found.append((decided, min(math.fabs(gain), math.fabs(loss)), text))
+    return [Alarm(text, decided) for decided, _, text in sorted(found, reverse=True)]

@@ -1,0 +1,155 @@
+"""Comparison of our scores with the scores of the authors, pair by pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from zsiqa.evaluation.correlation import correlate
+from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.official import file_name
+from zsiqa.results.scores import ScoreKey, Scores, align
+from zsiqa.types import StoreError
+
+RTOL = 1e-3  # far above the rounding differences of devices, far below the effect of other images or code
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of one set of scores, ours and theirs.
+
+    Attributes:
+        n: number of pairs that both have scored.
+        only_ours, only_theirs: number of pairs with a usable score in one set only.
+        labels_differ: number of common pairs whose labels differ.
+        largest: largest absolute difference.
+        worst: id of the pair with the largest difference.
+        diverging: number of pairs that differ by more than the tolerance.
+        first: first diverging pair, in the authors' order, with both scores; "" if there is none.
+        source: name of their score file.
+        srcc, krcc: rank correlations of the two sets of scores; NaN where undefined.
+    """
+
+    key: ScoreKey
+    n: int
+    only_ours: int
+    only_theirs: int
+    labels_differ: int
+    largest: float
+    worst: str
+    diverging: int
+    first: str
+    source: str
+    srcc: float
+    krcc: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All comparisons, and the sets of scores that could not be compared."""
+
+    comparisons: list[Comparison]
+    not_ours: list[ScoreKey]
+    not_theirs: list[ScoreKey]
+    unreadable: list[str]
+    rtol: float
+
+    @property
+    def agree(self) -> bool:
+        """Return whether every set of scores could be compared pair by pair, and no pair diverges."""
+        return not self.unreadable and not any(comparison.diverging or comparison.only_theirs
+                                               for comparison in self.comparisons)
+
+
+def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | None,
+           metrics: Collection[str] | None, rtol: float) -> Verification:
+    """Compare all sets of scores that both folders have.
+
+    Args:
+        ours, theirs: folders of scores.
+        datasets, metrics: names to compare; None for all.
+        rtol: a pair diverges if its scores differ by more than this share of the authors' largest absolute
+            score in the file (a tolerance relative to each score does not work for scores near 0).
+
+    Raises:
+        StoreError: if no set of scores is in both.
+    """
+    def chosen(key: ScoreKey) -> bool:
+        return (datasets is None or key.dataset in datasets) and (metrics is None or key.metric in metrics)
+
+    our_keys = [key for key in ours.files if chosen(key)]
+    their_keys = [key for key in theirs.files if chosen(key)]
+    comparisons, not_theirs = [], []
+    unreadable: list[str] = []
+    for key in our_keys:
+        their_scores = load_whole(theirs, key)
+        if their_scores is None:
+            not_theirs.append(key)
+            continue
+        try:
+            comparisons.append(compare(ours.load(key, ours.files[key]), their_scores, rtol))
+        except StoreError as error:
+            unreadable.append(str(error))
+    if not comparisons and not unreadable:
+        raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(our_keys)} are in "
+                         f"{ours.root} and {len(their_keys)} in {theirs.root}, none complete in both; score "
+                         f"one of the paper's data sets first, or choose others with --dataset and --metric")
+    if comparisons and not any(comparison.n for comparison in comparisons):
+        raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: "
+                         "are these the paper's data sets?")
+    return Verification(comparisons, [key for key in their_keys if key not in set(our_keys)], not_theirs,
+                        unreadable, rtol)
+
+
+def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
+    """Compare two sets of scores of the same pairs, in any order."""
+    aligned = align(ours, theirs.pairs)
+    both = np.isfinite(aligned.values) & theirs.usable
+    ids, a, b = theirs.pairs.ids[both], aligned.values[both], theirs.values[both]
+    difference = np.abs(a - b)
+    diverging = difference > rtol * np.abs(b).max(initial=0.0)
+    first = ""
+    if diverging.any():
+        row = int(np.argmax(diverging))
+        first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
+    ranks = correlate(a, b, label_higher_is_better=True, score_higher_is_better=True)
+    return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
+                      int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
+                      float(difference.max(initial=0.0)),
+                      str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
+                      first, theirs.path.name, ranks.srcc, ranks.krcc)
+
+
+def to_text(found: Verification) -> str:
+    """Format the comparisons as a plain-text table with remarks."""
+    width = max((len(str(one.key)) for one in found.comparisons), default=0)
+    lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  "
+             f"{'KRCC':>7}"]
+    for one in found.comparisons:
+        lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  "
+                     f"{_number(one.srcc):>7}  {_number(one.krcc):>7}")
+        if not one.n:
+            lines.append("  no pair in common")
+        if file_name(one.key) not in (None, one.source):
+            lines.append(f"  theirs taken from {one.source}")
+        if one.first:
+            lines.append(f"  first diverging pair {one.first}; largest difference at {one.worst}")
+        if one.only_ours or one.only_theirs:
+            lines.append(f"  {one.only_ours} pairs only ours, {one.only_theirs} only theirs")
+        if one.labels_differ:
+            lines.append(f"  {one.labels_differ} pairs have another label: "
+                         "is this the same release of the data set?")
+    lines.append(f"a pair diverges when the scores differ by more than {found.rtol:g} of the largest score "
+                 "of the file")
+    if found.not_ours:
+        lines.append(f"not scored here: {len(found.not_ours)} of the authors' sets, e.g. {found.not_ours[0]}")
+    lines += [f"not compared: {problem}" for problem in found.unreadable]
+    lines += [f"the authors have no complete {key}" for key in found.not_theirs]
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,118 @@
+"""Write an analysis as text for a terminal and as files."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.ranking import LEVEL, Analysis
+from zsiqa.report.drawing import significance_matrix
+
+ALARMS_SHOWN = 10
+FEW_REPLICATES = 500
+
+
+def to_text(found: Analysis) -> str:
+    """Write the analysis as text for a terminal."""
+    name, settings = found.settings.coefficient, found.settings
+    width = max(map(len, found.methods.index))
+    chance = (found.references - 1) / (found.n - 1)
+    lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
+             f"references; {found.label_share:.1%} of the labels' variance lies between references "
+             f"({chance:.1%} would by chance)",
+             f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the "
+             f"references, seed {settings.seed}", "",
+             f"{'':{width}}  {'pooled':^61}  {'per reference: mean, median, SD':^34}  {'logistic':^14}"
+             f"  between",
+             f"{'metric':{width}}  " + "  ".join(f"{one.upper():<19}" for one in COEFFICIENTS)
+             + f"  {'PLCC':>6} {name.upper():>6} {'median':>6} {'SD':>6} {'undef.':>6}"
+               f"  {'PLCC':>6} {'RMSE':>7}  refs."]
+    for metric, row in found.methods.iterrows():
+        pooled = "  ".join(
+            f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
+            for one in COEFFICIENTS)
+        lines.append(f"{metric:{width}}  {pooled}  "
+                     f"{_digits(row['plcc_per_ref'])} {_digits(row[f'{name}_per_ref'])} "
+                     f"{_digits(row[f'{name}_per_ref_median'])} {_digits(row[f'{name}_per_ref_sd'])} "
+                     f"{int(row['undefined_refs']):6}  {_digits(row['plcc_mapped'])} {row['rmse']:7.4g}  "
+                     f"{row['between_share']:6.1%}")
+        if settings.refit:
+            lines.append(f"{'':{width}}  logistic PLCC, refitted in every replicate: "
+                         f"[{_digits(row['plcc_mapped_low'])}, {_digits(row['plcc_mapped_high'])}]")
+    if len(found.types.columns):
+        lines += ["", f"{name.upper()} by distortion type",
+                  found.types.to_string(float_format="{:.3f}".format),
+                  *(f"  {column}: {text}" for column, text in found.type_names.items())]
+    lines += _comparisons_text(found)
+    if found.alarms:
+        sure = sum(alarm.sure for alarm in found.alarms)
+        lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
+                      f"per-reference {name.upper()}; {sure} of them are significant in both orders"]
+        lines += [f"  {alarm.text}" for alarm in found.alarms[:ALARMS_SHOWN]]
+        if len(found.alarms) > ALARMS_SHOWN:
+            lines.append(f"  and {len(found.alarms) - ALARMS_SHOWN} more")
+    return "\n".join([*lines, *([""] if found.notes else []), *found.notes])
+
+
+def _comparisons_text(found: Analysis) -> list[str]:
+    if found.comparisons.empty:
+        return []
+    name, settings = found.settings.coefficient, found.settings
+    lines = ["", f"{name.upper()} compared, references resampled {settings.replicates} times; "
+                 f"p after Holm over {len(found.comparisons)} comparisons "
+                 f"(Student's t of the difference over its bootstrap error)"]
+    if settings.replicates < FEW_REPLICATES:
+        lines.append(f"  with fewer than {FEW_REPLICATES} resamples, the bootstrap error itself is uncertain")
+    if len(found.comparisons) <= 15:
+        shown = found.comparisons.set_index(["a", "b"])
+        lines.append(shown.to_string(float_format="{:.4g}".format))
+        lines.append("  p_wilcoxon: over references. Williams, Steiger, Zou: assume independent pairs, which "
+                     "these are not." if "p_williams" in shown else "  p_wilcoxon: over references.")
+    else:
+        lines.append("  + the row's is better, - it is worse, . undecided; columns in the order of the rows")
+        width = max(map(len, found.significance.index))
+        rows = zip(found.significance.index, found.significance.to_numpy(), strict=True)
+        lines += [f"  {metric:{width}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
+                  for metric, row in rows]
+    best = [metric for metric in found.methods.index if found.methods.loc[metric, "not_worse_than_best"]]
+    lines.append(f"  best, and not significantly worse than it: {', '.join(best)}")
+    return lines
+
+
+def write(found: Analysis, folder: Path) -> list[Path]:
+    """Write CSV files, a JSON file with the settings, and a figure of the significance matrix into a folder.
+
+    Returns:
+        Paths of the files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{found.dataset}_{found.perturbation}"
+    written = []
+    for name in ("methods", "types", "within", "comparisons", "significance"):
+        frame: pd.DataFrame = getattr(found, name)
+        path = folder / f"{stem}_{name}.csv"
+        frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
+        written.append(path)
+    share = None if math.isnan(found.label_share) else found.label_share
+    about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
+             "pairs_of_the_data_set": found.expected, "references": found.references,
+             "label_variance_between_references": share, "level": LEVEL, **asdict(found.settings),
+             "types": found.type_names, "rank_changes": [alarm.text for alarm in found.alarms],
+             "notes": found.notes}
+    path = folder / f"{stem}_analysis.json"
+    path.write_text(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    written.append(path)
+    if len(found.methods) > 1:
+        title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"
+        written += significance_matrix(found.significance, found.methods[found.settings.coefficient], title,
+                                       folder / f"{stem}_significance")
+    return written
+
+
+def _digits(value: float) -> str:
+    return f"{'n/a':>6}" if math.isnan(value) else f"{value:6.3f}"

@@ -1,0 +1,1 @@
+"""Score files: written by runs, read by evaluation; other people's score files."""

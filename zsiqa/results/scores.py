@@ -1,0 +1,178 @@
+"""Per-image scores and labels, whoever wrote the file, and their alignment by pair. Never imports torch."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zsiqa.types import StoreError
+
+SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a data set differ by more
+
+
+class ScoreKey(NamedTuple):
+    """Names one set of scores."""
+
+    dataset: str
+    metric: str
+    perturbation: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The labelled pairs of a score file, in its order.
+
+    Attributes:
+        ids: (N,) str, unique; equal in files of different origin where they mean the same pair.
+        refs: (N,) str, equal where the reference is.
+        types: (N,) str, the distortion type; "" where none is known.
+        labels: (N,) float64.
+        higher_is_better: the labels' direction: True for MOS, False for DMOS.
+    """
+
+    ids: np.ndarray
+    refs: np.ndarray
+    types: np.ndarray
+    labels: np.ndarray
+    higher_is_better: bool
+
+    @property
+    def oriented_labels(self) -> np.ndarray:
+        """(N,) labels, negated where a larger one means a worse image."""
+        return self.labels if self.higher_is_better else -self.labels
+
+    @functools.cached_property
+    def index(self) -> pd.Index[Any]:
+        """The ids, for lookups."""
+        index: pd.Index[Any] = pd.Index(self.ids)
+        return index
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One score file.
+
+    Attributes:
+        values: (N,) float64; not finite where a pair has no usable score.
+        higher_is_better: the scores' direction: False for a distance.
+        expected: pairs of the whole data set.
+        identity: what decided the scores, where the file says so (see `zsiqa.results.score_file`).
+        notes: caveats that must stand with the numbers.
+    """
+
+    key: ScoreKey
+    path: Path
+    pairs: Pairs
+    values: np.ndarray
+    higher_is_better: bool
+    expected: int
+    identity: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: which pairs have a finite score."""
+        finite: np.ndarray = np.isfinite(self.values)
+        return finite
+
+    @property
+    def quality(self) -> np.ndarray:
+        """(N,) scores, negated where a larger one means a worse image."""
+        return self.values if self.higher_is_better else -self.values
+
+    @property
+    def oriented_labels(self) -> np.ndarray:
+        """(N,) labels, negated where a larger one means a worse image."""
+        return self.pairs.oriented_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Scores of a file in the order of other pairs.
+
+    Attributes:
+        values: (N,) float64 in that order; NaN where the file has no usable score.
+        foreign: ids of the file's pairs that are not among those pairs.
+        other_labels, other_refs: ids of pairs that have another label or reference in the file.
+    """
+
+    values: np.ndarray
+    foreign: np.ndarray
+    other_labels: np.ndarray
+    other_refs: np.ndarray
+
+
+def align(scores: Scores, pairs: Pairs) -> Alignment:
+    """Bring scores into the order of `pairs`, by id."""
+    mine = scores.pairs
+    rows = np.arange(len(pairs.ids)) if mine is pairs else pairs.index.get_indexer(mine.index)
+    known = rows >= 0
+    values = np.full(len(pairs.ids), np.nan)
+    values[rows[known]] = np.where(scores.usable, scores.values, np.nan)[known]
+    labels = np.abs(mine.oriented_labels[known] - pairs.oriented_labels[rows[known]]) > SAME_LABEL
+    refs = mine.refs[known] != pairs.refs[rows[known]]
+    return Alignment(values, mine.ids[~known], mine.ids[known][labels], mine.ids[known][refs])
+
+
+def split_metric(metric: str) -> tuple[str, str, str]:
+    """Backbone, representation and distance of a metric; the last two are "" for a baseline such as `psnr`.
+
+    Only the backbone's name may have hyphens.
+
+    Examples:
+        >>> split_metric("ViT-B-16-SigLIP-features-l2"), split_metric("psnr")
+        (('ViT-B-16-SigLIP', 'features', 'l2'), ('psnr', '', ''))
+    """
+    backbone, representation, distance = metric.rsplit("-", 2) if metric.count("-") > 1 else (metric, "", "")
+    return backbone, representation, distance
+
+
+def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    """Parse a score file.
+
+    Args:
+        columns: all columns in their order, each str or float. An empty field is NaN in a column of floats.
+
+    Raises:
+        StoreError: if the file cannot be read, the columns are others, or a row does not fit them.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
+    try:
+        header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")]), [])
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not a UTF-8 file ({error})") from error
+    if header != list(columns):
+        raise StoreError(f"{path}: expected the columns {','.join(columns)}, found "
+                         f"{','.join(header) or 'nothing'}")
+    numbers = [name for name, kind in columns.items() if kind is float]
+    try:
+        # Everything that is no number in a column of numbers must fail, except for the empty field.
+        table = pd.read_csv(io.BytesIO(data),
+                            dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
+                           keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]),
+                            index_col=False,
+                           encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise StoreError(f"{path}: not a table of {','.join(columns)} ({error})") from error
+    # pandas fills a short row up. Where nothing is quoted, counting commas is enough, and quick.
+    if b'"' in data or data.count(b",") != (len(columns) - 1) * (len(table) + 1):
+        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        short = next((lines.line_num for fields in lines if fields and len(fields) != len(columns)), None)
+        if short is not None:
+            raise StoreError(f"{path}: not a table of {','.join(columns)} (line {short} has another number "
+                             f"of fields)")
+    return table

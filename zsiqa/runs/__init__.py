@@ -1,0 +1,1 @@
+"""Runs: plan score files, fill them, resume, sweep."""

@@ -1,0 +1,59 @@
+"""Build the engine of each pass from a configuration. torch is imported when the first engine is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from zsiqa.config import instantiate
+
+if TYPE_CHECKING:
+    from zsiqa.scoring.engine import Scorer
+
+BATCH_IMAGES = {"cpu": 4, "cuda": 32}
+Metric = tuple[str, ...]  # as in zsiqa.scoring.engine
+
+
+def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metric], **shared: Any) -> Scorer:
+    """Build the engine of the backbone's pass.
+
+    Args:
+        shared: further arguments of `Scorer`.
+    """
+    from zsiqa.scoring.engine import Scorer
+
+    distances = {name: instantiate(cfg.distances[name].fn)
+                 for name in dict.fromkeys(name for _, name in metrics)}
+    return Scorer(
+        instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
+        distances={(representation, name): distances[name] for representation, name in metrics},
+        window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
+        batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
+        noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
+
+
+def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[Metric],
+                    **shared: Any) -> Scorer:
+    """Build the engine of the baselines' pass.
+
+    Args:
+        files: weight files, by baseline and by argument of the baseline.
+        shared: further arguments of `Scorer`.
+    """
+    from zsiqa.baselines.baseline import Baselines
+    from zsiqa.scoring.engine import Scorer
+
+    baselines = {name: instantiate(cfg.baselines[name].model, **files[name]) for name, in metrics}
+    strictest = max(baselines, key=lambda name: baselines[name].least_side)
+    least = baselines[strictest].least_side
+    reason = f"{strictest} needs sides of at least {least} pixels"
+    if len(baselines) > 1:
+        reason += "; without it, the others could be scored"
+    return Scorer(
+        Baselines(baselines).to(shared["device"]),
+        distances={(name,): baseline.compare for name, baseline in baselines.items()},
+        window=None, least_side=(least, reason),
+        batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)

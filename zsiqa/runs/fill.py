@@ -1,0 +1,171 @@
+"""Complete score files: compute missing scores in one pass over the images, and write them as they come."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from itertools import compress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from zsiqa.config import instantiate
+from zsiqa.runs.background import repeating
+from zsiqa.runs.heartbeats import Journal
+from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
+from zsiqa.runs.notes import describe
+from zsiqa.runs.plan import FileKey, Target, cell_names
+from zsiqa.runs.slurm import job_name
+from zsiqa.scoring.profiling import Profile, unmeasured
+from zsiqa.terminal import track
+from zsiqa.types import Dataset, PairError
+
+if TYPE_CHECKING:
+    from zsiqa.scoring.engine import Scorer
+
+SECONDS_BETWEEN_FLUSHES = 0.5
+Build = Callable[..., "Scorer"]  # (metrics, **arguments common to all passes) -> the engine of a pass
+
+
+def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
+         selected: np.ndarray) -> dict[str, dict[str, str]]:
+    """Complete the score files of a pass for the selected pairs.
+
+    Returns and raises the same as `score_missing`.
+    """
+    unfinished = {key: target for key, target in targets.items() if not target.complete}
+    if not unfinished:
+        return {}
+    info = describe(cfg, dataset)
+    paths = [target.file.path for target in unfinished.values()]
+    journal = Journal(paths[0].parent.parent, cell_names(paths), (cfg.shard, cfg.num_shards))
+    failures: dict[str, dict[str, str]] = {}
+    if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
+        failures = score_missing(cfg, dataset, build, unfinished, info, selected, journal)
+    alone = journal.alone()  # must be called before the parts are read: see ScoreFile.finish
+    whole = [target.file.finish(dataset.pairs, target.scores.tolist(), view=alone and cfg.num_shards == 1,
+                                info={**info, **target.describe(dataset),
+                                      "failed": failures.get(key.perturbation, {})})
+             for key, target in unfinished.items()]
+    if all(whole):
+        journal.settle()
+    return failures
+
+
+def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
+                  info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
+    """Compute the missing scores of `targets`, into them and into part files; add this session to `info`.
+
+    Args:
+        targets: unfinished targets of a pass. All their perturbations take part, also those without a missing
+            score: a resumed run must form the same batches.
+        selected: (pairs,) bool, which pairs to score; the images of the other pairs may be missing.
+
+    Returns:
+        With on_error=skip, the errors of the failed pairs, by perturbation and pair_id.
+
+    Raises:
+        PairError: the first failure (with on_error=stop).
+    """
+    if cfg.on_error == "stop":
+        check_images(dataset, selected)
+    with journal.at_work():
+        return _score(cfg, dataset, build, targets, info, selected, journal)
+
+
+def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
+           info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
+    import torch
+
+    from zsiqa.scoring.engine import Failed
+
+    metrics = list(dict.fromkeys(key.metric for key in targets))
+    perturbations = list(dict.fromkeys(key.perturbation for key in targets))
+    wanted = {name: selected & np.any([np.isnan(target.scores) for key, target in targets.items()
+                                       if key.perturbation == name], axis=0) for name in perturbations}
+    device, described = pick_device(cfg.device)
+    if device == "cpu":
+        keep_freed_memory()
+    torch.manual_seed(cfg.seed)
+    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
+    measure = Profile(synchronize) if cfg.profile else unmeasured
+    scorer = build(metrics,
+                   perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
+                   workers=pick_workers(cfg, device), device=device, measure=measure)
+    session: dict[str, Any] = {
+        "id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
+        "versions": versions(), "git_commit": git_commit(),
+        "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}
+    info["sessions"] = [session]
+    for target in targets.values():  # not earlier: after an error above, no file is created or replaced
+        if target.stale:
+            target.file.clear()
+        target.file.claim({**info, **target.describe(dataset)}, dataset.pairs)
+    outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
+    failures: dict[str, dict[str, str]] = {}
+    started = time.monotonic()
+
+    def close(key: FileKey) -> None:
+        session["seconds"] = round(time.monotonic() - started, 3)
+        targets[key].file.close(seconds=session["seconds"], failed=failures.get(key.perturbation, {}))
+
+    def keep() -> None:
+        for target in targets.values():
+            target.file.flush()
+        journal.sign()
+
+    with ExitStack() as stack:
+        for key in targets:
+            stack.callback(close, key)
+        check_kept = stack.enter_context(repeating(SECONDS_BETWEEN_FLUSHES, keep))
+        stack.enter_context(closing(outcomes))
+        for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="images"):
+            check_kept()
+            pair_id = dataset.pairs[outcome.index].pair_id
+            if isinstance(outcome, Failed):
+                if cfg.on_error == "stop":
+                    raise PairError(f"{outcome.error}\nThe scores computed so far are kept. Fix the pair "
+                                    "and run the same command again, or give on_error=skip to leave such "
+                                    "pairs out")
+                failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
+                continue
+            with measure("write"):
+                for metric, score in outcome.scores.items():
+                    lacking = targets.get(FileKey(metric, outcome.perturbation))
+                    if lacking is not None and np.isnan(lacking.scores[outcome.index]):
+                        lacking.scores[outcome.index] = score
+                        lacking.file.append(pair_id, score)
+    if isinstance(measure, Profile):
+        print(measure.report(aside=("decode", "perturb", "cut tiles")))
+    return failures
+
+
+def pick_workers(cfg: DictConfig, device: str) -> int:
+    """Return the number of threads that load images ahead of the model."""
+    return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
+
+
+def check_images(dataset: Dataset, selected: np.ndarray) -> None:
+    """Check that all images of the selected pairs exist, before anything is computed.
+
+    Raises:
+        PairError: if images are missing; it names the first few pairs.
+    """
+    exists = functools.cache(Path.is_file)
+    missing = [(pair, path) for pair in compress(dataset.pairs, selected)
+               for path in (pair.ref_path, pair.dis_path) if not exists(path)]
+    if missing:
+        examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
+        affected = len({pair.pair_id for pair, _ in missing})
+        raise PairError(f"{affected} of {selected.sum()} pairs of {dataset.name} lack an image, "
+                        f"e.g.{examples}\nPut the images there (for a published data set, `zsiqa data check` "
+                        f"says more), or give on_error=skip to leave such pairs out")

@@ -1,0 +1,150 @@
+"""Heartbeats of runs: which are active, and why others stopped.
+
+Each run keeps a small file beside the scores:
+
+    <results_dir>/scores/<dataset>/<id>.run    JSON: score files, host, process, SLURM job, shard, error
+
+The modification time of the file is the heartbeat: the run updates it while it works. A run that succeeds
+removes its file; a run that fails writes the error into it; the file of a killed run is no longer updated.
+Heartbeats have no effect on scores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsiqa.runs.slurm import job_name
+
+SECONDS_BETWEEN_SIGNS = 15.0
+# Clocks of nodes and file servers differ by less, and NFS shows a change within a minute.
+SECONDS_UNTIL_DEAD = 120.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """State of a run, read from its file.
+
+    Attributes:
+        cells: `metric/perturbation` of its score files.
+        about: `host`, `pid`, `job`, `started`, `shard`: (index, number of shards); `error` if the run failed.
+        age: seconds since its last heartbeat.
+    """
+
+    path: Path
+    cells: frozenset[str]
+    about: Mapping[str, Any]
+    age: float
+
+    @property
+    def error(self) -> str:
+        """Error message of a failed run; "" if it did not fail, or could not write the error."""
+        return str(self.about.get("error", ""))
+
+    @property
+    def alive(self) -> bool:
+        """True if the run is active: by its heartbeat and, on this host, by its process."""
+        if self.error or self.age > SECONDS_UNTIL_DEAD:
+            return False
+        if self.about.get("host") != socket.gethostname():
+            return True
+        try:
+            os.kill(int(self.about["pid"]), 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, KeyError, ValueError):
+            pass
+        return True
+
+    def __str__(self) -> str:
+        job = self.about.get("job") or f"process {self.about.get('pid')}"
+        where = f"{job} on {self.about.get('host')}"
+        shard, num_shards = self.about.get("shard") or (0, 1)
+        return f"{where}, shard {shard} of {num_shards}" if num_shards > 1 else where
+
+
+class Journal:
+    """Heartbeat file of this run.
+
+    Args:
+        folder: folder of the data set's scores.
+        cells: `metric/perturbation` of the run's score files.
+        shard: (index, number of shards).
+    """
+
+    def __init__(self, folder: Path, cells: Iterable[str], shard: tuple[int, int]) -> None:
+        self.path = folder / f"{uuid.uuid4().hex[:12]}.run"
+        self._cells, self._shard, self._signed = sorted(cells), shard, 0.0
+        self._started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Keep the heartbeat file while the context lasts; then remove it, or write the error into it."""
+        self._remove_dead()
+        self._write()
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+            raise
+        except BaseException:  # interrupted, or SLURM will queue it again
+            self.path.unlink(missing_ok=True)
+            raise
+        self.path.unlink(missing_ok=True)
+
+    def sign(self) -> None:
+        """Update the heartbeat, if the last update is at least SECONDS_BETWEEN_SIGNS old."""
+        if time.monotonic() - self._signed >= SECONDS_BETWEEN_SIGNS:
+            self._signed = time.monotonic()
+            with suppress(OSError):  # not important here: failing to write scores is an error elsewhere
+                os.utime(self.path)
+
+    def fail(self, error: Exception) -> None:
+        """Write the error into the heartbeat file. If the file cannot be written, do nothing."""
+        with suppress(OSError):
+            self._remove_dead()
+            self._write(error=str(error) or type(error).__name__)
+
+    def settle(self) -> None:
+        """Remove the files of stopped runs of any shard. To be called when all score files are complete."""
+        self._remove_dead(of_any_shard=True)
+
+    def _remove_dead(self, *, of_any_shard: bool = False) -> None:
+        """Remove the heartbeat files of stopped runs on the same score files and pairs."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for entry in read_journal(self.path.parent):
+            if not entry.alive and entry.cells <= set(self._cells) and (
+                    of_any_shard or self._shard[1] == 1
+                    or list(self._shard) == list(entry.about.get("shard", ()))):
+                entry.path.unlink(missing_ok=True)
+
+    def alone(self) -> bool:
+        """Return whether no other run is active on any of these score files."""
+        return not any(entry.alive and entry.cells & set(self._cells) and entry.path != self.path
+                       for entry in read_journal(self.path.parent))
+
+    def _write(self, **more: str) -> None:
+        about = {"cells": self._cells, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
+                 "started": self._started, "shard": list(self._shard), **more}
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(about), encoding="utf-8")
+        temporary.replace(self.path)
+
+
+def read_journal(folder: Path) -> Sequence[Entry]:
+    """Read all heartbeat files in the folder of a data set's scores."""
+    entries = []
+    for path in sorted(folder.glob("*.run")):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # removed, or cut off by a full disk
+            about = json.loads(path.read_text(encoding="utf-8"))
+            cells = frozenset(about.pop("cells"))
+            entries.append(Entry(path, cells, about, time.time() - path.stat().st_mtime))
+    return entries

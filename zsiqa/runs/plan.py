@@ -1,0 +1,237 @@
+"""Plan of a run: passes over the images, and the score files that each pass fills, with their identities."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig
+
+from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
+from zsiqa.config import metric_name, plain
+from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
+from zsiqa.runs.engines import build_backbone, build_baselines
+from zsiqa.runs.notes import backbone_notes, protocol_note
+from zsiqa.types import Dataset, StoreError
+
+if TYPE_CHECKING:
+    from zsiqa.scoring.engine import Scorer
+
+# Revision of the arithmetic of precision=clip_fp16_official. Increase it when its scores change, so that
+# older files are refused. Revision 1 (not stored in files): l2, SKLD, JSD and the embedding's normalisation
+# in float32.
+HALF_PRECISION = 2
+
+Metric = tuple[str, ...]  # (representation, distance), or (baseline,)
+
+
+class FileKey(NamedTuple):
+    """Key of one score file of a run."""
+
+    metric: Metric
+    perturbation: str
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One score file that a configuration fills.
+
+    Attributes:
+        path: path of the CSV file.
+        identity: everything that determines the scores, except the images and the weights.
+        labels: names for tables: of backbone, representation and distance, or of the baseline.
+        higher_is_better: direction of the scores.
+        notes: notes that must be shown with every score.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+    labels: Mapping[str, str]
+    higher_is_better: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the images: all metrics of a backbone, or all baselines.
+
+    Attributes:
+        files: the score files that it fills.
+        find_weights: finds the weights, and downloads missing ones.
+        identify_weights: from weights and metric, the part of the metric's identity that depends on weights.
+        build: builds the engine from weights, metrics and further arguments of `Scorer`.
+    """
+
+    files: Mapping[FileKey, PlannedFile]
+    find_weights: Callable[[], Any]
+    identify_weights: Callable[[Any, Metric], Mapping[str, Any]]
+    build: Callable[..., Scorer]
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics, in order."""
+        return list(dict.fromkeys(key.metric for key in self.files))
+
+    def score_files(self, images: Mapping[str, str], weights: Any) -> dict[FileKey, ScoreFile]:
+        """Complete the identities of the score files.
+
+        Args:
+            images: from `identify_images`.
+            weights: from `find_weights`.
+        """
+        parts = {metric: self.identify_weights(weights, metric) for metric in self.metrics}
+        return {key: ScoreFile(file.path, {"dataset": images, **parts[key.metric], **file.identity})
+                for key, file in self.files.items()}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One score file of a run, with the scores that it holds so far.
+
+    Attributes:
+        scores: (pairs,) in the data set's order, NaN where there is none yet.
+        complete: the finished file exists.
+        stale: the existing scores are of another run, and will be replaced.
+    """
+
+    planned: PlannedFile
+    file: ScoreFile
+    scores: np.ndarray
+    complete: bool
+    stale: bool
+
+    def describe(self, dataset: Dataset) -> dict[str, Any]:
+        """Describe the metric, for the sidecar."""
+        return {"labels": dict(self.planned.labels),
+                "score": {"higher_is_better": self.planned.higher_is_better},
+                "notes": [*dataset.notes, *self.planned.notes]}
+
+
+def plan(cfg: DictConfig) -> list[Pass]:
+    """Plan the passes of a configuration: one for its backbone, one for its baselines.
+
+    Needs no images and no weights.
+    """
+    passes = [_plan_backbone(cfg)] if cfg.backbone.model is not None else []
+    return [*passes, _plan_baselines(cfg)] if cfg.baselines else passes
+
+
+def planned_files(cfg: DictConfig) -> list[PlannedFile]:
+    """List the score files that a configuration fills."""
+    return [file for planned in plan(cfg) for file in planned.files.values()]
+
+
+def _plan_backbone(cfg: DictConfig) -> Pass:
+    settings, perturbations = plain(cfg), _identify_perturbations(cfg)
+    shared = {"backbone": _identity(settings["backbone"]["name"], settings["backbone"], "model"),
+              **{name: settings[name] for name in ("window", "stride", "precision")}}
+    folder = str(cfg.protocol.folder)  # the authors' randomness or rounding: separate folders
+    if cfg.official_train_mode:
+        shared["noise_seed"] = cfg.seed
+        folder += "_train_mode"
+    if cfg.precision == "clip_fp16_official":
+        shared["half_precision_revision"] = HALF_PRECISION
+        folder += "_clip_fp16"
+    files = {}
+    for representation, distance in itertools.product(cfg.representations, cfg.distances):
+        labels = {"backbone": cfg.backbone.label,
+                  "representation": cfg.representations[representation].label,
+                  "distance": cfg.distances[distance].label}
+        notes = tuple(backbone_notes(cfg, distance))
+        metric_folder = _scores_folder(cfg, folder) / metric_name(cfg, representation, distance)
+        for perturbation, options in perturbations.items():
+            identity = {**shared, "representation": representation,
+                        "distance": _identity(distance, settings["distances"][distance], "fn"),
+                        "perturbation": options}
+            files[FileKey((representation, distance), perturbation)] = PlannedFile(
+                metric_folder / f"{perturbation}.csv", identity, labels, higher_is_better=False, notes=notes)
+
+    def identify_weights(weights: Path | None, _metric: Metric) -> Mapping[str, Any]:
+        return {"weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)}}
+    return Pass(files, functools.partial(find_weights, cfg), identify_weights,
+                functools.partial(build_backbone, cfg))
+
+
+def _plan_baselines(cfg: DictConfig) -> Pass:
+    perturbations = _identify_perturbations(cfg)
+    notes = (note,) if (note := protocol_note(cfg)) else ()
+    files = {}
+    for name, node in plain(cfg)["baselines"].items():
+        identity = {"baseline": _identity(name, node, "model")}
+        if node["library"]:
+            identity["library"] = {node["library"]: metadata.version(node["library"])}
+        for perturbation, options in perturbations.items():
+            files[FileKey((name,), perturbation)] = PlannedFile(
+                _scores_folder(cfg, str(cfg.protocol.folder)) / name / f"{perturbation}.csv",
+                {**identity, "perturbation": options}, {"baseline": node["label"]},
+                node["higher_is_better"], notes)
+
+    def identify_weights(weights: Mapping[str, Mapping[str, Path]], metric: Metric) -> Mapping[str, Any]:
+        return {role: {"sha256": sha256(file)} for role, file in weights[metric[0]].items()}
+    return Pass(files, functools.partial(find_baseline_files, cfg), identify_weights,
+                functools.partial(build_baselines, cfg))
+
+
+def _identify_perturbations(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    return {name: {"name": name, **_options(node)} for name, node in plain(cfg)["perturbations"].items()}
+
+
+def _identity(name: str, node: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return name, arithmetic revision and options of the object that `part` of a configuration node builds.
+
+    The place of its code (`_target_`) is not included: it may change without a change of the scores.
+    """
+    return {"name": name, "revision": node.get("revision", 1), **_options(node[part])}
+
+
+def _options(node: Any) -> Any:
+    """Return plain data without the entries for Hydra, such as `_target_`."""
+    if isinstance(node, Mapping):
+        return {key: _options(value) for key, value in node.items() if not str(key).startswith("_")}
+    return node
+
+
+def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
+    """Identify the images of a run: by their names or, for your own pairs, by their paths."""
+    # Two CSV files can use the same relative names for images in different folders.
+    with_paths = cfg.dataset.image_identity == "paths"
+    known_by = "paths_sha256" if with_paths else "names_sha256"
+    pairs = [(pair.pair_id, pair.ref, pair.dis,
+              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
+             for pair in dataset.pairs]
+    return {"name": dataset.name, known_by: digest(pairs)}
+
+
+def _scores_folder(cfg: DictConfig, folder: str) -> Path:
+    return Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
+
+
+def cell_names(paths: Iterable[Path]) -> list[str]:
+    """Return `metric/perturbation` of each score file, the names that heartbeat files use."""
+    return [f"{path.parent.name}/{path.stem}" for path in paths]
+
+
+def read_target(planned: PlannedFile, file: ScoreFile, dataset: Dataset, info: Mapping[str, Any], *,
+                overwrite: bool) -> Target:
+    """Read the scores that a score file already holds.
+
+    Raises:
+        StoreError: if the file holds scores of another run, and `overwrite` is False.
+    """
+    try:
+        # First, because a concurrent run may finish at any moment.
+        # If the labels differ, the file is written again.
+        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
+        stored = file.read()
+    except StoreError:
+        if not overwrite:
+            raise
+        return Target(planned, file, np.full(len(dataset.pairs), np.nan), complete=False, stale=True)
+    scores = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
+    return Target(planned, file, scores, complete and not np.isnan(scores).any(), stale=False)

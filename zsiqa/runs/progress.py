@@ -1,0 +1,163 @@
+"""Progress of a configuration's score files, from the results folder: needs no images, weights or torch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from zsiqa.config import instantiate
+from zsiqa.results.pair_list import read_pairs
+from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
+from zsiqa.results.scores import ScoreKey
+from zsiqa.runs.heartbeats import Entry, read_journal
+from zsiqa.runs.plan import cell_names, identify_images, planned_files
+from zsiqa.runs.selection import part_of, select
+from zsiqa.terminal import plural
+from zsiqa.types import Dataset, DatasetError, StoreError
+
+_scored: dict[tuple[tuple[Path, int], ...], frozenset[str]] = {}  # cache of _scored_pairs
+MOST_NAMES = 5  # references to name in a message
+STATES = ("done", "running", "failed", "partial", "missing")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Progress of one score file, for the pairs that a job must score.
+
+    Attributes:
+        state: one of `STATES`.
+        there: number of pairs with a score, among the job's selection and shard.
+        pairs: number of all pairs of the job's selection and shard; None if not known yet.
+        why: the active run, the error, or the work that is left.
+    """
+
+    key: ScoreKey
+    state: str
+    there: int = 0
+    pairs: int | None = None
+    why: str = ""
+
+    @property
+    def done(self) -> bool:
+        """True if no work is left."""
+        return self.state == "done"
+
+
+def look(cfg: DictConfig) -> list[Cell]:
+    """Return the progress of the score files that a configuration fills.
+
+    Raises:
+        DatasetError: if the CSV file of your own pairs is not valid.
+    """
+    files = planned_files(cfg)
+    journals = {folder: read_journal(folder) for folder in {file.path.parent.parent for file in files}}
+    pairs, labels = _own_pairs(cfg)
+    return [_look_at(cfg, file.path, {**pairs, **file.identity}, labels, journals[file.path.parent.parent])
+            for file in files]
+
+
+def _own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what sidecars must state about pairs and labels of your own: their CSV file may change.
+
+    Returns:
+        Part of the identity and part of the labels' description; both empty for a published data set.
+    """
+    if cfg.dataset.image_identity != "paths":
+        return {}, {}
+    dataset = Dataset(str(cfg.dataset.name), "", instantiate(cfg.dataset.read).pairs,
+                      cfg.dataset.higher_is_better)
+    labels = {"labels_sha256": digest([pair.mos for pair in dataset.pairs])}
+    return {"dataset": identify_images(cfg, dataset)}, labels
+
+
+def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: Mapping[str, Any],
+             journal: Sequence[Entry]) -> Cell:
+    """Return the progress of one score file. `expected`: entries that its identity must have."""
+    key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
+    entries = [entry for entry in journal if cell_names([path])[0] in entry.cells and (
+        cfg.num_shards == 1 or list(entry.about.get("shard", ())) in ([cfg.shard, cfg.num_shards], [0, 1]))]
+    there, total, lacking = 0, None, ""
+    if path.with_suffix(".json").is_file():
+        try:
+            sidecar = read_sidecar(path.with_suffix(".json"))
+            differing = [name for name, value in expected.items() if sidecar["identity"].get(name) != value]
+            if differing:
+                return Cell(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
+            file = ScoreFile(path, sidecar["identity"])
+            everything = int(sidecar["dataset"]["pairs"])
+            whole = file.is_complete() and _is_whole(path, everything)
+            scored: frozenset[str] = frozenset() if whole else _scored_pairs(file)
+            there, total = len(scored), everything
+            if "pairs_file" in sidecar:
+                wanted = _pairs_to_score(path.parent.parent / sidecar["pairs_file"], **part_of(cfg))
+                there, total = len(wanted.keys() & scored), len(wanted)
+                lacking = _name_references([ref for pair_id, ref in wanted.items() if pair_id not in scored])
+            if there == everything:  # in part files: enough for a selection, but the whole must be joined
+                return Cell(key, "partial", there, total,
+                            "all in parts; the same command joins them into one file")
+            if whole or there == total:
+                same = labels.items() <= sidecar["dataset"].items()
+                return Cell(key, "done", total, total) if same else Cell(
+                    key, "partial", total, total,
+                    "the labels have changed; the same command updates the file")
+        except (StoreError, DatasetError) as error:
+            return Cell(key, "failed", why=_cause(str(error)))
+        except (KeyError, TypeError):
+            return Cell(key, "failed",
+                        why=f"{path.with_suffix('.json')} does not state the number of pairs; run it again")
+    elif path.is_file():
+        return Cell(key, "failed",
+                    why=f"{path} has no {path.stem}.json beside it; put it back, or move the file away")
+    active = [entry for entry in entries if entry.alive]
+    if active:
+        return Cell(key, "running", there, total, "; ".join(map(str, active)))
+    if errors := [entry.error for entry in entries if entry.error]:
+        return Cell(key, "failed", there, total, _cause(errors[-1]))
+    last = min(entries, key=lambda entry: entry.age, default=None)
+    stopped = f"stopped without an error message: {last}" if last else ""
+    if not there:
+        return Cell(key, "missing", there, total, stopped)
+    return Cell(key, "partial", there, total, f"{lacking}; {stopped}" if stopped else lacking)
+
+
+def _scored_pairs(file: ScoreFile) -> frozenset[str]:
+    """Return the pair_ids with a score (cached by paths and sizes: shards of a job read the same files)."""
+    paths = [file.path, *sorted(file.path.parent.glob(f"{file.path.stem}.*.part"))]
+    state = tuple((path, path.stat().st_size) for path in paths if path.exists())
+    if state not in _scored:
+        _scored[state] = frozenset(file.read())
+    return _scored[state]
+
+
+def _is_whole(path: Path, pairs: int) -> bool:
+    """Return whether a finished file still has all lines and scores. Fast: there may be 1,000 files."""
+    data = path.read_bytes()
+    return data.endswith(b"\n") and data.count(b"\n") == pairs + 1 and b",\n" not in data
+
+
+@functools.cache
+def _pairs_to_score(path: Path, **part: Any) -> Mapping[str, str]:
+    """Return the references of the pairs to score, by pair_id.
+
+    Cached, because a list of pairs never changes: its file name is its digest.
+    """
+    pairs = read_pairs(path)
+    return {pair.pair_id: pair.ref for pair in compress(pairs, select(pairs, **part))}
+
+
+def _name_references(refs: Sequence[str]) -> str:
+    """Name the references of missing pairs."""
+    names = list(dict.fromkeys(refs))
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"missing: {plural(len(refs), 'pair')} of the references {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def _cause(text: str) -> str:
+    """Return the first two lines of an error as one: the message and its first example."""
+    return " ".join(line.strip() for line in text.split("\n")[:2])

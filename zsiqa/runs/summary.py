@@ -1,0 +1,46 @@
+"""Summary that a run prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from omegaconf import DictConfig
+
+from zsiqa.runs.plan import Target
+from zsiqa.terminal import plural
+from zsiqa.types import Dataset
+
+
+def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], selected: np.ndarray, *,
+            fresh: bool) -> str:
+    """Summarise what was scored, the folders, and the correlations of the selected pairs with the labels.
+
+    Args:
+        selected: (pairs,) bool.
+        fresh: True if this run computed scores.
+    """
+    from zsiqa.evaluation.correlation import correlate, why_undefined
+
+    mos = np.array([pair.mos for pair in dataset.pairs])
+    width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets))
+    folders = dict.fromkeys(str(target.file.path.parent.parent) for target in targets)
+    files = f"{plural(len(targets), 'file')} in {' and '.join(folders)}"
+    part = "" if selected.all() else f"{selected.sum():,} of "
+    scored = [*([cfg.backbone.label] if cfg.backbone.model is not None else []),
+              *(node.label for node in cfg.baselines.values())]
+    lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {', '.join(scored)}: "
+             f"{'scored' if fresh else 'all scores were there already'}; {files}",
+             f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
+    reasons: dict[str, None] = {}
+    for target in targets:
+        scored_pairs = selected & np.isfinite(target.scores)
+        scores, labels = target.scores[scored_pairs], mos[scored_pairs]
+        result = correlate(scores, labels, label_higher_is_better=dataset.higher_is_better,
+                           score_higher_is_better=target.planned.higher_is_better)
+        if reason := why_undefined(scores, labels):
+            reasons[f"nan: no correlation is defined, because {reason}"] = None
+        lines.append(f"{target.file.path.parent.name:{width}}  {target.file.path.stem:12} {result.n:5}  "
+                     f"{result.plcc:6.3f}  {result.srcc:6.3f}  {result.krcc:6.3f}")
+    notes = dict.fromkeys([*dataset.notes, *(note for target in targets for note in target.planned.notes)])
+    return "\n".join([*lines, *reasons, *notes])

@@ -1,0 +1,1 @@
+"""Scoring: images to tiles, tiles to features, features to scores."""

@@ -1,0 +1,285 @@
+"""The engine: image pairs in, one score a (pair, perturbation, metric) out, from one pass over the images.
+
+How the work flows, and why scores come out the same whatever happens on the way:
+
+1. `zsiqa.scoring.loading` delivers the images of a block in a fixed order, as tiles.
+2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where
+whole
+   images of several sizes take the place of tiles, the last one of a size. A resumed run
+   cuts the same batches and skips those in which nothing is left to do. So every tile meets the same
+   companions, in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a
+   GPU runs out of memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
+3. Each batch goes through the backbone once. A reference's features are kept until its distorted images are
+   through; features of distorted tiles are compared at once, under every distance, and dropped.
+
+Letters: B tiles of a batch, T tiles of an image, K metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from zsiqa.distances import Distance, Features, compare, compiled_compare
+from zsiqa.scoring.batches import PendingScores, Segment, cut_batches
+from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
+from zsiqa.scoring.precision import Precision, arithmetic
+from zsiqa.scoring.profiling import Measure, unmeasured
+from zsiqa.types import ImagePair, PairError, ZsiqaError
+
+log = logging.getLogger(__name__)
+
+Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
+IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still on their way while the next are prepared
+
+
+class Backbone(Protocol):
+    """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation, or a baseline."""
+
+    def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]:
+        """Encode the tiles."""
+
+    def compile(self) -> None:
+        """Let PyTorch compile what it can."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of pair `index` under one perturbation: the mean over its tiles, for every metric."""
+
+    index: int
+    perturbation: str
+    scores: dict[Metric, float]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Pair `index` cannot be scored under `perturbation`; `error` names the pair and the cause."""
+
+    index: int
+    perturbation: str
+    error: PairError
+
+
+class Scorer:
+    """Scores pairs with one backbone, under several distances, representations and perturbations at once.
+
+    Args:
+        backbone: already on `device`.
+        distances: by metric, whose first part names what the backbone's output has.
+        perturbations: by name.
+        window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
+        least_side: shortest side of a whole image that can be scored, in pixels, and why.
+        batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
+        workers: threads that decode, perturb and tile.
+        device: "cpu" or "cuda".
+        precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official`: the
+            backbone and the distances see to it.
+        compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once
+            more, for any number of tiles, when a shorter one comes; scores change by rounding. What it cannot
+            compile runs as it is, with a warning.
+        noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and
+            each reference anew for every pair, as the official loop does. None for any other backbone.
+        measure: takes the times of the steps.
+
+    Raises:
+        ZsiqaError: if the device lacks the precision.
+    """
+
+    def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
+                 perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
+                 least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
+                 device: str = "cpu",
+                 precision: Precision = "fp32", compile: bool = False,  # noqa: A002 - as PyTorch calls it
+                 noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
+        if precision == "tf32" and device != "cuda":
+            raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
+        self.backbone = backbone
+        self.distances = dict(distances)
+        self.representations = list(dict.fromkeys(representation for representation, *_ in distances))
+        self.perturbations = dict(perturbations)
+        self.window, self.stride, self.least_side = window, stride, least_side
+        self.batch_tiles, self.workers = batch_tiles, workers
+        self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
+        self._compare = compiled_compare() if compile else compare
+        if compile:
+            torch._dynamo.config.suppress_errors = True  # rather slow than not at all
+            self.backbone.compile()
+        self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
+
+    def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
+              ) -> Generator[Scored | Failed]:
+        """Score every (pair, perturbation) for which `todo(index, perturbation)` holds, block by block.
+
+        Memory does not grow with the number of pairs.
+        """
+        loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
+                        ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
+                        share_references=self.noise_seed is None, measure=self.measure)
+        in_flight: deque[tuple[list[Segment], list[PendingScores]]] = deque()
+        for images in loader.blocks(todo):
+            failures: list[Failed] = []
+            for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
+                wanted = any(todo(*served) for segment in batch for served in segment.image.serves)
+                in_flight.append((batch, self._process(batch) if wanted else []))
+                if len(in_flight) > IN_FLIGHT[self.device]:
+                    yield from self._finished(*in_flight.popleft(), pairs, todo)
+                yield from failures
+                failures.clear()
+            yield from failures
+        while in_flight:
+            yield from self._finished(*in_flight.popleft(), pairs, todo)
+
+    def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
+              failures: list[Failed]) -> Iterator[Segment]:
+        """Link a block's distorted images to their references, in order; unusable ones go to `failures`."""
+        references: dict[tuple[int, str], TiledImage] = {}
+        for variants in images:
+            if variants[0].serves[0] not in references:  # the next group begins
+                references = {served: image for image in variants for served in image.serves}
+                yield from (Segment(image, 0, len(image.tiles)) for image in variants)
+                continue
+            for image in variants:
+                index, perturbation = image.serves[0]
+                image.reference = references[index, perturbation]
+                error = image.reference.error or image.error
+                sizes = image.size, image.reference.size
+                if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read
+                    error = (f"the distorted image is {sizes[0][0]} x {sizes[0][1]} but its reference is "
+                             f"{sizes[1][0]} x {sizes[1][1]}; they must have the same size")
+                if not error:
+                    yield Segment(image, 0, len(image.tiles))
+                elif todo(index, perturbation):
+                    message = f"{pairs[index].pair_id} ({perturbation}): {error}"
+                    failures.append(Failed(index, perturbation, PairError(message)))
+
+    def _process(self, batch: Sequence[Segment]) -> list[PendingScores]:
+        """Encode and compare a batch, in as many parts as the GPU's memory asks for."""
+        size = sum(map(len, batch))
+        if size > self._most_tiles:
+            return [one for part in cut_batches(batch, self._most_tiles) for one in self._process(part)]
+        try:
+            return self._encode_and_compare(batch)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all "
+                                 "of its "
+                                 "distorted images, count too); use a smaller backbone or "
+                                 "device=cpu") from None
+        # Outside the handler, so that the failed attempt's tensors are gone.
+        torch.cuda.empty_cache()
+        self._most_tiles = size // 2
+        log.warning("out of GPU memory with %d tiles a batch; going on with %d", size, self._most_tiles)
+        return self._process(batch)
+
+    @torch.inference_mode()
+    def _encode_and_compare(self, batch: Sequence[Segment]) -> list[PendingScores]:
+        """Keep a batch's reference features with their images; compare its distorted tiles with theirs."""
+        encoded = self._encode(batch)
+        stops = np.cumsum([len(segment) for segment in batch])
+        places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
+        distorted = []
+        for segment, place in zip(batch, places, strict=True):
+            if segment.image.reference is not None:
+                distorted.append((segment, place))
+                continue
+            for name, stacks in encoded.items():
+                kept = segment.image.encoded.setdefault(
+                    name, [torch.empty_like(stack[:1].expand(len(segment.image.tiles), *stack.shape[1:]))
+                           for stack in stacks])
+                for whole, stack in zip(kept, stacks, strict=True):
+                    whole[segment.start:segment.stop] = stack[place]
+        if not distorted:
+            return []
+        columns: dict[Metric, torch.Tensor] = {}
+        for name, stacks in encoded.items():
+            everything = len(distorted) == len(batch)  # then nothing need be copied
+            dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])
+                                                  for stack in stacks)
+            ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
+                                   for segment, place in distorted]) for number, stack in enumerate(stacks))
+            mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
+            with self.measure("distances"), arithmetic("fp32", self.device):
+                columns.update(zip(mine, self._compare(list(mine.values()), ref, dis).double().unbind(1),
+                                   strict=True))
+        scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
+        return [PendingScores([segment for segment, _ in distorted], scores)]
+
+    @staticmethod
+    def _counterpart(segment: Segment, place: slice, name: str, number: int,
+                     stack: torch.Tensor) -> torch.Tensor:
+        """The reference features to a distorted segment: tiles [start, stop) of stack `number`."""
+        kept = segment.image.reference.encoded.get(name) if segment.image.reference else None
+        # After a resume, a reference may be missing whose pairs are all done. Their tiles are only here to
+        # keep the batch as it was, their scores are not used, and any features of the right shape will do.
+        return stack[place] if kept is None else kept[number][segment.start:segment.stop]
+
+    def _encode(self, batch: Sequence[Segment]) -> dict[str, Features]:
+        """The features of a batch's tiles, in one pass, or one by one for a backbone in training mode."""
+        if self.noise_seed is not None:
+            ones = []
+            for segment in batch:
+                for number in range(segment.start, segment.stop):
+                    torch.manual_seed(noise_seed(self.noise_seed, segment.image, number))
+                    ones.append(self._forward(segment.image.tiles[number:number + 1].copy()))
+            return {name: tuple(torch.cat(stacks)
+                                for stacks in zip(*(one[name] for one in ones), strict=True))
+                    for name in self.representations}
+        tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
+        count = len(tiles)
+        if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
+            tiles = np.repeat(tiles, 2, axis=0)
+        return {name: tuple(stack[:count] for stack in stacks) for name,
+                stacks in self._forward(tiles).items()}
+
+    def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
+        """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
+        with self.measure("transfer"):
+            pixels = torch.from_numpy(tiles)
+            if self.device == "cuda":
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            images = pixels.permute(0, 3, 1, 2).float() / 255
+        with self.measure("model"), arithmetic(self.precision, self.device):
+            encoded = self.backbone(images)
+        return {name: encoded[name] for name in self.representations}
+
+    def _finished(self, batch: Sequence[Segment], arriving: Iterable[PendingScores],
+                  pairs: Sequence[ImagePair],
+                  todo: Todo) -> Iterator[Scored | Failed]:
+        """The outcome of each wanted image whose last tile is in this batch."""
+        with self.measure("fetch scores"):
+            for one in arriving:
+                one.fill_in()
+        for segment in batch:
+            image = segment.image
+            index, perturbation = image.serves[0]
+            if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
+                continue
+            scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
+            wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items()
+                     if not math.isfinite(score)]
+            if wrong:
+                yield Failed(index, perturbation, PairError(
+                    f"{pairs[index].pair_id} ({perturbation}): the score is not finite: {', '.join(wrong)}; "
+                    f"look for wrong weights, or for an overflow that precision=fp32 avoids"))
+            else:
+                yield Scored(index, perturbation, scores)
+
+
+def _join(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
+    """Seed of one tile's randomness, from its place in the data set and its perturbation alone."""
+    index, perturbation = image.serves[0]
+    own = zlib.crc32(perturbation.encode()) if image.reference else 0
+    return int(np.random.SeedSequence((seed, index, own, tile)).generate_state(1)[0])

@@ -1,0 +1,97 @@
+"""Where two images differ according to a metric: its distances laid back over the image."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+from zsiqa.distances import L2, Cosine, Features
+from zsiqa.scoring.metric import Metric
+
+
+@torch.no_grad()
+def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
+    """The distance at each pixel of one pair of images.
+
+    l2 and cosine are means over positions, so each token of a ViT (prefix tokens left out) and each place of
+    a CNN's maps has a distance of its own; layers are summed, as in the score. The other distances mix
+    positions, as do embeddings of one vector and cosine along the rows of a CNN's maps: there, a tile has one
+    value, its score. Where tiles overlap, their values are averaged, with weights that fall to the tiles'
+    edges, so that no seam shows.
+
+    Args:
+        metric: see `Metric`; a smaller stride than the protocol's shows more where a tile has one value.
+        ref, dis: (1, 3, H, W) each, as for the metric.
+
+    Returns:
+        (H, W), not negative, of the metric's type, on its device.
+
+    Raises:
+        ZsiqaError: as the metric does.
+    """
+    scores: Tensor = metric(ref, dis)  # also checks the images
+    height, width = ref.shape[-2:]
+    side = (metric.window, metric.window) if metric.window else (height, width)
+    weights = _pyramid(*side).to(scores)
+    total, weight = scores.new_zeros(height, width), scores.new_zeros(height, width)
+    for y, x in metric.tile_corners(height, width):
+        r, d = (metric.encode(metric.cut(images.to(scores.dtype), [(0, y, x)])) for images in (ref, dis))
+        values = _of_positions(metric.distance, r, d, side)
+        if values is None:
+            values = metric.distance(r, d)
+        place = slice(y, y + side[0]), slice(x, x + side[1])
+        total[place] += weights * values
+        weight[place] += weights
+    return total / weight
+
+
+def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[int, int]) -> Tensor | None:
+    """One tile's distances at its pixels, (H, W); None if a distance is not the sum of those of positions."""
+    if not isinstance(distance, L2 | Cosine):
+        return None
+    total = ref[0].new_zeros(side)
+    for r, d in zip(ref, dis, strict=True):
+        values = distance.at_positions(r, d)
+        if values is None or values.shape[2:].numel() < 4:
+            return None
+        values = values.sum(1)  # over layers: (1, N) or (1, H, W)
+        # a tile is square; what is too many are class and register tokens, which come first
+        if values.ndim == 2:
+            grid = math.isqrt(values.shape[1])
+            values = values[:, values.shape[1] - grid**2:].view(1, grid, grid)
+        total += F.interpolate(values[None], side, mode="bilinear", align_corners=False)[0, 0]
+    return total
+
+
+def _pyramid(height: int, width: int) -> Tensor:
+    """Weights that fall linearly from the middle to the edges, where they are small but not 0: (H, W)."""
+    rows, columns = (torch.minimum(torch.arange(1, side + 1), torch.arange(side, 0, -1))
+                     for side in (height, width))
+    return torch.outer(rows, columns)
+
+
+def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
+    """Draw a map (H, W) over an image (1, 3, H, W) in grey, with a colour bar, in the format of the suffix.
+
+    Raises:
+        OSError: if it cannot be written.
+        ValueError: if matplotlib does not know the format.
+    """
+    height, width = values.shape
+    figure = Figure(figsize=(7.5, 1.0 + 6.0 * height / width), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(np.asarray(image[0].mean(0).float().cpu()), cmap="gray", vmin=0, vmax=1)
+    shown = np.asarray(values.float().cpu())
+    layer = axes.imshow(shown, cmap="inferno", vmin=0, vmax=max(float(shown.max()), 1e-12), alpha=0.6)
+    figure.colorbar(layer, ax=axes, shrink=0.85)
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,189 @@
+"""Images ahead of the model: decode, perturb and tile in threads, in one fixed order.
+
+Pairs are grouped by reference, and groups packed into *blocks*. A block is a fixed sequence of images: each
+reference once (and once more for a perturbation that changes it), then its distorted images under every
+perturbation. Blocks depend on the data set alone, not on what is already done or on who does it.
+
+Letters: T tiles of an image; H, W its sides in pixels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from zsiqa.datasets.images import open_rgb
+from zsiqa.scoring.profiling import Measure, unmeasured
+from zsiqa.scoring.tiling import extract_tiles
+from zsiqa.types import ImagePair
+
+BLOCK_PAIRS = 64
+Block = list[list[int]]  # groups of indices into the pairs; a group shares its reference
+Todo = Callable[[int, str], bool]  # (pair index, perturbation): is its score wanted?
+
+
+class Perturbation(Protocol):
+    """One function for each image of a pair; see `zsiqa.perturbations`."""
+
+    def reference(self, image: Image.Image) -> Image.Image:
+        """The reference as it is compared; the same object if it is unchanged."""
+
+    def distorted(self, image: Image.Image) -> Image.Image:
+        """The distorted image as it is compared."""
+
+
+@dataclass(eq=False)
+class TiledImage:
+    """One image of a block's sequence.
+
+    Attributes:
+        serves: the (pair index, perturbation) that need it: one for a distorted image, many for a reference.
+        size: of the whole image before any perturbation, (W, H).
+        tiles: (T, window, window, 3) uint8, or (1, H, W, 3) for the whole image; T = 0 if there is an error.
+        error: why it cannot be used ("" if it can).
+        reference: what a distorted image is compared with; None for a reference.
+        encoded: of a reference, its features by representation, as the engine gets them.
+        tile_scores: of a distorted image, (T, metrics), likewise.
+    """
+
+    serves: list[tuple[int, str]]
+    size: tuple[int, int] = (0, 0)
+    tiles: np.ndarray = field(default_factory=lambda: np.empty((0,), np.uint8))
+    error: str = ""
+    reference: TiledImage | None = None
+    encoded: dict[str, Any] = field(default_factory=dict)
+    tile_scores: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
+
+    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the
+    shortest side that can be scored, in pixels, and why.
+    """
+
+    pairs: Sequence[ImagePair]
+    perturbations: Mapping[str, Perturbation]
+    window: int | None
+    stride: int
+    workers: int
+    ahead: int
+    share_references: bool = True
+    least_side: tuple[int, str] = (1, "")
+    measure: Measure = unmeasured
+
+    def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
+        """Iterate over blocks with work to do; each iterates over its images, as lists of variants.
+
+        Each block must be exhausted before the next is asked for.
+        """
+        blocks = [block for block in plan_blocks(self.pairs, share_references=self.share_references)
+                  if any(todo(index, name) for group in block for index in group
+                         for name in self.perturbations)]
+        jobs = ((number, job) for number, block in enumerate(blocks) for group in block
+                for job in (partial(self.reference, group),
+                            *(partial(self.distorted, index) for index in group)))
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="zsiqa-load")
+        queue: deque[tuple[int, Future[list[TiledImage]]]] = deque()
+
+        def results() -> Iterator[tuple[int, list[TiledImage]]]:
+            for number, job in jobs:
+                queue.append((number, pool.submit(job)))
+                if len(queue) > self.ahead:
+                    yield first()
+            while queue:
+                yield first()
+
+        def first() -> tuple[int, list[TiledImage]]:
+            number, future = queue.popleft()
+            with self.measure("wait for images"):
+                return number, future.result()
+
+        try:
+            for _, numbered in groupby(results(), key=lambda result: result[0]):
+                yield (images for _, images in numbered)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def reference(self, group: Sequence[int]) -> list[TiledImage]:
+        """The group's reference: as it is, and once more for each perturbation that changes it."""
+        path = self.pairs[group[0]].ref_path
+        try:
+            with self.measure("decode"):
+                image = open_rgb(path)
+        except (OSError, ValueError) as error:
+            return [TiledImage([(index, name) for index in group for name in self.perturbations],
+                               error=f"reference {path}: {error}")]
+        variants: list[tuple[Image.Image, list[str]]] = []
+        for name, perturbation in self.perturbations.items():
+            with self.measure("perturb"):
+                variant = perturbation.reference(image)
+            for known, names in variants:
+                if known is variant:
+                    names.append(name)
+                    break
+            else:
+                variants.append((variant, [name]))
+        return [self._tiled(variant, image.size, [(index, name) for index in group for name in names])
+                for variant, names in variants]
+
+    def distorted(self, index: int) -> list[TiledImage]:
+        """The pair's distorted image under every perturbation."""
+        path = self.pairs[index].dis_path
+        try:
+            with self.measure("decode"):
+                image = open_rgb(path)
+        except (OSError, ValueError) as error:
+            return [TiledImage([(index, name)], error=f"distorted image {path}: {error}")
+                    for name in self.perturbations]
+        variants = []
+        for name, perturbation in self.perturbations.items():
+            with self.measure("perturb"):
+                variant = perturbation.distorted(image)
+            variants.append(self._tiled(variant, image.size, [(index, name)]))
+        return variants
+
+    def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
+        try:
+            least, reason = self.least_side
+            if min(image.size) < least:
+                raise ValueError(reason)
+            with self.measure("cut tiles"):
+                tiles = extract_tiles(np.asarray(image), window=self.window, stride=self.stride)
+            return TiledImage(serves, size, tiles)
+        except ValueError as error:
+            perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
+            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: "
+                                                  f"{error}")
+
+
+def plan_blocks(pairs: Sequence[ImagePair], *, least: int = BLOCK_PAIRS,
+                share_references: bool = True) -> list[Block]:
+    """Group pairs by reference, and pack the groups, in order, into blocks of at least `least` pairs.
+
+    Without `share_references`, each pair is a group of its own.
+
+    Examples:
+        >>> one, two = (ImagePair(r, r, r, 0.0, Path(r), Path(r)) for r in "ab")
+        >>> plan_blocks([one, two, one], least=3)
+        [[[0, 2], [1]]]
+    """
+    groups: dict[Path | int, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault(pair.ref_path if share_references else index, []).append(index)
+    blocks: list[Block] = []
+    for group in groups.values():
+        if not blocks or sum(map(len, blocks[-1])) >= least:
+            blocks.append([])
+        blocks[-1].append(group)
+    return blocks

@@ -1,0 +1,212 @@
+"""A metric as a module of PyTorch: batches of images in, one score a pair out, differentiable.
+
+It computes what a run computes (docs/protocol.md), from images in memory instead of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from zsiqa.backbones.weights import find_weights
+from zsiqa.config import check_overrides, check_settings, compose, instantiate, metric_name
+from zsiqa.distances import Distance, Features, compare
+from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.tiling import tile_starts
+from zsiqa.types import ZsiqaError
+
+# That decide the score of a pair in memory. The device is that of .to(device); the others concern files and
+# runs.
+SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
+            "batch_tiles",
+            "precision", "seed")
+
+
+class Metric(nn.Module):
+    """Distance of distorted images from their references: 0 for equal ones, lower is better.
+
+    Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit
+    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 at
+    batches of any size.
+
+    It is differentiable with respect to both images, and frozen: no parameter wants a gradient, and `train()`
+    leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth root, log(1
+    + x)^0.25, whose derivative grows without bound as x goes to 0. In a tile that is equal in both images,
+    the gradient of every distance is 0, its minimum; near there, it is finite but large. Whoever optimises
+    towards equality takes l2 or cosine, or clips gradients.
+
+    Without gradients, memory does not grow with the number of images or tiles. With gradients, all tiles'
+    activations are kept until the backward pass: train on crops, as of one window.
+
+    Args:
+        backbone, distance, representation: names as on the command line of `run.py`, one each.
+        pretrained: False for random weights, of `seed`.
+        checkpoint: a local file with weights, instead of those that are downloaded.
+        overrides: further settings as on the command line, as in `["stride=112", "protocol=textbook"]`.
+
+    Attributes:
+        name: as a run's folder is called, `efficientnet_lite0-features-wsd`.
+        higher_is_better: False.
+        window: shortest side that an image may have, in pixels; None for a backbone that sees whole images.
+
+    Raises:
+        ZsiqaError: if a name or setting is unknown or does not belong here.
+        WeightsError: if the weights cannot be had or do not fit.
+
+    Examples:
+        >>> metric = Metric("efficientnet_lite0", "l2")
+        >>> images = torch.rand(2, 3, 224, 300)
+        >>> metric(images, images)
+        tensor([0., 0.])
+    """
+
+    higher_is_better: ClassVar[bool] = False
+    _like: Tensor
+
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
+                 representation: str = "features",
+                 *, pretrained: bool = True, checkpoint: Path | str | None = None,
+                 overrides: Sequence[str] = (),
+                 ) -> None:
+        super().__init__()
+        cfg = _configuration(backbone, distance, representation, overrides)
+        if not pretrained:
+            cfg.backbone.pretrained = False
+        if checkpoint is not None:
+            cfg.backbone.checkpoint = str(checkpoint)
+        self._build(cfg)
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Self:
+        """The metric of a composed configuration with one backbone, distance and representation."""
+        metric = cls.__new__(cls)
+        nn.Module.__init__(metric)
+        metric._build(cfg)
+        return metric
+
+    def _build(self, cfg: DictConfig) -> None:
+        cfg.protocol.folder = "none"  # nothing is stored, so any mixture of protocols will do
+        check_settings(cfg)
+        weights = find_weights(cfg)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            self.backbone = instantiate(cfg.backbone.model, weights=weights)
+        [(distance_name, node)] = cfg.distances.items()
+        self.distance: Distance = instantiate(node.fn)
+        [self.representation] = cfg.representations
+        self.name = metric_name(cfg, self.representation, distance_name)
+        self.window, self.stride = cfg.window, cfg.stride
+        self.batch_tiles: int | None = cfg.batch_tiles
+        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
+        self.precision = cfg.precision
+        # the device and type of images and scores
+        self.register_buffer("_like", torch.zeros(()), persistent=False)
+
+    def forward(self, ref: Tensor, dis: Tensor) -> Tensor:
+        """Scores of pairs.
+
+        Args:
+            ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
+                on the metric's device; sides of at least `window` pixels.
+
+        Returns:
+            (B,), of the metric's type: float32, or float64 after `.double()`.
+
+        Raises:
+            ZsiqaError: if type, shape, size, range or device are others.
+        """
+        for what, images in (("reference", ref), ("distorted", dis)):
+            self._check(what, images)
+        if ref.shape != dis.shape:
+            raise ZsiqaError(f"reference and distorted images must have the same shape, found "
+                             f"{tuple(ref.shape)} and {tuple(dis.shape)}")
+        ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
+        places = [(index, *corner) for index in range(len(ref))
+                  for corner in self.tile_corners(*ref.shape[-2:])]
+        scores = []
+        device = self._like.device.type
+        size: int = self.batch_tiles or self._suitable_batch.get(device, self._suitable_batch["cpu"])
+        for start in range(0, len(places), size):
+            part = places[start:start + size]
+            features = [self.encode(self.cut(images, part)) for images in (ref, dis)]
+            with arithmetic("fp32", device):
+                scores.append(compare([self.distance], *features)[:, 0])
+        return torch.cat(scores).view(len(ref), -1).mean(1).to(ref.dtype)  # in half precision, float64
+
+    def tile_corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(y, x) of the tiles of an image, row by row; one for a backbone that sees whole images."""
+        if self.window is None:
+            return [(0, 0)]
+        rows, columns = (tile_starts(side, window=self.window, stride=self.stride)
+                         for side in (height, width))
+        return [(y, x) for y in rows for x in columns]
+
+    def cut(self, images: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
+        """Tiles (len(places), 3, window, window) of images (B, 3, H, W), by (index, y, x)."""
+        height, width = (self.window, self.window) if self.window else images.shape[-2:]
+        return torch.stack([images[index, :, y:y + height, x:x + width] for index, y, x in places])
+
+    def encode(self, tiles: Tensor) -> Features:
+        """The features of tiles, with the engine's layout in memory and its care for lone tiles."""
+        batch = torch.cat([tiles, tiles]) if len(tiles) == 1 else tiles
+        with arithmetic(self.precision, tiles.device.type):
+            encoded = self.backbone(batch.contiguous(memory_format=torch.channels_last))[self.representation]
+        return tuple(stack[:len(tiles)] for stack in encoded)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training`, which changes nothing: the backbone stays as its scores need it."""
+        self.training = mode
+        return self
+
+    def extra_repr(self) -> str:
+        """Describe the metric, for `repr`."""
+        return f"{self.name}, window={self.window}, stride={self.stride}"
+
+    def _check(self, what: str, images: Any) -> None:
+        expected = f"{what} images must be a floating tensor (B, 3, H, W) with RGB in [0, 1]"
+        if not isinstance(images, Tensor):
+            raise ZsiqaError(f"{expected}, found {type(images).__name__}")
+        if not images.is_floating_point():
+            raise ZsiqaError(f"{expected}, found {images.dtype}; 8-bit images: divide by 255")
+        if images.ndim != 4 or images.shape[1] != 3 or not images.shape[0]:
+            raise ZsiqaError(f"{expected}, found shape {tuple(images.shape)}; one image: images[None]; grey: "
+                             f"images.expand(-1, 3, -1, -1)")
+        if images.device != self._like.device:
+            raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move "
+                             f"one with .to(device)")
+        height, width = images.shape[-2:]
+        if min(height, width) < (self.window or 1):
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
+                             f"{self.window}; "
+                             f"enlarge them, for instance by torch.nn.functional.pad(images, ..., "
+                             f"mode='reflect')")
+        with torch.no_grad():
+            if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
+                values = f"values from {images.min():.6g} to {images.max():.6g}"
+                bad = "NaN" if images.isnan().any() else values
+                raise ZsiqaError(f"{expected}, found {bad}; clamp(0, 1) cuts off what a model gives beyond")
+
+
+def _configuration(backbone: str, distance: str, representation: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration of a run with one metric.
+
+    Raises:
+        ZsiqaError: if it names no backbone, or several distances or representations.
+    """
+    if isinstance(overrides, str):
+        raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
+    check_overrides(overrides, SETTINGS)
+    cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}",
+                  *overrides)
+    if cfg.backbone.model is None:
+        raise ZsiqaError(f"backbone={backbone} is none; choose one")
+    for what, names in (("distance", cfg.distances), ("representation", cfg.representations)):
+        if len(names) != 1:
+            raise ZsiqaError(f"a metric has one {what}, found {', '.join(names) or 'none'}; make one Metric "
+                             f"for each")
+    return cfg

@@ -223,8 +223,7 @@ def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tupl
     ours(backbone, pairs[:2], ALL, device, precision)  # warm
     tiles = tiles_of_image * count_images(pairs)
     yield "pairs", (f"{len(pairs)} of {size[0]} x {size[1]}, {tiles} tiles; {precision}; the official loop "
-                    f"on "
-                    f"{few}")
+                    f"on {few}")
     peak = peak_matmul(device, precision)
     yield "a matrix product", f"{peak / 1e12:.2f} TFLOP/s"
     for label, metrics in (("cosine", COSINE), ("five distances and the embedding", ALL)):

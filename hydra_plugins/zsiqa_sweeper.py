@@ -1,4 +1,4 @@
-"""Sweeper for the jobs of `zsiqa.runs.sweep`. Hydra takes sweepers from the package hydra_plugins only."""
+"""Sweeper for the jobs of `zsiqa.runs.sweep`. Hydra loads sweepers only from the package hydra_plugins."""
 
 import sys
 from typing import cast
@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 
 
 class ZsiqaSweeper(BasicSweeper):
-    """Runs the jobs of `+sweep=NAME`, or all combinations; with only_missing=true, those that lack scores."""
+    """Run the jobs of `+sweep=NAME`, or all combinations; with only_missing=true, those without scores."""
 
-    def split_arguments(  # type: ignore[override]  # a static method there
+    def split_arguments(  # type: ignore[override]  # a static method in Hydra
             self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        """The jobs, in batches that are submitted one after another."""
-        from zsiqa.config import check_boolean  # here, for Hydra imports this module at every start
+        """Split the jobs into batches that are submitted one after another."""
+        from zsiqa.config import check_boolean  # here: Hydra imports this module at every start
         from zsiqa.runs.slurm import limit_warnings
         from zsiqa.runs.sweep import expand, unfinished
 

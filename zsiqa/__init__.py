@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from zsiqa.scoring.metric import Metric as Metric
 
 __version__ = "0.1.0"
-# In an installed copy inside the package, in a checkout beside it.
+# Inside the package if it is installed, beside it in a checkout.
 CONFIGS = next(folder
                for folder in (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
                if folder.is_dir())
 
 
 def __getattr__(name: str) -> Any:
-    """`zsiqa.Metric` and `zsiqa.torchmetrics`, imported when they are asked for: they take torch."""
+    """Import `zsiqa.Metric` and `zsiqa.torchmetrics` at first use, because they import torch."""
     if name == "Metric":
         return import_module("zsiqa.scoring.metric").Metric
     if name == "torchmetrics":

@@ -28,15 +28,15 @@ PLUGINS = ("hydra/launcher/submitit_", "hydra/launcher/joblib")
 
 
 def compose(*overrides: str) -> DictConfig:
-    """The configuration that `python run.py *overrides` would run.
+    """Compose the configuration that `python run.py *overrides` would run.
 
     Raises:
         ZsiqaError: if a name or a value is unknown to the configuration.
     """
-    for name, _, value in (one.partition("=") for one in overrides):
+    for name, _, value in (override.partition("=") for override in overrides):
         if ".." in value and (CONFIGS / name).is_dir():  # Hydra would take a file of another group
             raise ZsiqaError(_unknown(f"{name}/{value}"))
-    outside = GlobalHydra.instance().hydra  # of a program that runs under Hydra itself, and makes a Metric
+    outside = GlobalHydra.instance().hydra  # set in a program that runs under Hydra and builds a Metric
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -48,7 +48,7 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def explain(error: Exception) -> str:
-    """One message for what Hydra refuses, with what there is to choose from."""
+    """Explain an error of Hydra in one message, with the possible choices."""
     if isinstance(error, OverrideParseException):
         return f"{error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'"
     if isinstance(error, MissingConfigException):
@@ -63,12 +63,12 @@ def explain(error: Exception) -> str:
 def _unknown(file: str) -> str:
     named = CONFIGS / file.partition("/..")[0]
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
-    names = ", ".join(sorted(one.stem for one in group.glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
     return f"no {file} in the configuration; {group.name} can be: {names}"
 
 
 def instantiate(node: DictConfig, **extra: Any) -> Any:
-    """`hydra.utils.instantiate`, without Hydra's wrapping around errors that are meant for the user."""
+    """Call `hydra.utils.instantiate`; raise errors that are meant for the user without Hydra's wrapper."""
     try:
         return hydra.utils.instantiate(node, **extra)
     except InstantiationException as error:
@@ -81,15 +81,16 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
 
 CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"),
            "device": ("auto", "cpu", "cuda"),
-           "on_error": ("stop", "skip"), "dataset.image_identity": ("names", "paths")}
-NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # in older YAML; Hydra hands them on as words
+           "on_error": ("stop", "skip"),
+           "dataset.image_identity": ("names", "paths")}
+NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # booleans in YAML 1.1; Hydra passes them on as text
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """Check what Hydra does not.
+    """Check values and combinations of settings that Hydra does not check.
 
     Raises:
-        ZsiqaError: naming the setting, what it may be and what it is.
+        ZsiqaError: names the setting, its permitted values and its value.
     """
     if "sweep" in cfg:
         raise ZsiqaError("+sweep=... is many jobs; give -m, too: python run.py -m +sweep=...")
@@ -112,7 +113,7 @@ def check_settings(cfg: DictConfig) -> None:
                         ("seed", 0), ("dataset.limit", 1), ("num_shards", 1), ("shard", 0)):
         value = OmegaConf.select(cfg, name)
         if value is None and name in ("window", "batch_tiles", "batch_images", "workers", "dataset.limit"):
-            continue  # whole images, all pairs, or whatever suits the device
+            continue  # whole images, all pairs, or a value that suits the device
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ZsiqaError(f"{name} must be a whole number of at least {least}, found {value!r}")
     if cfg.shard >= cfg.num_shards:
@@ -128,7 +129,7 @@ def check_settings(cfg: DictConfig) -> None:
     for name in ("results_dir", "data_dir", "dataset.name", "backbone.name", "protocol.folder"):
         if not str(OmegaConf.select(cfg, name) or ""):
             raise ZsiqaError(f"{name} must not be empty")
-    for name in ("dataset.name", "backbone.name", "protocol.folder"):  # they become folders
+    for name in ("dataset.name", "backbone.name", "protocol.folder"):  # they become names of folders
         value = str(OmegaConf.select(cfg, name))
         if "/" in value or "\\" in value or value.startswith("."):
             raise ZsiqaError(f"{name} must be a plain name, found {value!r}; give {name}=NAME")
@@ -179,7 +180,7 @@ def check_boolean(cfg: DictConfig, name: str) -> None:
 
 
 def protocol_deviations(cfg: DictConfig) -> list[str]:
-    """The protocol's options that are not as its name says, as `protocol.option=value`."""
+    """List options that differ from the protocol of this name, as `protocol.option=value`."""
     shipped = _shipped_protocol(cfg)
     return [f"protocol.{name}={cfg.protocol[name]}"
             for name, value in cast(dict[str, Any], OmegaConf.to_container(cfg.protocol)).items()
@@ -200,18 +201,18 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
 
 
 def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
-    """Name a metric of the backbone, for the store and the screen; random weights show in the name."""
+    """Name a metric of the backbone, for files and output; the name says if the weights are random."""
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return f"{backbone}-{representation}-{distance}"
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as nested plain data, with every interpolation resolved."""
+    """Convert the configuration to nested plain data, with every interpolation resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every leaf of nested mappings."""
+    """Iterate over the leaves of nested mappings: (dotted name, value)."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))

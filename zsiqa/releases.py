@@ -15,6 +15,6 @@ FILE = CONFIGS / "published.yaml"
 
 @functools.cache
 def published() -> Mapping[str, Mapping[str, Any]]:
-    """`configs/published.yaml`: facts by data set, each with its `name` among them."""
+    """Load `configs/published.yaml` (cached): facts by data set, including its `name`."""
     read: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return {name: {"name": name, **facts} for name, facts in read.items()}

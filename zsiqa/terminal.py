@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def plural(number: int, what: str = "image") -> str:
-    """A number of things.
+    """Format a count with its noun, in the plural if it is not 1.
 
     Examples:
         >>> plural(1), plural(2000, "job")
@@ -26,7 +26,7 @@ def plural(number: int, what: str = "image") -> str:
 
 
 def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
-    """Pass `items` on, and show on stderr how many of `total` came by, at which rate, and what is left."""
+    """Yield `items`, and show progress on stderr: the count of `total`, the rate and the time left."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, unit=f" {unit}", smoothing=0.05, dynamic_ncols=True)
         return
@@ -36,8 +36,8 @@ def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES or count == total:
             last, rate = now, count / max(now - start, 1e-9)
-            print(f"{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {(total - count) / rate:.0f} "
-                  f"s left",
+            left = (total - count) / rate
+            print(f"{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {left:.0f} s left",
                   file=sys.stderr, flush=True)
 
 
@@ -49,6 +49,6 @@ def exit_on_broken_pipe() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # what is left in the buffer must not be tried again at exit
+    except BrokenPipeError:  # Python must not try again at exit to write the rest of the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

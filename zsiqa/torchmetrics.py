@@ -21,8 +21,8 @@ class ZeroShotIQA(torchmetrics.Metric):
 
     Args:
         backbone, distance, representation, pretrained, checkpoint, overrides: as for `zsiqa.Metric`, whose
-            rules for images are in force, too.
-        **kwargs: of `torchmetrics.Metric`.
+            rules for images apply, too.
+        **kwargs: passed on to `torchmetrics.Metric`.
 
     Examples:
         >>> metric = ZeroShotIQA("efficientnet_lite0", "l2")
@@ -40,9 +40,8 @@ class ZeroShotIQA(torchmetrics.Metric):
     count: Tensor
 
     def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
-                 representation: str = "features",
-                 *, pretrained: bool = True, checkpoint: Path | str | None = None,
-                 overrides: Sequence[str] = (),
+                 representation: str = "features", *, pretrained: bool = True,
+                 checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
                  **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.metric = Metric(backbone, distance, representation, pretrained=pretrained, checkpoint=checkpoint,
@@ -57,5 +56,5 @@ class ZeroShotIQA(torchmetrics.Metric):
         self.count = self.count + len(scores)
 
     def compute(self) -> Tensor:
-        """The mean, a scalar, float32; NaN without pairs."""
+        """Return the mean, a float32 scalar; NaN without pairs."""
         return (self.total / self.count).float()

@@ -1,4 +1,4 @@
-"""The data that travel between the stages, and the errors a user may see. Standard library only."""
+"""Data types shared by all stages, and the errors that a user may see. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class ZsiqaError(Exception):
-    """An error that the user can fix. Its text says what was expected, what came and what to do."""
+    """An error that the user can fix. Its text says what was expected, what was found and what to do."""
 
 
 class DatasetError(ZsiqaError):
@@ -29,17 +29,17 @@ class PairError(ZsiqaError):
 
 @dataclass(frozen=True)
 class ImagePair:
-    """One labelled pair of a data set.
+    """Labelled pair of a data set.
 
     Attributes:
         pair_id: unique within the data set.
         ref, dis: names of the reference and the distorted image as the data set spells them.
         mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction.
-        ref_path, dis_path: where the images lie. Pairs with equal `ref_path` share their reference.
+        ref_path, dis_path: paths of the images. Pairs with equal `ref_path` share their reference.
         type, level: distortion type and level, where the data set names them.
         subsets: published groups of types that the pair belongs to.
-        native_mos: the label as the release has it, before any conversion; NaN for data of one's own.
-        mos_std: standard deviation of the opinions behind it; NaN where it is not known.
+        native_mos: the release's label, before any conversion; NaN for your own data.
+        mos_std: standard deviation of the opinions behind the label; NaN where it is not known.
     """
 
     pair_id: str
@@ -60,10 +60,10 @@ class Manifest:
     """Pairs and label files that a reader finds in a folder.
 
     Attributes:
-        pairs: in the data set's canonical order. An image that is not there has the path where it should be.
-        layout: which of the known layouts of labels it is, in words.
-        label_files: what the labels were read from.
-        warnings: why the labels may not be those of the release.
+        pairs: in the data set's canonical order. A missing image has the path where it should be.
+        layout: origin of the label files' layout, in words.
+        label_files: files that the labels were read from.
+        warnings: reasons why the labels may differ from the release's.
         unnamed: images below the folder that no label names.
     """
 

@@ -121,7 +121,7 @@ def _replaced(row, place, value):
      "expected the columns dis,ref,mos,pred, found dis,ref,mos,score"),
     (_write(_replaced(0, 0, "x.png")), FIRST, "line 2: expected a name like"),
     (_write(_replaced(0, 2, "good"), noisy(ROWS, 7)), FIRST, "not a table of dis,ref,mos,pred"),
-    (_write([*ROWS, ROWS[0]]), FIRST, "3001 rows, which fits no tid2013"),
+    (_write([*ROWS, ROWS[0]]), FIRST, "3001 rows, more than tid2013 has"),
     (_write([*ROWS[:-1], ROWS[0]]), FIRST, "the pair tid2013/i01_01_1 stands there twice"),
     (_write(name="tid2013_mystery.csv"), "tid2013_mystery.csv", "the name is that of no metric"),
     (_write(name="kadid_dists.csv"), "kadid_dists.csv", "its name names no data set; expected"),

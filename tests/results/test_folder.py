@@ -206,7 +206,7 @@ def test_parts_whose_list_of_pairs_is_damaged_are_a_clear_error(tmp_path):
     [(key, path)] = folder.files.items()
     listed = next((tmp_path / "set").glob("*.pairs"))
     listed.write_text(listed.read_text()[:-5])
-    with pytest.raises(StoreError, match="its content is not what its name is the digest of"):
+    with pytest.raises(StoreError, match="its content does not match the digest in its name"):
         folder.load(key, path)
     listed.unlink()
     with pytest.raises(StoreError, match="cannot be read"):

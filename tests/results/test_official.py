@@ -201,7 +201,7 @@ def test_psnr_alone_grows_with_quality(tmp_path):
 @pytest.mark.parametrize(("dataset", "count"), [("live", 780), ("tid2013", 3001)])
 def test_more_rows_than_the_data_set_has_are_refused(load, dataset, count):
     rows = official_rows(dataset)
-    with pytest.raises(StoreError, match=rf"{count} rows, which fits no {dataset} \(live 779, tid2013 3000, pip"):
+    with pytest.raises(StoreError, match=rf"{count} rows, more than {dataset} has \(live 779, tid2013 3000, pip"):
         load(dataset, [*rows, rows[0]])
 
 

@@ -106,7 +106,7 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(*arguments)[1]
     file.write_text(whole[:-3])
     assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
-    assert "To mend it, run its command again with overwrite=true" in run(*arguments, cwd=folder, status=1)
+    assert "To fix it, run its command again with overwrite=true" in run(*arguments, cwd=folder, status=1)
     run(*arguments, "overwrite=true", cwd=folder)
     assert file.read_text() == whole
     assert status(*arguments)[0] == 0

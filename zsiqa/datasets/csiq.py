@@ -20,16 +20,15 @@ from zsiqa.types import DatasetError, Manifest
 LABELS, LIST = "csiq.DMOS.xlsx", "csiq_label.txt"
 SHEET = "all_by_image"
 COLUMNS = ["image", "dst_idx", "dst_type", "dst_lev", "dmos_std", "dmos"]
-# The type as the sheet has it, and as the files' names have it.
+# Distortion types: as spelled in the sheet, and in file names.
 SPELLED = {"noise": "AWGN", "blur": "BLUR", "contrast": "contrast", "fnoise": "fnoise", "jpeg": "JPEG",
            "jpeg 2000": "jpeg2000"}
 NAME = re.compile(r"([a-z0-9_]+)\.(awgn|blur|contrast|fnoise|jpeg|jpeg2000)\.([1-5])\.png",
                   re.IGNORECASE | re.ASCII)
-# What openpyxl lets out on damaged files.
+# Errors that openpyxl raises on damaged files.
 SHEET_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError,
-                NotImplementedError,
-                RuntimeError, OverflowError, MemoryError, ParseError, struct.error, zipfile.BadZipFile,
-                zlib.error)
+                NotImplementedError, RuntimeError, OverflowError, MemoryError, ParseError, struct.error,
+                zipfile.BadZipFile, zlib.error)
 
 
 def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
@@ -38,7 +37,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     Args:
         root: folder with `csiq.DMOS.xlsx` (else `csiq_label.txt` or `meta_info_CSIQDataset.csv` of pyiqa, or
             `CSIQ.txt` of Waterloo) and the images, here or below.
-        facts: of another release than `published()["csiq"]`.
+        facts: about the release; `published()["csiq"]` by default.
 
     Returns:
         Pairs with DMOS as the label (higher = worse).
@@ -48,15 +47,15 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """
     facts = facts or published()["csiq"]
     tree = Tree("csiq", root)
-    return build_manifest(facts, tree,
-                          read_labels(facts, tree, LABELS, {LABELS: parse_sheet, LIST: parse_list}), _name)
+    labels = read_labels(facts, tree, LABELS, {LABELS: parse_sheet, LIST: parse_list})
+    return build_manifest(facts, tree, labels, _name)
 
 
 def parse_sheet(data: bytes) -> list[Label]:
     """Parse the rows of `csiq.DMOS.xlsx`.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     import openpyxl
 
@@ -93,7 +92,7 @@ def parse_list(data: bytes) -> list[Label]:
     """Parse the lines of pyiqa's `csiq_label.txt`, such as `1600.AWGN.1.png 0.061989`.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     labels = []
     for where, line in lines(data, LIST, "csiq"):

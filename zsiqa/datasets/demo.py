@@ -1,8 +1,8 @@
 """The built-in data set: real photographs under eight distortions, made on first use, nothing downloaded.
 
 The photographs ship inside scikit-image and scikit-learn. They are cropped to TID2013's 512 x 384 and
-distorted in TID2013's manner, five levels each. The label is the distortion *level*, not human opinion: a
-correlation on this set says that a metric orders levels, and nothing about people.
+distorted as in TID2013, five levels each. The label is the distortion *level*, not human opinion: a
+correlation on this set shows that a metric orders levels, and nothing about human opinion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from zsiqa.datasets import pairs
 from zsiqa.types import DatasetError, Manifest
 
-RECIPE = "1"  # part of the folder's name: a changed recipe never reuses old images
+RECIPE = "1"  # part of the folder's name, so that a changed recipe never reuses old images
 WIDTH, HEIGHT = 512, 384
 PHOTOGRAPHS = {
     "astronaut": ("skimage", "data/astronaut.png"),
@@ -39,7 +39,7 @@ Distortion = Callable[[Image.Image, float], Image.Image]
 
 
 def read(root: str | Path) -> Manifest:
-    """The demo's pairs; builds the images under `root` if they are not there yet.
+    """Read the demo's pairs; build the images under `root` if they are missing.
 
     Returns:
         6 references x 8 distortions x 5 levels = 240 pairs, label = level (1 mild .. 5 strong).
@@ -60,7 +60,7 @@ def read(root: str | Path) -> Manifest:
 
 
 def _build(folder: Path) -> None:
-    """Write references, distorted images and pairs.csv beside the target, then rename: all or nothing."""
+    """Write images and pairs.csv to a temporary folder beside `folder`, then rename it: all or nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".building-{uuid.uuid4().hex[:12]}")
     work.mkdir()
@@ -89,7 +89,7 @@ def _build(folder: Path) -> None:
 
 
 def _photograph(package: str, file: str) -> Image.Image:
-    """A packaged photograph, cropped at its centre. The package is located, not imported."""
+    """Load a packaged photograph, cropped at its centre. The package is located, not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise DatasetError(f"demo: its photographs ship in {PIP_NAMES[package]}, which is not installed; run "

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-# What Pillow lets out of its decoders on damaged files, beside OSError and ValueError.
+# Errors that Pillow's decoders raise on damaged files, in addition to OSError and ValueError.
 DECODER_ERRORS = (SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError, MemoryError,
                   NotImplementedError, OverflowError, IndexError, KeyError, TypeError, AttributeError)
 
@@ -18,9 +18,9 @@ def open_rgb(path: Path) -> Image.Image:
     """Decode an 8-bit image as RGB, without resizing: the rules are in docs/scoring.md.
 
     Raises:
-        OSError: if the file is missing or is no readable image.
-        ValueError: if its mode has more than 8 bits a channel; converting would clip it silently. (16-bit
-            *RGB* files Pillow itself reduces to their upper 8 bits.)
+        OSError: if the file is missing or is not a readable image.
+        ValueError: if its mode has more than 8 bits a channel; converting would clip it silently. (Pillow
+            itself reduces 16-bit *RGB* files to their upper 8 bits.)
     """
     try:
         with Image.open(path) as image:

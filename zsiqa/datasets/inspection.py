@@ -20,7 +20,7 @@ from zsiqa.terminal import plural
 from zsiqa.types import ImagePair, Manifest
 
 LEAST = 224  # the default window; see docs/protocol.md section 3
-THREADS = 8  # files on a network are waited for, not computed
+THREADS = 8  # for files on a network: the threads wait, they hardly compute
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def image_files(pairs: Iterable[ImagePair]) -> list[Path]:
 
 
 def read_headers(paths: Sequence[Path]) -> dict[Path, Header]:
-    """The headers of image files."""
+    """Read the headers of image files."""
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(paths, pool.map(_header, paths, chunksize=64), strict=True))
 
@@ -57,7 +57,7 @@ def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
     """Decode images in full, as scoring does.
 
     Returns:
-        Problems: images that cannot be decoded; the others by the SHA-256 of their pixels and size.
+        Problems (images that cannot be decoded); the other images by the SHA-256 of their pixels and size.
     """
     errors: list[str] = []
     same: dict[str, list[Path]] = defaultdict(list)
@@ -71,11 +71,11 @@ def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
 
 
 def passed_over(paths: Iterable[Path]) -> list[str]:
-    """List what decoding ignores, by file: frames after the first, the EXIF orientation."""
+    """List notes on files of which decoding ignores a part: frames after the first, the EXIF orientation."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        # An image that cannot be read is the decoder's business. Pillow itself turns TIFF, and has no "exif"
-        # for it.
+        # `decode` reports images that cannot be read. Pillow itself rotates TIFF images, and gives no "exif"
+        # for them.
         with suppress(OSError, ValueError, *DECODER_ERRORS), Image.open(path) as image:
             if getattr(image, "is_animated", False):
                 found["scored by the first frame alone"].append(str(path))
@@ -85,25 +85,24 @@ def passed_over(paths: Iterable[Path]) -> list[str]:
 
 
 def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
-    """Problems: images that the labels name and that are not there."""
+    """List problems: images that the labels name but that are missing."""
     lacking = [pair for pair in manifest.pairs if not pair.dis_path.is_file()]
     problems = []
     for part, (first, last) in facts.get("parts", {}).items():
         members = [pair for pair in manifest.pairs if first <= ref_id(pair, facts) <= last]
         gone = [pair for pair in lacking if first <= ref_id(pair, facts) <= last]
         if gone and len(gone) == len(members):
-            problems.append(f"{part} ({first}-{last}) is missing: {plural(len(gone))}. Fix: unpack it here, "
-                            f"too")
+            problems.append(f"{part} ({first}-{last}) is missing: {plural(len(gone))}. "
+                            f"Fix: unpack it here, too")
             lacking = [pair for pair in lacking if pair not in set(gone)]
-    for kind, paths in (("distorted", [pair.dis_path for pair in lacking]),
-                        ("reference",
-                         [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
-                                       if not path.is_file()])):
+    references = [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
+                  if not path.is_file()]
+    for kind, paths in (("distorted", [pair.dis_path for pair in lacking]), ("reference", references)):
         if paths:
             problems.append(f"{plural(len(paths), f'{kind} image')} named in "
                             f"{names_of(manifest.label_files)} missing, "
-                            f"e.g. {_examples(_short(path) for path in paths)}. Fix: unpack the archive "
-                            f"again; names are matched ignoring case")
+                            f"e.g. {_examples(_short(path) for path in paths)}. "
+                            f"Fix: unpack the archive again; names are matched ignoring case")
     return problems
 
 
@@ -111,7 +110,7 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
     """List images that cannot be read, or whose size is not that of the reference or of the release.
 
     Args:
-        headers: of the images that are there.
+        headers: of the images that exist.
     """
     released = {ref: size for size, refs in facts["sizes"].items() for ref in refs or [None]}
     found: dict[str, list[str]] = defaultdict(list)
@@ -125,8 +124,8 @@ def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
             found[f"smaller than the window of {LEAST} pixels"].append(f"{_short(path)} ({header.size})")
     seen: set[Path] = set()
     for pair in manifest.pairs:
-        ref, dis = headers.get(pair.ref_path, Header(error="not there")), headers.get(pair.dis_path,
-                                                                                      Header(error="-"))
+        ref = headers.get(pair.ref_path, Header(error="not there"))
+        dis = headers.get(pair.dis_path, Header(error="not there"))
         expected = released.get(ref_id(pair, facts), released.get(None))
         if not ref.error and pair.ref_path not in seen and expected and ref.size != expected:
             example = f"{_short(pair.ref_path)} ({ref.size}, expected {expected})"

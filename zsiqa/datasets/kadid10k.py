@@ -23,7 +23,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     Args:
         root: folder with `dmos.csv` (else `KADID-10k.txt` of Waterloo or `meta_info_KADID10kDataset.csv` of
             pyiqa) and the images, here or below.
-        facts: of another release than `published()["kadid10k"]`.
+        facts: about the release; `published()["kadid10k"]` by default.
 
     Returns:
         Pairs with the release's `dmos` as the label, of which 5 is best (higher = better).
@@ -40,7 +40,7 @@ def parse_labels(data: bytes) -> list[Label]:
     """Parse the rows of `dmos.csv`.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     (_, header), *rows = fields(data, LABELS, "kadid10k") or [("", [])]
     if header != COLUMNS:
@@ -61,6 +61,5 @@ def _name(label: Label) -> Name | None:
     if not match:
         return None
     ref, kind, level = match.groups()
-    return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png", kind,
-                level,
-                match.groups())
+    return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png",
+                kind, level, match.groups())

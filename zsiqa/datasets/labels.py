@@ -13,22 +13,23 @@ from typing import Any, NamedTuple, Protocol
 from zsiqa.types import DatasetError
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-# Columns of other toolboxes' tables: Waterloo's IQA-Dataset (and the official code's live.txt), and pyiqa.
+# Columns of other toolboxes' tables: of Waterloo's IQA-Dataset (and of the official code's live.txt), and
+# of pyiqa.
 COLUMNS = {"dis": ("dis_img_path", "dist_name"), "ref": ("ref_img_path", "ref_name", "hq_name"),
            "score": ("score", "mos", "dmos", "elo_score"), "std": ("std",)}
 
 
 @dataclass(frozen=True)
 class Label:
-    """One row of a label file.
+    """Row of a label file.
 
     Attributes:
         where: file and line, for messages.
-        dis: name or path of the distorted image, as the file has it.
-        score: the release's own value.
+        dis: name or path of the distorted image, as spelled in the file.
+        score: the release's value, not converted.
         ref: name or path of the reference; "" where the file does not say.
         std: standard deviation of the opinions; NaN where the file does not say.
-        level: strength of the distortion, where the name does not tell it.
+        level: strength of the distortion, where the image's name does not contain it.
     """
 
     where: str
@@ -43,7 +44,7 @@ class Labels(NamedTuple):
     """The rows of all label files.
 
     Attributes:
-        layout: in words, which of the known layouts it is.
+        layout: origin of the files' layout, in words.
     """
 
     rows: list[Label]
@@ -63,11 +64,11 @@ class Finder(Protocol):
 
 def read_labels(facts: Mapping[str, Any], tree: Finder, wanted: str,
                 own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
-    """Read the first of these files that is there: the data set's own, then tables of other toolboxes.
+    """Read the first label file that exists: the data set's own, then tables of other toolboxes.
 
     Args:
-        wanted: what to say that is missing if there is none.
-        own: names of files, with their parsers; the first is the release's.
+        wanted: the label file that the error message names if there is none.
+        own: parsers by file name; the first file is the release's.
 
     Raises:
         DatasetError: if there is none, or it is wrong.
@@ -83,18 +84,18 @@ def read_labels(facts: Mapping[str, Any], tree: Finder, wanted: str,
 
 
 def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
-    """The rows of Waterloo's text files, pyiqa's meta CSV files, and the official code's live.txt.
+    """Parse the rows of Waterloo's text files, pyiqa's meta CSV files, and the official code's live.txt.
 
     Args:
-        data: with a header line; columns are known by the names that these toolboxes give them.
+        data: content of the file, with a header line; columns are found by these toolboxes' names for them.
         file: its name, for messages.
 
     Raises:
         DatasetError: if a column is missing, or a row does not fit the header.
     """
     header, *rows = fields(data, file, dataset) or [(f"{file} line 1", [])]
-    columns = {meaning: next((name for name in names if name in header[1]), "") for meaning,
-               names in COLUMNS.items()}
+    columns = {meaning: next((name for name in names if name in header[1]), "")
+               for meaning, names in COLUMNS.items()}
     if not (columns["dis"] and columns["score"]):
         raise DatasetError(f"[{dataset}] {file} columns {', '.join(header[1]) or 'none'}; expected "
                            f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: "
@@ -115,7 +116,7 @@ def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
     """Split every line of a CSV file: (file and line, fields).
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not text or a line is not valid CSV.
     """
     rows = []
     for where, line in lines(data, file, dataset):
@@ -132,7 +133,7 @@ def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
     """Split a text file into (file and line, text), without empty lines at its end.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not UTF-8 text.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -140,15 +141,15 @@ def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
         raise DatasetError(f"[{dataset}] {file}: not a text file ({error}). Fix: restore the label "
                            f"file") from error
     text = text.rstrip(" \t\r\n")
-    found = [line.removesuffix("\r") for line in text.split("\n")] if text else []
-    return [(f"{file} line {number}", line) for number, line in enumerate(found, start=1)]
+    texts = [line.removesuffix("\r") for line in text.split("\n")] if text else []
+    return [(f"{file} line {number}", line) for number, line in enumerate(texts, start=1)]
 
 
 def number(text: str, where: str, dataset: str) -> float:
-    """Parse a finite number in plain digits.
+    """Parse a finite number in decimal or scientific notation.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the text is anything else.
     """
     value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
     if not math.isfinite(value):

@@ -1,8 +1,8 @@
 """LIVE, Release 2 (Sheikh, Sabir and Bovik, 2006): 29 references, 982 images, of which 779 are distorted.
 
 The release's readme: the entries of its .mat files are those of jp2k/img1.bmp, jp2k/img2.bmp, ..., then jpeg,
-wn, gblur and fastfading; orgs marks undistorted copies of a reference. The paper's labels are the realigned
-ones, `dmos_new`.
+wn, gblur and fastfading; `orgs` marks undistorted copies of a reference. The paper uses the realigned labels,
+`dmos_new`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ NAME = re.compile(r"(jp2k|jpeg|wn|gblur|blur|fastfading)/img([0-9]{1,3})\.bmp", 
 
 
 def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
-    """Read the unpacked archive, in the order of the release: folder by folder, by rising number.
+    """Read the unpacked archive, in the order of the release: by folder, then by number.
 
     Args:
-        root: folder with `refnames_all.mat`, `dmos_realigned.mat` (a download of its own; the folder above
-            will do, too) and the images, here or below. In place of the two files: `LIVE.txt` of Waterloo,
-            `live.txt` of the official code, or `meta_info_LIVEIQADataset.csv` of pyiqa.
-        facts: of another release than `published()["live"]`.
+        root: folder with `refnames_all.mat`, `dmos_realigned.mat` (a separate download, which may also lie
+            in the folder above) and the images, here or below. In place of the two files: `LIVE.txt` of
+            Waterloo, `live.txt` of the official code, or `meta_info_LIVEIQADataset.csv` of pyiqa.
+        facts: about the release; `published()["live"]` by default.
 
     Returns:
         Pairs with the realigned DMOS as the label (higher = worse).
@@ -59,7 +59,8 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
 
 
 def _read_release(facts: Mapping[str, Any], tree: Tree, path: Path) -> Labels:
-    names = tree.find(REFERENCES)  # of the same archive as the images: above the root, the root is too deep
+    # In the same archive as the images: if it lies beside the root, the root is one folder too deep.
+    names = tree.find(REFERENCES)
     if names is None and tree.beside(REFERENCES):
         raise tree.lacks(REFERENCES)
     if names is None:
@@ -75,7 +76,7 @@ def parse_mat(data: bytes, file: str) -> Mapping[str, Any]:
     """Read the variables of a .mat file, each in one dimension.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     try:
         return read_variables(data)
@@ -86,16 +87,16 @@ def parse_mat(data: bytes, file: str) -> Mapping[str, Any]:
 
 def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: Mapping[str, bytes],
                  facts: Mapping[str, Any]) -> list[Label]:
-    """The labels of the distorted images.
+    """Build the labels of the distorted images.
 
     Args:
         realigned: the variables of `dmos_realigned.mat`.
         names: the variables of `refnames_all.mat`.
-        infos: `info.txt` of each folder that has one: lines "source destination parameter". They are only a
-            check, and tell the level; lines of another form are passed over.
+        infos: `info.txt` of each folder that has one: lines "source destination parameter". They check the
+            references and give the level; lines of another form are ignored.
 
     Raises:
-        DatasetError: if an array has another size than the release's, or they contradict each other.
+        DatasetError: if an array has another size than the release's, or the files contradict each other.
     """
     total = sum(facts["images"].values())
     dmos, orgs = _vector(realigned, "dmos_new", LABELS, total), _vector(realigned, "orgs", LABELS, total)
@@ -122,8 +123,8 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
     for place, ref in zip(places, refs, strict=True):
         if (source := sources.get(place, (ref, ""))[0]).casefold() != ref.casefold():
             raise DatasetError(f"[live] {place.partition('/')[0]}/info.txt says that {place} comes from "
-                               f"{source}, "
-                               f"refnames_all says {ref}. Fix: use the files inside databaserelease2.zip")
+                               f"{source}, refnames_all says {ref}. Fix: use the files inside "
+                               f"databaserelease2.zip")
     return [Label(f"{LABELS} entry {index}", place, float(score), ref, float(spread),
                   sources.get(place, ("", ""))[1])
             for index, (place, score, ref, spread, org) in enumerate(
@@ -132,7 +133,7 @@ def parse_labels(realigned: Mapping[str, Any], names: Mapping[str, Any], infos: 
 
 
 def _entries(variables: Mapping[str, Any], name: str, file: str, size: int) -> Any:
-    """A variable with this number of entries."""
+    """Return a variable, after a check of its number of entries."""
     if name not in variables:
         raise DatasetError(f"[live] {file} has no {name}, only {', '.join(variables) or 'nothing'}. Fix: use "
                            f"the release's own file")
@@ -142,8 +143,8 @@ def _entries(variables: Mapping[str, Any], name: str, file: str, size: int) -> A
         fewer = isinstance(count, int) and count < size
         hint = "Filtered copies circulate, in another order. " if fewer else ""
         raise DatasetError(f"[live] {name} has {count} entries, expected {size}. {hint}Fix: use the "
-                           f"release's own file "
-                           f"({REFERENCES} is inside databaserelease2.zip, {LABELS} a download of its own)")
+                           f"release's own file ({REFERENCES} is inside databaserelease2.zip, {LABELS} is a "
+                           f"separate download)")
     return values
 
 
@@ -156,14 +157,14 @@ def _vector(variables: Mapping[str, Any], name: str, file: str, size: int) -> np
 
 
 def _text(cell: Any) -> str:
-    """The text in a MATLAB cell, which a cell may be around; "" if there is something else."""
+    """Return the text of a MATLAB cell, which may lie in further cells; "" if it holds no text."""
     while isinstance(cell, list) and len(cell) == 1:
         cell = cell[0]
     return cell if isinstance(cell, str) else ""
 
 
 def _sources(infos: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
-    """(reference, parameter) by image."""
+    """Parse the `info.txt` files: (reference, parameter) by image."""
     found = {}
     for folder, data in infos.items():
         for line in data.decode("utf-8", errors="replace").splitlines():

@@ -1,7 +1,7 @@
-"""The numbers and texts in a MATLAB 5 file (`save -v6`, `-v7`), as LIVE keeps its labels.
+"""Read numbers and texts from a MATLAB 5 file (`save -v6`, `-v7`), the format of LIVE's labels.
 
-Not by scipy's `loadmat`, although tests compare with it: it is compiled, and on some damaged files it takes
-the whole process with it. Format: "MAT-File Format", MathWorks, chapter 1.
+scipy's `loadmat` is used only in tests, for comparison: it is compiled, and some damaged files crash the
+whole process. Format: "MAT-File Format", MathWorks, chapter 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-HEADER = 128  # bytes; the last two tell the byte order
+HEADER = 128  # bytes; the last two give the byte order
 MATRIX, COMPRESSED = 14, 15  # types of elements
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
@@ -23,14 +23,14 @@ DEEPEST = 4  # cells within cells
 
 
 def read_variables(data: bytes) -> dict[str, Any]:
-    """The variables of a file.
+    """Read the variables of a file.
 
     Returns:
         By name: a vector for numbers of any shape (column by column), a str for characters, a list for
         cells, None for anything else.
 
     Raises:
-        ValueError: if the file is of another format, or damaged.
+        ValueError: if the file has another format, or is damaged.
     """
     try:
         return _variables(data)
@@ -54,13 +54,13 @@ def _variables(data: bytes) -> dict[str, Any]:
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """(type, content) of the elements, one after the other."""
+    """Iterate over the elements: (type, content)."""
     place = 0
     while place < len(data):
         if place + 8 > len(data):
             raise ValueError("the file is cut off")
         kind, size = struct.unpack_from(f"{order}II", data, place)
-        if kind >> 16:  # up to 4 bytes, which stand within the head
+        if kind >> 16:  # a content of up to 4 bytes is stored inside the 8-byte head
             kind, size, start, end = kind & 0xFFFF, kind >> 16, place + 4, place + 8
         else:
             start, end = place + 8, place + 8 + size
@@ -73,7 +73,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _array(body: bytes, order: str, depth: int) -> tuple[str, Any]:
-    """Name and value of an array."""
+    """Parse an array: (name, value)."""
     if not body:  # an empty cell
         return "", None
     (_, flags), (_, shape), (_, name), *parts = _elements(body, order)

@@ -1,4 +1,4 @@
-"""Which distorted image belongs to which reference, by the names of their files."""
+"""Pair distorted images with references by file name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from zsiqa.types import ImagePair, ZsiqaError
 
 
 def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
-    """The pair of two files, or those of two folders by name.
+    """Pair two files, or the files of two folders by name.
 
     Returns:
-        Which files have no counterpart, in words; the pairs, in the order of the distorted images' names.
+        Messages on files without a counterpart; the pairs, in the order of the distorted images' names.
 
     Raises:
-        ZsiqaError: if a path is not there, or they are a file and a folder, or no pair is left.
+        ZsiqaError: if a path does not exist, one is a file and the other a folder, or no pair is found.
     """
     for path in (ref, dis):
         if not path.exists():
@@ -30,13 +30,13 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
     names = {folder: images_below(folder) for folder in (ref, dis)}
     found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
     rest = {folder: by_stem(name for name in names[folder] if name not in found) for folder in (ref, dis)}
-    for stem, mine in rest[dis].items():
-        others = rest[ref].get(stem, [])
-        if len(mine) == len(others) == 1:
-            found[mine[0]] = others[0]
-    taken = {ref: set(found.values()), dis: set(found)}
+    for stem, distorted in rest[dis].items():
+        references = rest[ref].get(stem, [])
+        if len(distorted) == len(references) == 1:
+            found[distorted[0]] = references[0]
+    paired = {ref: set(found.values()), dis: set(found)}
     problems = [f"{folder / name} has no counterpart in {other}" for folder, other in ((ref, dis), (dis, ref))
-                for name in names[folder] if name not in taken[folder]]
+                for name in names[folder] if name not in paired[folder]]
     if not found:
         raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} "
                          f"images); pairs are found by name")
@@ -45,15 +45,15 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
 
 
 def images_below(folder: Path) -> list[str]:
-    """Names of the files in and below a folder that have a suffix of Pillow's."""
+    """List the files in and below a folder whose suffix Pillow knows, as sorted paths relative to it."""
     known = Image.registered_extensions()
     return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
                   if file.suffix.lower() in known and file.is_file())
 
 
 def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what they are without their suffix."""
-    found: dict[str, list[str]] = {}
+    """Group names by the name without its suffix."""
+    groups: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(str(Path(name).with_suffix("")), []).append(name)
-    return found
+        groups.setdefault(str(Path(name).with_suffix("")), []).append(name)
+    return groups

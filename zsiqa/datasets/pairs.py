@@ -1,4 +1,4 @@
-"""Any data of one's own: a CSV file with the columns `ref,dis,mos` and optionally `type,level`."""
+"""Your own data: a CSV file with the columns `ref,dis,mos` and optionally `type,level`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from zsiqa.types import DatasetError, ImagePair, Manifest
 
 
 def read(csv_path: str | Path) -> Manifest:
-    """Read a CSV of pairs, in its order.
+    """Read a CSV file of pairs, in the order of its rows.
 
     Args:
         csv_path: UTF-8, with a header line. `ref` and `dis` are paths, absolute or relative to the CSV's
             folder; `mos` is a finite number.
 
     Returns:
-        Pairs whose `pair_id` is `ref|dis` as the file spells them.
+        Pairs whose `pair_id` is `ref|dis`, as spelled in the file.
 
     Raises:
-        DatasetError: if the file, a column or a value is missing or a pair stands there twice.
+        DatasetError: if the file, a column or a value is missing or wrong, or a pair is listed twice.
     """
     path = Path(csv_path).expanduser()
     if not path.is_file():

@@ -22,7 +22,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
         root: folder with the label files `A0001.txt` ... (else `PIPAL.txt` of Waterloo or
             `meta_info_PIPALDataset.csv` of pyiqa) and the images, in folders of any name, here or below: file
             names are unique.
-        facts: of another release than `published()["pipal"]`.
+        facts: about the release; `published()["pipal"]` by default.
 
     Returns:
         Pairs with the Elo score as the label (higher = better).
@@ -36,23 +36,23 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     count = facts["pairs"] // facts["references"]
     labels = Labels([label for path in paths for label in parse_labels(path.read_bytes(), path.name, count)],
                     paths)
-    return build_manifest(facts, tree, labels if paths
-                          else read_labels(facts, tree, "Train_Label/*.txt", {}), _name)
+    if not paths:
+        labels = read_labels(facts, tree, "Train_Label/*.txt", {})
+    return build_manifest(facts, tree, labels, _name)
 
 
 def parse_labels(data: bytes, file: str, count: int) -> list[Label]:
     """Parse the `count` lines of a label file, such as `A0001_00_00.bmp,1520.0648`.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     labels = []
     for where, line in lines(data, file, "pipal"):
         dis, comma, elo = line.strip().partition(",")
         if not comma or not NAME.fullmatch(dis):
             raise DatasetError(f'[pipal] {where}: expected "A0001_00_00.bmp,<Elo>", got {line!r}. Fix: '
-                               f'restore the '
-                               f'file')
+                               f'restore the file')
         labels.append(Label(where, dis, number(elo, where, "pipal")))
     if len(labels) != count:
         raise DatasetError(f"[pipal] {file}: {len(labels)} lines, expected {count}. Fix: restore the file")
@@ -66,5 +66,4 @@ def _name(label: Label) -> Name | None:
     ref, kind, number_ = match.groups()
     ref = ref.upper()
     return Name(f"{ref}_{kind}_{number_}", f"Train_Dis/{ref}_{kind}_{number_}.bmp", f"Train_Ref/{ref}.bmp",
-                kind,
-                number_, (ref, kind, number_))
+                kind, number_, (ref, kind, number_))

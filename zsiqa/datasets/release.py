@@ -1,9 +1,8 @@
 """Shared parts of the readers of published data sets: finding files by name, and building and checking pairs.
 
-A reader says where its release keeps labels and what a name tells. All else is here: images are found
-wherever they lie below the root, ignoring case; nothing that a label file says can lead out of the root;
-every row of a label file becomes a pair or an error; and the labels as a whole are held against the digest of
-the release.
+A reader states where its release keeps labels and how to parse an image's name. The rest is done here: images
+are found anywhere below the root, ignoring case; no path in a label file can lead out of the root; every row
+of a label file becomes a pair or an error; and the digest of all labels is compared with the release's.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from zsiqa.datasets.labels import Label, Labels
 from zsiqa.types import DatasetError, ImagePair, Manifest
 
 IMAGES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-DEEPEST = 6  # levels below the root; a link that leads back up ends here
+DEEPEST = 6  # levels below the root; stops at links that lead back up
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,11 @@ class Name:
     """Facts in the name of a distorted image.
 
     Attributes:
-        stem: of the pair_id.
-        dis, ref: the release's own paths of the two images. Their last parts are the names in our results,
-            and are spelled as the authors of the paper have them, whatever the label file does.
+        stem: second part of the pair_id, after the data set's name.
+        dis, ref: the release's own paths of the two images. Their last parts are the names in our results;
+            they are spelled as in the paper authors' files, even if the label file spells them differently.
         order: sorts pairs into the canonical order.
-        folders: names of the folder that the distorted image lies in, where its own name does not tell it
-            apart.
+        folders: possible names of the distorted image's folder, where its file name alone is ambiguous.
     """
 
     stem: str
@@ -48,14 +46,14 @@ class Name:
 
 
 class Tree:
-    """The files at and below a folder, by name, ignoring case. Hidden files do not count.
+    """Files in and below a folder, by name, ignoring case. Hidden files are ignored.
 
     Args:
-        dataset: its name, for messages.
+        dataset: name of the data set, for messages.
         root: the folder.
 
     Raises:
-        DatasetError: if there is no such folder, or it cannot be listed.
+        DatasetError: if the folder does not exist or cannot be listed.
     """
 
     def __init__(self, dataset: str, root: str | Path) -> None:
@@ -75,17 +73,18 @@ class Tree:
         return f"give dataset.root=DIR (zsiqa data: --root DIR) or set ZSIQA_{self.dataset.upper()}=DIR"
 
     def error(self, problem: str, fix: str) -> DatasetError:
-        """An error in the form that all of them have."""
+        """Build an error in the common form of this data set's messages."""
         return DatasetError(f"[{self.dataset}] {problem}. Fix: {fix}")
 
     def find(self, name: str, folders: Collection[str] = ()) -> Path | None:
-        """The file of this name; None if there is none.
+        """Find the file of this name; None if there is none.
 
         Args:
-            folders: names, in lower case, of the folder that it must lie in; any folder by default.
+            folders: permitted names, in lower case, of the file's folder; any folder by default.
 
         Raises:
-            DatasetError: if there are several that differ.
+            DatasetError: if there are several files with different content, or two in one
+                folder that differ only by case.
         """
         found = self._files.get(name.casefold(), [])
         if folders:
@@ -99,17 +98,17 @@ class Tree:
                 raise self.error(f"{self.root} holds two files that differ only by case: {first}, {other}",
                                  "delete one of them")
             if not filecmp.cmp(self.root / first, self.root / other, shallow=False):
-                raise self.error(f"{name} found twice in {self.root}, with different content: {first}, "
-                                 f"{other}",
-                                 "keep only the files of this data set below the folder")
+                raise self.error(
+                    f"{name} found twice in {self.root}, with different content: {first}, {other}",
+                    "keep only the files of this data set below the folder")
         return self.root / first
 
     def matching(self, pattern: str) -> list[str]:
-        """Names of files, in lower case and sorted, that match a pattern."""
+        """List the names of files that match a pattern, in lower case and sorted."""
         return sorted(name for name in self._files if re.fullmatch(pattern, name, re.ASCII))
 
     def beside(self, name: str) -> Path | None:
-        """Find a file or folder of this name beside the root, where archives often leave it; or None."""
+        """Find a file or folder of this name beside the root, where unpacking often leaves it; or None."""
         try:
             return next((path for path in sorted(self.root.absolute().parent.iterdir())
                          if path.name.casefold() == name.casefold()), None)
@@ -117,19 +116,19 @@ class Tree:
             return None
 
     def lacks(self, wanted: str, *others: str) -> DatasetError:
-        """The error when neither the wanted label file nor one of the others is here."""
+        """Build the error for missing label files: neither the wanted one nor one of the others is here."""
         above = next((path.parent for name in (wanted, *others)
                       if (path := self.beside(name.partition("/")[0]))), None)
-        return self.error(f"no {wanted} in {self.root} or below", f"give the folder above, {above}" if above
-                          else f"see datasets/README.md, then {self.how}")
+        fix = f"give the folder above, {above}" if above else f"see datasets/README.md, then {self.how}"
+        return self.error(f"no {wanted} in {self.root} or below", fix)
 
     def images(self) -> Iterator[str]:
-        """Paths of all files that look like images, relative to the root."""
+        """Iterate over the paths of all files with an image suffix, relative to the root."""
         return (path for name, paths in self._files.items() if name.endswith(IMAGES) for path in paths)
 
 
 def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
-    """(name, path from the root) of all files."""
+    """Iterate over all files: (name, path from the root)."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -144,16 +143,16 @@ def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
 def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
                    name_of: Callable[[Label], Name | None],
                    to_mos: Callable[[float], float] = float) -> Manifest:
-    """Turn labels into pairs, and judge them.
+    """Turn labels into pairs, and check them.
 
     Args:
-        facts: of the data set (`zsiqa.releases`).
-        name_of: what the name of a row's image tells; None if it is none of the data set's.
-        to_mos: the label as the official code uses it, from that of the release.
+        facts: about the data set (`zsiqa.releases`).
+        name_of: parses the name of a row's image; returns None if it is no image of the data set.
+        to_mos: converts the release's label to the label that the official code uses.
 
     Raises:
-        DatasetError: if a row names no image of the data set or no usable score, a pair stands there twice,
-            or the number of pairs or references is not that of the release.
+        DatasetError: if a row has no image of the data set or no usable score, a pair is listed twice, or the
+            number of pairs or references is not that of the release.
     """
     subsets = {kind: tuple(name for name, kinds in facts["subsets"].items() if kind in kinds)
                for kind in facts["types"]}
@@ -178,14 +177,13 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
         found.append((name.order, ImagePair(
             pair_id=f"{facts['name']}/{name.stem}", ref=ref, dis=dis, mos=to_mos(label.score),
             ref_path=ref_path or tree.root / name.ref, dis_path=dis_path or tree.root / name.dis,
-            type=name.type,
-            level=name.level or label.level, subsets=subsets.get(name.type, ()), native_mos=label.score,
-            mos_std=label.std)))
+            type=name.type, level=name.level or label.level, subsets=subsets.get(name.type, ()),
+            native_mos=label.score, mos_std=label.std)))
     found.sort(key=lambda item: item[0])
     pairs = tuple(pair for _, pair in found)
-    for one, other in zip(pairs, pairs[1:], strict=False):
-        if one.pair_id == other.pair_id:
-            raise tree.error(f"the pair {one.pair_id} stands twice in {source}", "restore the label file")
+    for pair, following in zip(pairs, pairs[1:], strict=False):
+        if pair.pair_id == following.pair_id:
+            raise tree.error(f"the pair {pair.pair_id} stands twice in {source}", "restore the label file")
     if len(pairs) != facts["pairs"]:
         raise tree.error(f"{len(pairs)} label rows in {source}, expected {facts['pairs']}",
                          "unpack the archive again, all of it")
@@ -203,7 +201,10 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
 
 
 def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple[str, str]:
-    """SHA-256 of lines `pair_id,ref_id,mos`, or `pair_id` (configs/published.yaml), and the release's."""
+    """Compute the SHA-256 of the labels; return it and the release's.
+
+    The lines are `pair_id,ref_id,mos`, or `pair_id` (configs/published.yaml).
+    """
     released = facts.get("names_sha256")
     text = "\n".join(pair.pair_id if released else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
                      for pair in pairs)
@@ -211,12 +212,12 @@ def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple
 
 
 def names_of(files: Sequence[Path]) -> str:
-    """Label files, for messages."""
+    """Name the label files, for messages."""
     return files[0].name if len(files) == 1 else f"{files[0].name} ... {files[-1].name}"
 
 
 def ref_id(pair: ImagePair, facts: Mapping[str, Any]) -> str:
-    """Names a pair's reference as the digests do: the stem, in lower case where the release mixes."""
+    """Name a pair's reference as the digests do: the stem, in lower case where the release mixes cases."""
     stem = pair.ref.rpartition(".")[0]
     return stem.lower() if facts["case"] == "lower" else stem
 

@@ -23,7 +23,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     Args:
         root: folder with `mos_with_names.txt` (else `TID2013.txt` of Waterloo or
             `meta_info_TID2013Dataset.csv` of pyiqa) and the images, here or below.
-        facts: of another release than `published()["tid2013"]`.
+        facts: about the release; `published()["tid2013"]` by default.
 
     Returns:
         Pairs with label 100 - MOS, as the official code computes it (higher = worse).
@@ -49,7 +49,7 @@ def parse_labels(data: bytes) -> list[Label]:
     """Parse the lines of `mos_with_names.txt`, such as `5.51429 I01_01_1.bmp`.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     labels: list[Label] = []
     before: tuple[str, ...] = ()
@@ -60,18 +60,18 @@ def parse_labels(data: bytes) -> list[Label]:
             raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: '
                                f'restore the file')
         if match.groups() <= before:
-            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level), in which "
-                               f"mos.txt and mos_std.txt go on. Fix: restore the file")
+            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level); mos.txt "
+                               f"and mos_std.txt have this order, too. Fix: restore the file")
         before = match.groups()
         labels.append(Label(where, dis.strip(), number(mos, where, "tid2013")))
     return labels
 
 
 def parse_column(data: bytes, file: str, count: int) -> list[float]:
-    """Parse the `count` numbers of a file without names.
+    """Parse a file of `count` numbers, without image names.
 
     Raises:
-        DatasetError: if the file does not fit.
+        DatasetError: if the file is not in the expected format.
     """
     values = [number(line, where, "tid2013") for where, line in lines(data, file, "tid2013")]
     if len(values) != count:
@@ -97,8 +97,7 @@ def _name(label: Label) -> Name | None:
     if not match:
         return None
     ref, kind, level = match.groups()
-    # In the release's label file a few names are in another case than the rest, and so they are in the
-    # authors' files.
+    # A few names have another case than the rest in the release's label file, and also in the authors' files.
     initial = "I" if (kind, level) in {("01", "1"), ("11", "1"), ("13", "1")} else "i"
     suffix = "BMP" if (kind, level) in {("11", "1"), ("13", "1")} else "bmp"
     return Name(f"i{ref}_{kind}_{level}", f"distorted_images/{initial}{ref}_{kind}_{level}.{suffix}",

@@ -1,1 +1,1 @@
-"""Score files: written by runs, read by evaluation; other people's score files."""
+"""Score files: those that our runs write, and those of the authors. Evaluation reads both."""

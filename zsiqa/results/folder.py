@@ -22,8 +22,8 @@ class ScoreFolder(Protocol):
 
     Attributes:
         root: the folder.
-        files: by what their names say they hold.
-        strays: other CSV files.
+        files: paths of the score files, by the key in their names.
+        strays: all other CSV files.
     """
 
     root: Path
@@ -40,7 +40,7 @@ class ScoreFolder(Protocol):
         """Return the key that a stray may hold, by its name.
 
         Raises:
-            StoreError: if its name does not tell.
+            StoreError: if the name gives no key.
         """
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
@@ -55,7 +55,7 @@ class ScoreFolder(Protocol):
 class StoredFolder:
     """Our own store: `<root>/<dataset>/<metric>/<perturbation>.json` with its CSV file or parts.
 
-    Parts that no run has joined are joined as they are read, in memory.
+    Parts that no run has joined yet are joined in memory when they are read.
     """
 
     root: Path
@@ -74,11 +74,11 @@ class StoredFolder:
         return list(self.files)
 
     def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - a store has one place for a key
-        """Return nothing: a store has no copies."""
+        """Return an empty list: a store has no copies."""
         return []
 
     def stray_key(self, path: Path) -> ScoreKey:
-        """Refuse.
+        """Refuse: a stray of a store has no sidecar, which would say how its scores were made.
 
         Raises:
             StoreError: always.
@@ -103,9 +103,9 @@ class StoredFolder:
                              f"and its scores, and score again") from error
         parts = ScoreFile(path, sidecar["identity"]).parts()
         pairs, values = _join_parts(path, sidecar) if parts else _read_finished(path)
-        whole = published().get(key.dataset, {})  # a part of a published set must not pass for the whole
+        facts = published().get(key.dataset, {})  # a subset of a published data set is not complete
         return Scores(key, path, replace(pairs, higher_is_better=higher_is_better), values,
-                      higher_is_better=similarity, expected=whole.get("pairs", count),
+                      higher_is_better=similarity, expected=facts.get("pairs", count),
                       identity=sidecar["identity"], notes=notes)
 
 
@@ -124,7 +124,7 @@ def _read_finished(path: Path) -> tuple[Pairs, np.ndarray]:
 
 
 def _join_parts(path: Path, sidecar: Mapping[str, Any]) -> tuple[Pairs, np.ndarray]:
-    """Join the parts of a score file, and its CSV file where there is one; NaN for pairs without a score."""
+    """Join the parts of a score file, and its CSV file if it exists; NaN for pairs without a score."""
     if "pairs_file" not in sidecar:
         raise StoreError(f"{path.with_suffix('.json')} does not name the list of pairs that its parts belong "
                          f"to; run the same command again")
@@ -137,10 +137,10 @@ def _join_parts(path: Path, sidecar: Mapping[str, Any]) -> tuple[Pairs, np.ndarr
 
 
 def open_folder(root: Path) -> ScoreFolder:
-    """Open a folder of scores: the authors' files lie in it directly, ours in folders of folders.
+    """Open a folder of score files: the authors' lie directly in it, ours in `<dataset>/<metric>/`.
 
     Raises:
-        StoreError: if there is no such folder, or the scores lie elsewhere.
+        StoreError: if there is no such folder, or the scores are in its subfolder `results` or `scores`.
     """
     if not root.is_dir():
         raise StoreError(f"no folder {root}; score something first, or say where the scores are")
@@ -155,7 +155,7 @@ def open_folder(root: Path) -> ScoreFolder:
 
 
 def load_whole(folder: ScoreFolder, key: ScoreKey) -> Scores | None:
-    """Load scores with a row for every pair, from the key's own file or a copy; None if neither is whole."""
+    """Load the file of a key, or a copy, that has a row for every pair; None if there is none."""
     for path in [*([folder.files[key]] if key in folder.files else []), *folder.twins(key)]:
         try:
             scores = folder.load(key, path)

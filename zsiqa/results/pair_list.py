@@ -1,8 +1,8 @@
-"""The pairs of a data set as a file beside its scores, so that scores can be joined where the images are not.
+"""List of the pairs of a data set, as a file beside its scores: scores can be joined without the images.
 
     <results_dir>/scores/<dataset>/<digest>.pairs    pair_id,ref,dis,type,subsets,mos in the data set's order
 
-The name is a digest of the content: runs that write it at once write the same.
+The name is a digest of the content, so runs that write it at the same time write the same file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COLUMNS = ("pair_id", "ref", "dis", "type", "subsets", "mos")
 
 
 def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
-    """(name, content) of the file."""
+    """Return (name, content) of the file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -30,7 +30,7 @@ def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
 
 
 def read_pairs(path: Path) -> list[ImagePair]:
-    """The pairs again; references share a path where they share their name.
+    """Read the pairs, with names in place of paths: references with the same name share a path.
 
     Raises:
         StoreError: if there is no such file, or it is damaged.
@@ -38,16 +38,15 @@ def read_pairs(path: Path) -> list[ImagePair]:
     try:
         content = path.read_bytes().decode("utf-8")
         if path.stem != _digest(content):
-            raise ValueError("its content is not what its name is the digest of")
+            raise ValueError("its content does not match the digest in its name")
         rows = csv.DictReader(io.StringIO(content, newline=""))
         return [ImagePair(row["pair_id"], row["ref"], row["dis"], float(row["mos"]), Path(row["ref"]),
                           Path(row["dis"]), row["type"],
                           subsets=tuple(filter(None, row["subsets"].split("|"))))
                 for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); the run that wrote the parts beside it writes it "
-                         f"again") \
-            from error
+        raise StoreError(f"{path} cannot be read ({error}); to write it again, repeat the run that wrote the "
+                         f"parts beside it") from error
 
 
 def _digest(content: str) -> str:

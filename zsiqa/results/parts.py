@@ -1,10 +1,10 @@
-"""Part files: what one run adds to a score file, row by row, between two notes of who it is.
+"""Part files: the rows that one run adds to a score file, between two notes about the run.
 
-    #zsiqa {"id": ..., "device": ..., ...}         the session, as the sidecar is to hold it
-    pair_id,score                                  as often as there are scores
+    #zsiqa {"id": ..., "device": ..., ...}         the session, as the sidecar will contain it
+    pair_id,score                                  one row for each score
     #zsiqa {"seconds": ..., "failed": {...}}       at the end; the part of a killed run has none
 
-Each part has one writer, ever. So there is nothing to lock, and what is in it stays true after a kill.
+Only one run ever writes to a part. So no lock is needed, and its content stays valid after a kill.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from typing import Any, TextIO
 from zsiqa.types import StoreError
 
 NOTE = "#zsiqa "
-# two scores of a pair may differ by this share of the largest, as for `zsiqa audit --official`: rounding of
+# Two scores of a pair may differ by this share of the largest score, as for `zsiqa audit --official`:
+# rounding on other devices and in other precisions stays far below it, other images or other code do not.
 AGREEMENT = 1e-3
-# devices and precisions stays far below, other images or other code do not
 
 
 class PartWriter:
-    """The part of this run. Rows may be noted in one thread and flushed in another.
+    """Writer of the part file of this run. One thread may append rows while another flushes them.
 
     Raises:
-        FileExistsError: if there is such a file.
+        FileExistsError: if the file exists.
     """
 
     def __init__(self, path: Path, session: Mapping[str, Any]) -> None:
         self._stream: TextIO = path.open("x", newline="", encoding="utf-8")
-        self._lock = threading.RLock()  # a signal's handler may leave from within
+        self._lock = threading.RLock()  # reentrant: a signal handler may interrupt its owner
         self._rows = csv.writer(self._stream, lineterminator="\n")
         if session:
             self._note(session)
 
     def append(self, pair_id: str, score: float) -> None:
-        """Note a score; `flush` brings it to disk."""
+        """Append a score; `flush` hands it to the operating system."""
         with self._lock:
             self._rows.writerow([pair_id, repr(score)])
 
     def flush(self) -> None:
-        """Hand all noted scores to the operating system; a killed process loses none of them."""
+        """Hand all appended scores to the operating system; a killed process loses none of them."""
         with self._lock:
             if not self._stream.closed:
                 self._stream.flush()
 
     def close(self, outcome: Mapping[str, Any]) -> None:
-        """Note how it ended, and close the file."""
+        """Write how the run ended, and close the file."""
         with self._lock:
             if outcome:
                 self._note(outcome)
@@ -64,12 +64,12 @@ class PartWriter:
 
 @dataclass(frozen=True)
 class Part:
-    """A part file as it was found.
+    """Content of a part file.
 
     Attributes:
         scores: by pair_id.
-        session: who wrote it; {} if nobody knows.
-        failed: pairs that could not be scored, and why.
+        session: the run that wrote it; {} if unknown.
+        failed: by pair_id, why pairs could not be scored.
     """
 
     path: Path
@@ -79,10 +79,10 @@ class Part:
 
 
 def read_part(path: Path) -> Part:
-    """Read a part file. A last line without its newline was torn by a kill, and is computed again."""
+    """Read a part file, without a last line that a kill cut off (no newline); it is computed again."""
     try:
         whole, _, _torn = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
-    except FileNotFoundError:  # a run beside this one has just finished; its scores are in the CSV by now
+    except FileNotFoundError:  # another run has just finished, and put its scores into the CSV file
         return Part(path)
     scores: dict[str, float] = {}
     session: dict[str, Any] = {}
@@ -93,28 +93,26 @@ def read_part(path: Path) -> Part:
                 continue
             ((pair_id, score),) = csv.reader([line])
             scores[pair_id] = float(score)
-        # a machine that lost power may leave blank blocks; computed again
         except (ValueError, TypeError, csv.Error):
-            continue
+            continue  # a power failure may leave blank blocks; their scores are computed again
     return Part(path, scores, session, session.pop("failed", {}))
 
 
 def join(sources: Sequence[tuple[Path, Mapping[str, float]]]) -> dict[str, float]:
-    """The scores of several files by pair_id; of a pair that is in more than one, the first file's.
+    """Join the scores of several files by pair_id; for a pair in several files, the first file's score.
 
     Raises:
-        StoreError: if they differ by more than rounding.
+        StoreError: if scores of a pair differ by more than rounding.
     """
     scores: dict[str, float] = {}
-    for _, found in reversed(sources):
-        scores.update(found)
+    for _, held in reversed(sources):
+        scores.update(held)
     allowed = AGREEMENT * max((abs(score) for score in scores.values() if math.isfinite(score)), default=0.0)
-    for path, found in sources:
-        for pair_id, score in found.items():
+    for path, held in sources:
+        for pair_id, score in held.items():
             if score != scores[pair_id] and not abs(score - scores[pair_id]) <= allowed:
-                other = next(source for source, held in sources if pair_id in held)
+                other = next(source for source, others in sources if pair_id in others)
                 raise StoreError(f"{pair_id} has the score {scores[pair_id]!r} in {other} and {score!r} in "
-                                 f"{path}, "
-                                 f"more than rounding apart: other images, or other code? Remove the file "
-                                 f"that is wrong and run the same command again")
+                                 f"{path}, which differ by more than rounding: other images, or other code? "
+                                 f"Remove the wrong file and run the same command again")
     return scores

@@ -27,10 +27,10 @@ class Run:
 
 
 def read_runs(files: Mapping[ScoreKey, Path]) -> list[Run]:
-    """The origin of files; those without a readable sidecar, such as the authors', have none.
+    """Read the origin of score files; those without a readable sidecar, such as the authors', are left out.
 
     Args:
-        files: by what they hold.
+        files: paths by key.
     """
     groups: dict[str, list[tuple[ScoreKey, dict[str, Any]]]] = {}
     for key, path in sorted(files.items()):
@@ -61,7 +61,7 @@ def _weights(identity: Mapping[str, Any]) -> str:
 
 
 def _mappings(data: Any) -> list[dict[str, Any]]:
-    return [dict(one) for one in data if isinstance(one, Mapping)] if isinstance(data, Sequence) else []
+    return [dict(item) for item in data if isinstance(item, Mapping)] if isinstance(data, Sequence) else []
 
 
 def _names(names: Any) -> tuple[str, ...]:

@@ -1,15 +1,16 @@
-"""Score files: one CSV a (data set, metric, perturbation), with a JSON sidecar that says how it came about.
+"""Score files: one CSV file for each data set, metric and perturbation, with a JSON sidecar on its origin.
 
-    <results_dir>/scores/<dataset>/<metric>/<perturbation>.csv    pair_id,ref,dis,type,mos,score in the data
-    set's order <results_dir>/scores/<dataset>/<metric>/<perturbation>.json   identity, configuration,
-    versions, times
+In <results_dir>/scores/<dataset>/<metric>:
 
-A run appends to a part file of its own beside them (`zsiqa.results.parts`), so a killed run loses what it had
-not yet flushed, and runs side by side never write to the same file. There are no locks: NFS breaks them.
-Parts are removed by whoever finds that together they have every pair, and has put the whole into place; until
-then, nobody removes anything, and a CSV with gaps is but a view of them. The *identity* in the sidecar holds
-everything that decides the scores; a file with another identity is never added to, and never replaced unless
-asked.
+    <perturbation>.csv     pair_id,ref,dis,type,mos,score in the data set's order
+    <perturbation>.json    identity, configuration, versions, times
+
+Each run appends to its own part file beside them (`zsiqa.results.parts`), so a killed run loses only the
+scores that it had not flushed, and runs at the same time never write to the same file. There are no locks:
+NFS breaks them. A run that finds a score for every pair writes the complete CSV file, then removes the parts;
+until then, no run removes any, and a CSV file with gaps is only a view of them. The *identity* in the sidecar
+contains all that decides the scores. Scores are never added to a file with another identity, and such a file
+is never replaced unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
 SCHEMA = 3
-REMEDY = "To mend it, run its command again with overwrite=true; score files that are sound are kept"
+REMEDY = "To fix it, run its command again with overwrite=true; undamaged score files are kept"
 
 
 @dataclass
 class ScoreFile:
-    """One score file, complete or in the making.
+    """One score file, complete or not.
 
     Attributes:
         path: of the CSV.
-        identity: nested plain data; everything that decides the scores.
+        identity: all that decides the scores, as nested plain data.
     """
 
     path: Path
@@ -52,7 +53,7 @@ class ScoreFile:
 
     @property
     def sidecar(self) -> Path:
-        """The JSON file beside the CSV."""
+        """Path of the JSON file beside the CSV file."""
         return self.path.with_suffix(".json")
 
     @property
@@ -60,36 +61,36 @@ class ScoreFile:
         return f"{self.path.stem}.{digest(self.identity)[:8]}-"
 
     def parts(self) -> list[Part]:
-        """The part files of this identity, this run's among them."""
+        """Read the part files of this identity, including this run's."""
         return [read_part(path) for path in sorted(self.path.parent.glob(f"{self._prefix}*.part"))]
 
     def sessions(self) -> list[Mapping[str, Any]]:
-        """The sessions of this identity that the sidecar and the part files name."""
+        """Return the sessions of this identity in the sidecar and the part files."""
         old = read_sidecar(self.sidecar) if self.sidecar.exists() else {}
         of_sidecar = old.get("sessions", ()) if old.get("identity") == self.identity else ()
         return [*of_sidecar, *(part.session for part in self.parts())]
 
     def is_complete(self) -> bool:
-        """Return whether the finished file is there, with a score for every pair."""
-        there = self.path.is_file() and self.sidecar.is_file()
-        return there and read_sidecar(self.sidecar).get("complete") is True
+        """Return whether the finished file exists, with a score for every pair."""
+        exists = self.path.is_file() and self.sidecar.is_file()
+        return exists and read_sidecar(self.sidecar).get("complete") is True
 
     def read(self) -> dict[str, float]:
-        """Scores by pair_id, from the finished file and all part files.
+        """Read the scores by pair_id, from the finished file and all part files.
 
         Raises:
-            StoreError: if there are scores of another identity, with the settings that differ; or if two
-                parts have scores of a pair that are not the same but for rounding.
+            StoreError: if there are scores of another identity (the message lists the settings that differ),
+                or if scores of a pair differ by more than rounding.
         """
         self._check()
         return self._join(self.parts())
 
     def claim(self, info: Mapping[str, Any], pairs: Sequence[ImagePair] = ()) -> None:
-        """Say in the sidecar that scores of this identity are in the making.
+        """Write a sidecar for scores of this identity that are not complete yet.
 
         Args:
-            info: what the sidecar says beside the identity. The last of its `sessions` is this run.
-            pairs: of the whole data set, in its order; kept beside the scores for whoever joins them.
+            info: content of the sidecar besides the identity. The last of its `sessions` is this run.
+            pairs: of the whole data set, in its order; stored beside the scores, to join the parts later.
 
         Raises:
             StoreError: if there are scores of another identity.
@@ -103,7 +104,7 @@ class ScoreFile:
             listed = self.path.parent.parent / about["pairs_file"]
             if not listed.exists():
                 replace_file(listed, content)
-        if self.sidecar.exists():  # of this identity, as a run beside this one may have left it just now?
+        if self.sidecar.exists():  # another run of this identity may have just written it
             old = read_sidecar(self.sidecar)
             if not find_differences(old["identity"], self.identity) and all(
                     old.get(name) == about.get(name) for name in ("dataset", "pairs_file")):
@@ -114,7 +115,7 @@ class ScoreFile:
         """Remove files of other identities, and damaged ones. Files of this identity stay."""
         try:
             if self.sidecar.exists() and not find_differences(read_sidecar(self.sidecar)["identity"],
-                                                          self.identity):
+                                                                 self.identity):
                 self.read()
                 return
         except StoreError:
@@ -124,14 +125,14 @@ class ScoreFile:
             stale.unlink(missing_ok=True)
 
     def append(self, pair_id: str, score: float) -> None:
-        """Note a score; `flush` brings it to disk."""
+        """Append a score to the part file; `flush` hands it to the operating system."""
         self._open().append(pair_id, score)
 
     def flush(self) -> None:
-        """Hand all noted scores to the operating system; from then on, a killed process loses none of them.
+        """Hand all appended scores to the operating system; a killed process loses none of them.
 
         Raises:
-            StoreError: if another run with another identity was faster; its first flush decides.
+            StoreError: if a run with another identity has flushed first.
         """
         part = self._part  # another thread may close it
         if part is not None:
@@ -141,7 +142,7 @@ class ScoreFile:
                 self._confirmed = True
 
     def close(self, **outcome: Any) -> None:
-        """Note how this run ended, flush and close its part file, which stays.
+        """Write how this run ended, flush and close its part file, which stays.
 
         Args:
             outcome: `seconds`, and `failed`: by pair_id, why pairs could not be scored.
@@ -156,25 +157,24 @@ class ScoreFile:
                view: bool = True) -> bool:
         """Join all scores. Once every pair has one, write the final files and remove the parts.
 
-        Runs that do so at once write the same.
+        Runs that finish at the same time write the same files.
 
         Args:
             pairs: of the whole data set, in its order.
-            scores: of each pair, as far as this run knows them; NaN elsewhere.
-            info: what the sidecar says beside the identity.
-            view: write the CSV even if pairs lack a score, whose fields stay empty. Not while others are at
-                work: what they finish meanwhile would be replaced.
+            scores: of each pair; NaN for pairs that this run has no score of.
+            info: content of the sidecar besides the identity.
+            view: write the CSV file even if pairs lack a score; their fields stay empty. Use False while
+                other runs are active, as a file that they finish meanwhile would be replaced.
 
         Returns:
-            Whether every pair has a score.
+            True if every pair has a score.
 
         Raises:
-            StoreError: if, meanwhile, another run has put scores of another identity here. The part files
-                stay.
+            StoreError: if another run has meanwhile written scores of another identity; the parts stay.
         """
         self.close()
         self._check()
-        parts = self.parts()  # before the sidecar is read: whoever removes a part has named its session there
+        parts = self.parts()  # before the sidecar, which has the sessions of parts removed since
         known = self._join(parts)
         known.update({pair.pair_id: score for pair, score in zip(pairs, map(float, scores), strict=True)
                       if not math.isnan(score)})
@@ -204,15 +204,19 @@ class ScoreFile:
         return self._part
 
     def _join(self, parts: Iterable[Part]) -> dict[str, float]:
-        """Scores of all parts and of the finished file. Raises StoreError where they do not agree."""
+        """Join the scores of all parts and of the finished file.
+
+        Raises:
+            StoreError: if they differ by more than rounding.
+        """
         sources: list[tuple[Path, Mapping[str, float]]] = [(part.path, part.scores) for part in parts]
-        if self.path.is_file():  # read after the parts: one that is gone by now is in it
+        if self.path.is_file():  # read after the parts: it has the scores of parts removed since
             sources.insert(0, (self.path, {pair_id: score for pair_id, _, score in read_rows(self.path)
                                            if not math.isnan(score)}))
         return join(sources)
 
     def _describe(self, info: Mapping[str, Any], parts: Iterable[Part], *, complete: bool) -> str:
-        """Format the sidecar: `info`, and the sessions of parts and of an older sidecar."""
+        """Format the sidecar: `info`, with the sessions of parts and of an older sidecar of this identity."""
         sessions: list[Mapping[str, Any]] = [part.session for part in parts if "id" in part.session]
         sessions = sorted(sessions, key=lambda session: str(session.get("started")))
         if self.sidecar.exists():
@@ -230,13 +234,13 @@ class ScoreFile:
         """Refuse scores of another identity, and scores without a sidecar."""
         if self.path.exists() and not self.sidecar.exists():
             raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came "
-                             f"about; "
-                             f"give another results_dir=DIR to keep it, or overwrite=true to replace it")
+                             f"about; give another results_dir=DIR to keep it, or overwrite=true to replace "
+                             f"it")
         parts = self.path.parent.glob(f"{self.path.stem}.*.part")
         if not self.path.exists() and not any(size_of(part) for part in parts):
             return
-        found = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
-        if differences := find_differences(found, self.identity):
+        stored = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
+        if differences := find_differences(stored, self.identity):
             listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
             if any(name.endswith("revision") for name, _, _ in differences):
                 listed += "\nA new revision: the same settings now give other scores (CHANGELOG.md, Scores)."
@@ -246,7 +250,7 @@ class ScoreFile:
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """A score file's sidecar.
+    """Read the sidecar of a score file.
 
     Raises:
         StoreError: if it is damaged or of another schema.
@@ -262,7 +266,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path) -> list[tuple[str, float, float]]:
-    """(pair_id, mos, score) of a finished score file, in its order; NaN where a pair has no score.
+    """Read (pair_id, mos, score) of a finished score file, in its order; NaN if a pair has no score.
 
     Raises:
         StoreError: if it is not a score file, or was cut off.
@@ -276,8 +280,8 @@ def read_rows(path: Path) -> list[tuple[str, float, float]]:
     if not text.endswith("\n"):
         raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
     try:
-        return [(pair_id, float(mos), float(score or "nan")) for pair_id, _ref, _dis, _type, mos,
-                score in reader]
+        return [(pair_id, float(mos), float(score or "nan"))
+                for pair_id, _ref, _dis, _type, mos, score in reader]
     except ValueError as error:
         raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}). "
                          f"{REMEDY}") from error

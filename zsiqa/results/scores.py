@@ -1,4 +1,4 @@
-"""Per-image scores and labels, whoever wrote the file, and their alignment by pair. Never imports torch."""
+"""Scores and labels of pairs, from our files or the authors', and their alignment. Never imports torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a
 
 
 class ScoreKey(NamedTuple):
-    """Names one set of scores."""
+    """Name of one set of scores."""
 
     dataset: str
     metric: str
@@ -34,9 +34,9 @@ class Pairs:
     """The labelled pairs of a score file, in its order.
 
     Attributes:
-        ids: (N,) str, unique; equal in files of different origin where they mean the same pair.
-        refs: (N,) str, equal where the reference is.
-        types: (N,) str, the distortion type; "" where none is known.
+        ids: (N,) str, unique; files of different origin have the same id for the same pair.
+        refs: (N,) str, the same for pairs with the same reference.
+        types: (N,) str, the distortion type; "" if unknown.
         labels: (N,) float64.
         higher_is_better: the labels' direction: True for MOS, False for DMOS.
     """
@@ -67,8 +67,8 @@ class Scores:
         values: (N,) float64; not finite where a pair has no usable score.
         higher_is_better: the scores' direction: False for a distance.
         expected: pairs of the whole data set.
-        identity: what decided the scores, where the file says so (see `zsiqa.results.score_file`).
-        notes: caveats that must stand with the numbers.
+        identity: the settings that decide the scores, if the file has them (see `zsiqa.results.score_file`).
+        notes: caveats that must be shown with the numbers.
     """
 
     key: ScoreKey
@@ -82,7 +82,7 @@ class Scores:
 
     @property
     def usable(self) -> np.ndarray:
-        """(N,) bool: which pairs have a finite score."""
+        """(N,) bool, True for pairs with a finite score."""
         finite: np.ndarray = np.isfinite(self.values)
         return finite
 
@@ -99,11 +99,11 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Scores of a file in the order of other pairs.
+    """Scores of a file in the order of given pairs.
 
     Attributes:
         values: (N,) float64 in that order; NaN where the file has no usable score.
-        foreign: ids of the file's pairs that are not among those pairs.
+        foreign: ids of the file's pairs that are not among the given pairs.
         other_labels, other_refs: ids of pairs that have another label or reference in the file.
     """
 
@@ -115,20 +115,20 @@ class Alignment:
 
 def align(scores: Scores, pairs: Pairs) -> Alignment:
     """Bring scores into the order of `pairs`, by id."""
-    mine = scores.pairs
-    rows = np.arange(len(pairs.ids)) if mine is pairs else pairs.index.get_indexer(mine.index)
+    own = scores.pairs
+    rows = np.arange(len(pairs.ids)) if own is pairs else pairs.index.get_indexer(own.index)
     known = rows >= 0
     values = np.full(len(pairs.ids), np.nan)
     values[rows[known]] = np.where(scores.usable, scores.values, np.nan)[known]
-    labels = np.abs(mine.oriented_labels[known] - pairs.oriented_labels[rows[known]]) > SAME_LABEL
-    refs = mine.refs[known] != pairs.refs[rows[known]]
-    return Alignment(values, mine.ids[~known], mine.ids[known][labels], mine.ids[known][refs])
+    labels = np.abs(own.oriented_labels[known] - pairs.oriented_labels[rows[known]]) > SAME_LABEL
+    refs = own.refs[known] != pairs.refs[rows[known]]
+    return Alignment(values, own.ids[~known], own.ids[known][labels], own.ids[known][refs])
 
 
 def split_metric(metric: str) -> tuple[str, str, str]:
-    """Backbone, representation and distance of a metric; the last two are "" for a baseline such as `psnr`.
+    """Split a metric into backbone, representation and distance; the last two are "" for a baseline (`psnr`).
 
-    Only the backbone's name may have hyphens.
+    Only the name of the backbone may contain hyphens.
 
     Examples:
         >>> split_metric("ViT-B-16-SigLIP-features-l2"), split_metric("psnr")
@@ -145,7 +145,7 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
         columns: all columns in their order, each str or float. An empty field is NaN in a column of floats.
 
     Raises:
-        StoreError: if the file cannot be read, the columns are others, or a row does not fit them.
+        StoreError: if the file cannot be read, it has other columns, or a row does not fit them.
     """
     try:
         data = path.read_bytes()
@@ -160,15 +160,14 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
                          f"{','.join(header) or 'nothing'}")
     numbers = [name for name, kind in columns.items() if kind is float]
     try:
-        # Everything that is no number in a column of numbers must fail, except for the empty field.
+        # A field of a column of numbers that is neither a number nor empty must raise an error.
         table = pd.read_csv(io.BytesIO(data),
                             dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
-                           keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]),
-                            index_col=False,
-                           encoding="utf-8-sig")
+                            keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]),
+                            index_col=False, encoding="utf-8-sig")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise StoreError(f"{path}: not a table of {','.join(columns)} ({error})") from error
-    # pandas fills a short row up. Where nothing is quoted, counting commas is enough, and quick.
+    # pandas fills up short rows. If nothing is quoted, counting commas finds them, and is fast.
     if b'"' in data or data.count(b",") != (len(columns) - 1) * (len(table) + 1):
         lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         short = next((lines.line_num for fields in lines if fields and len(fields) != len(columns)), None)

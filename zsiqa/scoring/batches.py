@@ -1,4 +1,4 @@
-"""Batches of tiles, and their scores on the way from the device.
+"""Batches of tiles, and the transfer of their scores from the device.
 
 Letters: B tiles of a batch, K metrics.
 """
@@ -13,12 +13,12 @@ import torch
 
 from zsiqa.scoring.loading import TiledImage
 
-OPEN_SIZES = 2  # translated images of a group have another size than the rest
+OPEN_SIZES = 2  # sizes collected at a time: a group's translated images have another size than the rest
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Tiles [start, stop) of an image, as part of a batch."""
+    """Part of a batch: tiles [start, stop) of an image."""
 
     image: TiledImage
     start: int
@@ -29,16 +29,16 @@ class Segment:
 
 
 class PendingScores:
-    """The scores of some distorted tiles, on their way from the device.
+    """Scores of distorted tiles, being copied from the device.
 
     Args:
         segments: the tiles.
-        scores: (B, K), in their order.
+        scores: (B, K), in the order of the tiles.
     """
 
     def __init__(self, segments: Sequence[Segment], scores: torch.Tensor) -> None:
         self._segments, self._done = segments, None
-        if scores.is_cuda:  # the host goes on meanwhile
+        if scores.is_cuda:  # an asynchronous copy: the host does not wait
             self._scores = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
             self._scores.copy_(scores, non_blocking=True)
             self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class PendingScores:
             self._scores = scores
 
     def fill_in(self) -> None:
-        """Wait for them, and put them down with their images."""
+        """Wait for the scores, and write them to `tile_scores` of their images."""
         if self._done is not None:
             self._done.synchronize()
         first = 0
@@ -60,14 +60,14 @@ class PendingScores:
 
 
 def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
-    """The same tiles, those of a size in the same order, in batches of one size and `most` tiles.
+    """Cut tiles into batches of `most` tiles of one size; tiles of one size keep their order.
 
-    Two sizes are collected at a time. A batch is shorter where a third one comes, and at the end.
+    Two sizes are collected at a time. A batch is shorter if a third size arrives, and at the end.
     """
     batches: dict[tuple[int, ...], list[Segment]] = {}
     for segment in segments:
         size = segment.image.tiles.shape[1:]
-        batch = batches.pop(size, [])  # and put back as the latest
+        batch = batches.pop(size, [])  # put back below, as the most recent
         if not batch and len(batches) == OPEN_SIZES:
             yield batches.pop(next(iter(batches)))
         start = segment.start

@@ -1,16 +1,15 @@
-"""The engine: image pairs in, one score a (pair, perturbation, metric) out, from one pass over the images.
+"""The engine: image pairs in, one score per (pair, perturbation, metric) out, from one pass over the images.
 
-How the work flows, and why scores come out the same whatever happens on the way:
+The steps, and why a resumed run computes the same scores:
 
 1. `zsiqa.scoring.loading` delivers the images of a block in a fixed order, as tiles.
 2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where
-whole
-   images of several sizes take the place of tiles, the last one of a size. A resumed run
-   cuts the same batches and skips those in which nothing is left to do. So every tile meets the same
-   companions, in the same place, as in an uninterrupted run, and its scores are equal to the bit. (Unless a
-   GPU runs out of memory: then batches are cut in halves from there on, and scores are equal up to rounding.)
-3. Each batch goes through the backbone once. A reference's features are kept until its distorted images are
-   through; features of distorted tiles are compared at once, under every distance, and dropped.
+   whole images of several sizes take the place of tiles, the last one of a size. A resumed run cuts the same
+   batches and skips those without work left to do. So every tile is in the same batch, at the same place, as
+   in an uninterrupted run, and its scores are equal to the bit. (Except when a GPU runs out of memory: from
+   then on batches are cut in halves, and scores are equal up to rounding.)
+3. Each batch goes through the backbone once. A reference's features are kept until all its distorted images
+   are compared; features of distorted tiles are compared immediately, under every distance, and dropped.
 
 Letters: B tiles of a batch, T tiles of an image, K metrics.
 """
@@ -38,11 +37,11 @@ from zsiqa.types import ImagePair, PairError, ZsiqaError
 log = logging.getLogger(__name__)
 
 Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
-IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still on their way while the next are prepared
+IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still being copied while the next are prepared
 
 
 class Backbone(Protocol):
-    """Tiles (B, 3, H, W), RGB in [0, 1], to one `Features` a representation, or a baseline."""
+    """Model that maps tiles (B, 3, H, W), RGB in [0, 1], to `Features` by representation; or a baseline."""
 
     def __call__(self, tiles: torch.Tensor) -> Mapping[str, Features]:
         """Encode the tiles."""
@@ -53,7 +52,7 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of pair `index` under one perturbation: the mean over its tiles, for every metric."""
+    """Scores of pair `index` under one perturbation: the mean over its tiles, for every metric."""
 
     index: int
     perturbation: str
@@ -62,7 +61,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Failed:
-    """Pair `index` cannot be scored under `perturbation`; `error` names the pair and the cause."""
+    """Failure to score pair `index` under `perturbation`; `error` names the pair and the cause."""
 
     index: int
     perturbation: str
@@ -74,21 +73,21 @@ class Scorer:
 
     Args:
         backbone: already on `device`.
-        distances: by metric, whose first part names what the backbone's output has.
+        distances: by metric; a metric's first part is a key of the backbone's output.
         perturbations: by name.
         window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
-        least_side: shortest side of a whole image that can be scored, in pixels, and why.
-        batch_tiles: tiles a forward pass. Out of GPU memory, it is halved as often as necessary.
+        least_side: shortest side of a whole image that can be scored, in pixels, and the reason.
+        batch_tiles: tiles per forward pass. It is halved each time the GPU runs out of memory.
         workers: threads that decode, perturb and tile.
         device: "cpu" or "cuda".
-        precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official`: the
-            backbone and the distances see to it.
-        compile: let PyTorch compile backbone and distances when the first batch comes, and the backbone once
-            more, for any number of tiles, when a shorter one comes; scores change by rounding. What it cannot
-            compile runs as it is, with a warning.
-        noise_seed: for a backbone in training mode: encode each tile by itself, under a seed of its own, and
-            each reference anew for every pair, as the official loop does. None for any other backbone.
-        measure: takes the times of the steps.
+        precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official` is
+            implemented by the backbone and the distances themselves.
+        compile: let PyTorch compile backbone and distances at the first batch, and the backbone once more,
+            for any number of tiles, at the first shorter batch; scores change by rounding. Code that it
+            cannot compile runs uncompiled, with a warning.
+        noise_seed: for a backbone in training mode: encode each tile alone, under its own seed, and each
+            reference again for every pair, as the official loop does. None for any other backbone.
+        measure: measures the time of each step.
 
     Raises:
         ZsiqaError: if the device lacks the precision.
@@ -97,8 +96,8 @@ class Scorer:
     def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
-                 device: str = "cpu",
-                 precision: Precision = "fp32", compile: bool = False,  # noqa: A002 - as PyTorch calls it
+                 device: str = "cpu", precision: Precision = "fp32",
+                 compile: bool = False,  # noqa: A002 - PyTorch's name for it
                  noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
@@ -111,9 +110,9 @@ class Scorer:
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
         self._compare = compiled_compare() if compile else compare
         if compile:
-            torch._dynamo.config.suppress_errors = True  # rather slow than not at all
+            torch._dynamo.config.suppress_errors = True  # run uncompiled instead of failing
             self.backbone.compile()
-        self._most_tiles = batch_tiles  # what fits into the GPU's memory, as far as is known
+        self._most_tiles = batch_tiles  # halved when the GPU runs out of memory
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
               ) -> Generator[Scored | Failed]:
@@ -162,19 +161,18 @@ class Scorer:
                     failures.append(Failed(index, perturbation, PairError(message)))
 
     def _process(self, batch: Sequence[Segment]) -> list[PendingScores]:
-        """Encode and compare a batch, in as many parts as the GPU's memory asks for."""
+        """Encode and compare a batch, in several parts if the GPU's memory is too small for the whole."""
         size = sum(map(len, batch))
         if size > self._most_tiles:
-            return [one for part in cut_batches(batch, self._most_tiles) for one in self._process(part)]
+            return [scores for part in cut_batches(batch, self._most_tiles) for scores in self._process(part)]
         try:
             return self._encode_and_compare(batch)
         except torch.OutOfMemoryError:
             if size == 1:
                 raise ZsiqaError("out of GPU memory with a single tile (a reference's features, kept for all "
-                                 "of its "
-                                 "distorted images, count too); use a smaller backbone or "
+                                 "of its distorted images, count too); use a smaller backbone or "
                                  "device=cpu") from None
-        # Outside the handler, so that the failed attempt's tensors are gone.
+        # Outside the handler, where the failed attempt's tensors are already freed.
         torch.cuda.empty_cache()
         self._most_tiles = size // 2
         log.warning("out of GPU memory with %d tiles a batch; going on with %d", size, self._most_tiles)
@@ -182,7 +180,7 @@ class Scorer:
 
     @torch.inference_mode()
     def _encode_and_compare(self, batch: Sequence[Segment]) -> list[PendingScores]:
-        """Keep a batch's reference features with their images; compare its distorted tiles with theirs."""
+        """Keep reference features with their images; compare distorted tiles with their references."""
         encoded = self._encode(batch)
         stops = np.cumsum([len(segment) for segment in batch])
         places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
@@ -201,47 +199,48 @@ class Scorer:
             return []
         columns: dict[Metric, torch.Tensor] = {}
         for name, stacks in encoded.items():
-            everything = len(distorted) == len(batch)  # then nothing need be copied
+            everything = len(distorted) == len(batch)  # then no copy is necessary
             dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])
                                                   for stack in stacks)
             ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
-            mine = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
+            distances = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
             with self.measure("distances"), arithmetic("fp32", self.device):
-                columns.update(zip(mine, self._compare(list(mine.values()), ref, dis).double().unbind(1),
-                                   strict=True))
+                values = self._compare(list(distances.values()), ref, dis).double()
+                columns.update(zip(distances, values.unbind(1), strict=True))
         scores = torch.stack([columns[metric] for metric in self.distances], dim=1)  # B, K
         return [PendingScores([segment for segment, _ in distorted], scores)]
 
     @staticmethod
     def _counterpart(segment: Segment, place: slice, name: str, number: int,
                      stack: torch.Tensor) -> torch.Tensor:
-        """The reference features to a distorted segment: tiles [start, stop) of stack `number`."""
+        """Return the reference features for a distorted segment: tiles [start, stop) of stack `number`."""
         kept = segment.image.reference.encoded.get(name) if segment.image.reference else None
-        # After a resume, a reference may be missing whose pairs are all done. Their tiles are only here to
-        # keep the batch as it was, their scores are not used, and any features of the right shape will do.
+        # After a resume, the features of a reference whose pairs are all done may be missing. Tiles of these
+        # pairs only keep the batch as it was: their scores are not used, so any features of the right shape
+        # are good enough.
         return stack[place] if kept is None else kept[number][segment.start:segment.stop]
 
     def _encode(self, batch: Sequence[Segment]) -> dict[str, Features]:
-        """The features of a batch's tiles, in one pass, or one by one for a backbone in training mode."""
+        """Encode a batch's tiles, in one pass, or one by one for a backbone in training mode."""
         if self.noise_seed is not None:
-            ones = []
+            single = []
             for segment in batch:
                 for number in range(segment.start, segment.stop):
                     torch.manual_seed(noise_seed(self.noise_seed, segment.image, number))
-                    ones.append(self._forward(segment.image.tiles[number:number + 1].copy()))
+                    single.append(self._forward(segment.image.tiles[number:number + 1].copy()))
             return {name: tuple(torch.cat(stacks)
-                                for stacks in zip(*(one[name] for one in ones), strict=True))
+                                for stacks in zip(*(features[name] for features in single), strict=True))
                     for name in self.representations}
         tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
         count = len(tiles)
         if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
             tiles = np.repeat(tiles, 2, axis=0)
-        return {name: tuple(stack[:count] for stack in stacks) for name,
-                stacks in self._forward(tiles).items()}
+        return {name: tuple(stack[:count] for stack in stacks)
+                for name, stacks in self._forward(tiles).items()}
 
     def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
-        """Tiles (B, window, window, 3) uint8 to features; the model's input is channels last in memory."""
+        """Encode tiles (B, window, window, 3) uint8; the model's input is channels last in memory."""
         with self.measure("transfer"):
             pixels = torch.from_numpy(tiles)
             if self.device == "cuda":
@@ -251,13 +250,12 @@ class Scorer:
             encoded = self.backbone(images)
         return {name: encoded[name] for name in self.representations}
 
-    def _finished(self, batch: Sequence[Segment], arriving: Iterable[PendingScores],
-                  pairs: Sequence[ImagePair],
-                  todo: Todo) -> Iterator[Scored | Failed]:
-        """The outcome of each wanted image whose last tile is in this batch."""
+    def _finished(self, batch: Sequence[Segment], pending: Iterable[PendingScores],
+                  pairs: Sequence[ImagePair], todo: Todo) -> Iterator[Scored | Failed]:
+        """Yield the outcome of each wanted image whose last tile is in this batch."""
         with self.measure("fetch scores"):
-            for one in arriving:
-                one.fill_in()
+            for tile_scores in pending:
+                tile_scores.fill_in()
         for segment in batch:
             image = segment.image
             index, perturbation = image.serves[0]
@@ -279,7 +277,7 @@ def _join(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
-    """Seed of one tile's randomness, from its place in the data set and its perturbation alone."""
+    """Seed of one tile's random numbers; depends only on its place in the data set and its perturbation."""
     index, perturbation = image.serves[0]
     own = zlib.crc32(perturbation.encode()) if image.reference else 0
     return int(np.random.SeedSequence((seed, index, own, tile)).generate_state(1)[0])

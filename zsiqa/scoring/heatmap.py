@@ -1,4 +1,4 @@
-"""Where two images differ according to a metric: its distances laid back over the image."""
+"""Maps of the differences between two images according to a metric: its distances at each pixel."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from zsiqa.scoring.metric import Metric
 
 @torch.no_grad()
 def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
-    """The distance at each pixel of one pair of images.
+    """Compute the distance at each pixel of one pair of images.
 
-    l2 and cosine are means over positions, so each token of a ViT (prefix tokens left out) and each place of
-    a CNN's maps has a distance of its own; layers are summed, as in the score. The other distances mix
+    l2 and cosine are means over positions, so each token of a ViT (without prefix tokens) and each position
+    of a CNN's maps has its own distance; layers are summed, as in the score. The other distances mix
     positions, as do embeddings of one vector and cosine along the rows of a CNN's maps: there, a tile has one
-    value, its score. Where tiles overlap, their values are averaged, with weights that fall to the tiles'
-    edges, so that no seam shows.
+    value, its score. Where tiles overlap, their values are averaged, with weights that fall towards the
+    tiles' edges, so that no seam is visible.
 
     Args:
-        metric: see `Metric`; a smaller stride than the protocol's shows more where a tile has one value.
+        metric: see `Metric`; where a tile has one value, a smaller stride than the protocol's shows more.
         ref, dis: (1, 3, H, W) each, as for the metric.
 
     Returns:
@@ -53,7 +53,7 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
 
 
 def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[int, int]) -> Tensor | None:
-    """One tile's distances at its pixels, (H, W); None if a distance is not the sum of those of positions."""
+    """Distances at the pixels of one tile, (H, W); None if the distance is not a mean over positions."""
     if not isinstance(distance, L2 | Cosine):
         return None
     total = ref[0].new_zeros(side)
@@ -62,7 +62,7 @@ def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[in
         if values is None or values.shape[2:].numel() < 4:
             return None
         values = values.sum(1)  # over layers: (1, N) or (1, H, W)
-        # a tile is square; what is too many are class and register tokens, which come first
+        # a tile is square; surplus tokens are class and register tokens, which come first
         if values.ndim == 2:
             grid = math.isqrt(values.shape[1])
             values = values[:, values.shape[1] - grid**2:].view(1, grid, grid)
@@ -71,7 +71,7 @@ def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[in
 
 
 def _pyramid(height: int, width: int) -> Tensor:
-    """Weights that fall linearly from the middle to the edges, where they are small but not 0: (H, W)."""
+    """Weights (H, W) that fall linearly from the middle to the edges, where they are small but not 0."""
     rows, columns = (torch.minimum(torch.arange(1, side + 1), torch.arange(side, 0, -1))
                      for side in (height, width))
     return torch.outer(rows, columns)
@@ -81,7 +81,7 @@ def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
     """Draw a map (H, W) over an image (1, 3, H, W) in grey, with a colour bar, in the format of the suffix.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
         ValueError: if matplotlib does not know the format.
     """
     height, width = values.shape

@@ -1,8 +1,8 @@
-"""Images ahead of the model: decode, perturb and tile in threads, in one fixed order.
+"""Load images ahead of the model: decode, perturb and tile in threads, in one fixed order.
 
 Pairs are grouped by reference, and groups packed into *blocks*. A block is a fixed sequence of images: each
 reference once (and once more for a perturbation that changes it), then its distorted images under every
-perturbation. Blocks depend on the data set alone, not on what is already done or on who does it.
+perturbation. Blocks depend on the data set only, not on which scores exist or which run computes them.
 
 Letters: T tiles of an image; H, W its sides in pixels.
 """
@@ -32,27 +32,28 @@ Todo = Callable[[int, str], bool]  # (pair index, perturbation): is its score wa
 
 
 class Perturbation(Protocol):
-    """One function for each image of a pair; see `zsiqa.perturbations`."""
+    """Perturbation interface: one function for each image of a pair; see `zsiqa.perturbations`."""
 
     def reference(self, image: Image.Image) -> Image.Image:
-        """The reference as it is compared; the same object if it is unchanged."""
+        """Perturb the reference; return the same object if it is unchanged."""
 
     def distorted(self, image: Image.Image) -> Image.Image:
-        """The distorted image as it is compared."""
+        """Perturb the distorted image."""
 
 
 @dataclass(eq=False)
 class TiledImage:
-    """One image of a block's sequence.
+    """Image of a block's sequence, cut into tiles.
 
     Attributes:
-        serves: the (pair index, perturbation) that need it: one for a distorted image, many for a reference.
+        serves: every (pair index, perturbation) that needs it: one for a distorted image, many for a
+            reference.
         size: of the whole image before any perturbation, (W, H).
         tiles: (T, window, window, 3) uint8, or (1, H, W, 3) for the whole image; T = 0 if there is an error.
         error: why it cannot be used ("" if it can).
-        reference: what a distorted image is compared with; None for a reference.
-        encoded: of a reference, its features by representation, as the engine gets them.
-        tile_scores: of a distorted image, (T, metrics), likewise.
+        reference: the image that a distorted image is compared with; None for a reference.
+        encoded: features of a reference, by representation; filled by the engine.
+        tile_scores: scores of a distorted image, (T, metrics); filled by the engine.
     """
 
     serves: list[tuple[int, str]]
@@ -66,10 +67,10 @@ class TiledImage:
 
 @dataclass(frozen=True)
 class Loader:
-    """Turns pairs into tiled images; `workers` threads run a bounded number of images ahead.
+    """Loader of pairs as tiled images; `workers` threads prepare a bounded number of them (`ahead`).
 
-    Without `share_references`, a reference is delivered anew for each of its pairs. `least_side` is the
-    shortest side that can be scored, in pixels, and why.
+    Without `share_references`, a reference is delivered again for each of its pairs. `least_side` is the
+    shortest side that can be scored, in pixels, and the reason.
     """
 
     pairs: Sequence[ImagePair]
@@ -85,7 +86,7 @@ class Loader:
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
         """Iterate over blocks with work to do; each iterates over its images, as lists of variants.
 
-        Each block must be exhausted before the next is asked for.
+        Exhaust each block before you request the next.
         """
         blocks = [block for block in plan_blocks(self.pairs, share_references=self.share_references)
                   if any(todo(index, name) for group in block for index in group
@@ -116,7 +117,7 @@ class Loader:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def reference(self, group: Sequence[int]) -> list[TiledImage]:
-        """The group's reference: as it is, and once more for each perturbation that changes it."""
+        """Load the group's reference: unchanged, and once more for each perturbation that changes it."""
         path = self.pairs[group[0]].ref_path
         try:
             with self.measure("decode"):
@@ -138,7 +139,7 @@ class Loader:
                 for variant, names in variants]
 
     def distorted(self, index: int) -> list[TiledImage]:
-        """The pair's distorted image under every perturbation."""
+        """Load the pair's distorted image under every perturbation."""
         path = self.pairs[index].dis_path
         try:
             with self.measure("decode"):

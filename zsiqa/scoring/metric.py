@@ -1,4 +1,4 @@
-"""A metric as a module of PyTorch: batches of images in, one score a pair out, differentiable.
+"""A metric as a PyTorch module: batches of images in, one score per pair out, differentiable.
 
 It computes what a run computes (docs/protocol.md), from images in memory instead of files.
 """
@@ -20,43 +20,42 @@ from zsiqa.scoring.precision import arithmetic
 from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import ZsiqaError
 
-# That decide the score of a pair in memory. The device is that of .to(device); the others concern files and
-# runs.
+# Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
+# concern files and runs.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
-            "batch_tiles",
-            "precision", "seed")
+            "batch_tiles", "precision", "seed")
 
 
 class Metric(nn.Module):
     """Distance of distorted images from their references: 0 for equal ones, lower is better.
 
     Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit
-    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 at
-    batches of any size.
+    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 for
+    any batch size.
 
-    It is differentiable with respect to both images, and frozen: no parameter wants a gradient, and `train()`
-    leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth root, log(1
-    + x)^0.25, whose derivative grows without bound as x goes to 0. In a tile that is equal in both images,
-    the gradient of every distance is 0, its minimum; near there, it is finite but large. Whoever optimises
-    towards equality takes l2 or cosine, or clips gradients.
+    It is differentiable with respect to both images, and frozen: no parameter requires a gradient, and
+    `train()` leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth
+    root, log(1 + x)^0.25, whose derivative grows without bound as x goes to 0. In a tile that is equal in
+    both images, every distance is at its minimum and its gradient is 0; for nearly equal tiles, the gradient
+    is finite but large. To optimise towards equality, use l2 or cosine, or clip gradients.
 
     Without gradients, memory does not grow with the number of images or tiles. With gradients, all tiles'
-    activations are kept until the backward pass: train on crops, as of one window.
+    activations are kept until the backward pass: train on crops, for instance of one window.
 
     Args:
         backbone, distance, representation: names as on the command line of `run.py`, one each.
         pretrained: False for random weights, of `seed`.
-        checkpoint: a local file with weights, instead of those that are downloaded.
-        overrides: further settings as on the command line, as in `["stride=112", "protocol=textbook"]`.
+        checkpoint: a local file with weights, instead of the downloaded weights.
+        overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`.
 
     Attributes:
-        name: as a run's folder is called, `efficientnet_lite0-features-wsd`.
+        name: as in the name of a run's folder, `efficientnet_lite0-features-wsd`.
         higher_is_better: False.
-        window: shortest side that an image may have, in pixels; None for a backbone that sees whole images.
+        window: shortest permitted side of an image, in pixels; None for a backbone that sees whole images.
 
     Raises:
-        ZsiqaError: if a name or setting is unknown or does not belong here.
-        WeightsError: if the weights cannot be had or do not fit.
+        ZsiqaError: if a name or setting is unknown or has no effect on a metric.
+        WeightsError: if the weights cannot be obtained or do not fit.
 
     Examples:
         >>> metric = Metric("efficientnet_lite0", "l2")
@@ -69,10 +68,8 @@ class Metric(nn.Module):
     _like: Tensor
 
     def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
-                 representation: str = "features",
-                 *, pretrained: bool = True, checkpoint: Path | str | None = None,
-                 overrides: Sequence[str] = (),
-                 ) -> None:
+                 representation: str = "features", *, pretrained: bool = True,
+                 checkpoint: Path | str | None = None, overrides: Sequence[str] = ()) -> None:
         super().__init__()
         cfg = _configuration(backbone, distance, representation, overrides)
         if not pretrained:
@@ -83,14 +80,14 @@ class Metric(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
-        """The metric of a composed configuration with one backbone, distance and representation."""
+        """Build the metric from a composed configuration with one backbone, distance and representation."""
         metric = cls.__new__(cls)
         nn.Module.__init__(metric)
         metric._build(cfg)
         return metric
 
     def _build(self, cfg: DictConfig) -> None:
-        cfg.protocol.folder = "none"  # nothing is stored, so any mixture of protocols will do
+        cfg.protocol.folder = "none"  # nothing is stored, so any mixture of protocols is allowed
         check_settings(cfg)
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):
@@ -104,11 +101,11 @@ class Metric(nn.Module):
         self.batch_tiles: int | None = cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
         self.precision = cfg.precision
-        # the device and type of images and scores
+        # has the device and type of images and scores
         self.register_buffer("_like", torch.zeros(()), persistent=False)
 
     def forward(self, ref: Tensor, dis: Tensor) -> Tensor:
-        """Scores of pairs.
+        """Score pairs.
 
         Args:
             ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
@@ -118,7 +115,7 @@ class Metric(nn.Module):
             (B,), of the metric's type: float32, or float64 after `.double()`.
 
         Raises:
-            ZsiqaError: if type, shape, size, range or device are others.
+            ZsiqaError: if type, shape, size, range or device differ from these.
         """
         for what, images in (("reference", ref), ("distorted", dis)):
             self._check(what, images)
@@ -139,7 +136,7 @@ class Metric(nn.Module):
         return torch.cat(scores).view(len(ref), -1).mean(1).to(ref.dtype)  # in half precision, float64
 
     def tile_corners(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(y, x) of the tiles of an image, row by row; one for a backbone that sees whole images."""
+        """List (y, x) of an image's tiles, row by row; only (0, 0) for a backbone that sees whole images."""
         if self.window is None:
             return [(0, 0)]
         rows, columns = (tile_starts(side, window=self.window, stride=self.stride)
@@ -147,19 +144,19 @@ class Metric(nn.Module):
         return [(y, x) for y in rows for x in columns]
 
     def cut(self, images: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
-        """Tiles (len(places), 3, window, window) of images (B, 3, H, W), by (index, y, x)."""
+        """Cut tiles (len(places), 3, window, window) from images (B, 3, H, W); a place is (index, y, x)."""
         height, width = (self.window, self.window) if self.window else images.shape[-2:]
         return torch.stack([images[index, :, y:y + height, x:x + width] for index, y, x in places])
 
     def encode(self, tiles: Tensor) -> Features:
-        """The features of tiles, with the engine's layout in memory and its care for lone tiles."""
+        """Encode tiles as the engine does: channels last in memory, and a single tile encoded twice."""
         batch = torch.cat([tiles, tiles]) if len(tiles) == 1 else tiles
         with arithmetic(self.precision, tiles.device.type):
             encoded = self.backbone(batch.contiguous(memory_format=torch.channels_last))[self.representation]
         return tuple(stack[:len(tiles)] for stack in encoded)
 
     def train(self, mode: bool = True) -> Self:
-        """Set `training`, which changes nothing: the backbone stays as its scores need it."""
+        """Set `training` only: the backbone stays in the mode that its scores need."""
         self.training = mode
         return self
 
@@ -182,9 +179,8 @@ class Metric(nn.Module):
         height, width = images.shape[-2:]
         if min(height, width) < (self.window or 1):
             raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
-                             f"{self.window}; "
-                             f"enlarge them, for instance by torch.nn.functional.pad(images, ..., "
-                             f"mode='reflect')")
+                             f"{self.window}; enlarge them, for instance by torch.nn.functional.pad(images, "
+                             f"..., mode='reflect')")
         with torch.no_grad():
             if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
                 values = f"values from {images.min():.6g} to {images.max():.6g}"

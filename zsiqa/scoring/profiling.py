@@ -1,4 +1,4 @@
-"""Where the time of a run goes. Never imports torch."""
+"""Profile of a run: seconds by step. Never imports torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Measure = Callable[[str], AbstractContextManager[None]]
 
 
 def unmeasured(_name: str) -> AbstractContextManager[None]:
-    """Measures nothing, at no cost."""
+    """Measure nothing, at no cost."""
     return nullcontext()
 
 
 class Profile:
-    """Adds up seconds by name; calling it gives a context. Any thread may.
+    """Sums of seconds by name; a call returns a context that adds to one of them, in any thread.
 
     Args:
-        synchronize: called before the clock is read in the thread that made the profile, so that a GPU's work
-            is done.
+        synchronize: called before each reading of the clock in the thread that made the profile, so that the
+            GPU's work is done.
     """
 
     def __init__(self, synchronize: Callable[[], object] = lambda: None) -> None:
@@ -46,10 +46,10 @@ class Profile:
         return time.perf_counter()
 
     def report(self, aside: tuple[str, ...] = ()) -> str:
-        """Seconds and shares, the most first.
+        """Describe seconds and shares, the largest first.
 
         Args:
-            aside: names whose work is done in other threads, beside the rest.
+            aside: names of work that is done in other threads, in parallel to the rest.
         """
         total = time.perf_counter() - self._started
         most_first = sorted(self.seconds.items(), key=lambda item: -item[1])

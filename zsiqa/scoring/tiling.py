@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 
 def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[int]:
-    """First pixels of the tiles along one side: every `stride`, and one tile flush with the end.
+    """List the first pixels of the tiles along one side: every `stride`, and one tile flush with the end.
 
     Args:
         length: the side in pixels.
@@ -30,7 +30,7 @@ def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[in
 
 
 def extract_tiles(image: np.ndarray, *, window: int | None = 224, stride: int = 200) -> np.ndarray:
-    """All tiles of an image, row by row.
+    """Cut an image into its tiles, row by row.
 
     Args:
         image: (H, W, 3).

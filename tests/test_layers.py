@@ -13,7 +13,7 @@ LAYERS = {
     "types": set(),
     "terminal": set(),
     "perturbations": set(),
-    "distances": set(),
+    "distances": {"types"},
     "config": {"types"},
     "releases": {"types"},
     "datasets": {"types", "terminal", "releases"},

@@ -1,10 +1,18 @@
-"""Data types shared by all stages, and the errors that a user may see. Standard library only."""
+"""Data types shared by all stages, and the errors that a user may see. Imports the standard library only."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Stacks of layers of one shape: (B, L, N, D) of tokens and embeddings, (B, L, C, H, W) of a CNN's maps.
+Features: TypeAlias = "tuple[Tensor, ...]"
+MetricKey: TypeAlias = tuple[str, ...]  # (representation, distance), or (baseline,)
 
 
 class ZsiqaError(Exception):

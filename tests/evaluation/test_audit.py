@@ -425,3 +425,19 @@ def test_the_authors_half_precision(real):
     jsd = found["tid2013", "clip_vitb32-features-jsd", "original"]
     assert (jsd.distinct, jsd.tied) == (312, 2866)
     assert jsd.values["krcc"][2] - jsd.values["krcc"][0] == pytest.approx(0.026, abs=5e-4)  # as docs/audit.md says
+
+
+def test_a_store_in_parts_is_audited_as_it_is_read(tmp_path):
+    """Parts that no run has joined: their scores count, and no CSV file is missed."""
+    rows = ROWS[:50]
+    pairs = [ImagePair(f"tid2013/{dis.rpartition('.')[0].lower()}", ref, dis, mos, tmp_path / ref, tmp_path / dis)
+             for dis, ref, mos in rows]
+    file = ScoreFile(tmp_path / "tid2013/psnr/original.csv", {"baseline": {"name": "psnr"}})
+    file.claim({"dataset": {"pairs": 50, "higher_is_better": False}, "notes": []}, pairs)
+    for number, pair in enumerate(pairs[:40]):
+        file.append(pair.pair_id, float(number))
+    file.close()
+    found = _audit(tmp_path)
+    [finding] = found.file_findings
+    assert finding.problem.startswith("cut short: 50 of 3000 rows; 10 of 50 scores are absent, NaN or infinite")
+    assert not file.path.exists()

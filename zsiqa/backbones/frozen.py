@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zsiqa.types import ZsiqaError
+from zsiqa.types import Features, ZsiqaError
 
-Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
 Layers = dict[str, int | None]  # names of modules, each with the number of channels of its maps if known
 
 

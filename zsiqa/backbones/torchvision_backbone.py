@@ -20,8 +20,7 @@ from torchvision.models import efficientnet_b7, vgg
 
 from zsiqa.backbones.frozen import at_least_float32
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
-
-Features = tuple[Tensor, ...]  # as in zsiqa.distances, which backbones do not import
+from zsiqa.types import Features
 
 VGG19_ENDS = (3, 8, 17, 26, 35)  # relu1_2, relu2_2, relu3_4, relu4_4, relu5_4
 VGG19_POOLS = {4: 64, 9: 128, 18: 256, 27: 512}  # layer: channels

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-Features = tuple[Tensor, ...]  # as in zsiqa.distances; the batch is the first axis of each
+from zsiqa.types import Features
 
 
 class Baseline(nn.Module, ABC):

@@ -14,8 +14,9 @@ from torchvision.models import vgg16
 
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict
 from zsiqa.backbones.torchvision_backbone import L2Pooling, Stages
-from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.baseline import Baseline
 from zsiqa.baselines.lpips import VGG16_CHANNELS, VGG16_ENDS
+from zsiqa.types import Features
 
 POOLS = {4: 64, 9: 128, 16: 256, 23: 512}  # layer: channels
 CHANNELS = (3, *VGG16_CHANNELS)  # of the image and the five maps

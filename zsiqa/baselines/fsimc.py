@@ -14,7 +14,8 @@ from piq.functional import gradient_map, rgb2yiq, scharr_filter, similarity_map
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.baseline import Baseline
+from zsiqa.types import Features
 
 # Constants of the FSIM paper, for phase congruency, gradient, I and Q.
 T1, T2, T3, T4, CHROMA_POWER = 0.85, 160, 200, 200, 0.03

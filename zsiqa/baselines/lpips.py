@@ -15,7 +15,8 @@ from torchvision.models import alexnet, vgg16
 
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
 from zsiqa.backbones.torchvision_backbone import Stages
-from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.baseline import Baseline
+from zsiqa.types import Features
 
 ALEXNET_ENDS, ALEXNET_CHANNELS = (1, 4, 7, 9, 11), (64, 192, 384, 256, 256)  # the five ReLUs
 VGG16_ENDS, VGG16_CHANNELS = (3, 8, 15, 22, 29), (64, 128, 256, 512, 512)  # relu1_2, 2_2, 3_3, 4_3, 5_3

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.baseline import Baseline
+from zsiqa.types import Features
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest to coarsest
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian, in pixels

@@ -8,7 +8,8 @@ from __future__ import annotations
 import piq
 from torch import Tensor
 
-from zsiqa.baselines.baseline import Baseline, Features
+from zsiqa.baselines.baseline import Baseline
+from zsiqa.types import Features
 
 
 class PSNR(Baseline):

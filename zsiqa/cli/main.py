@@ -8,17 +8,7 @@ import sys
 import shtab
 
 from zsiqa import __version__
-from zsiqa.cli import (
-    audit,
-    data,
-    rank,
-    report,
-    run,
-    score,
-    status,
-    tables,
-    weights,
-)
+from zsiqa.cli import audit, data, rank, report, run, score, status, tables, weights
 from zsiqa.terminal import exit_on_broken_pipe
 from zsiqa.types import ZsiqaError
 

@@ -117,10 +117,11 @@ def _score(options: argparse.Namespace) -> int:
         check_heatmap(options, [cfg for cfg, *_ in plans])
     found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(passed_over(image_files(pairs))))
     try:
-        for one in (one for planned in plans for one in engines(*planned, options.pad)):
-            found.directions.update(dict.fromkeys(one.names.values(), one.higher_is_better))
-            found.notes.update(dict.fromkeys(one.notes))
-            score(one, found.outcomes)
+        for cfg, passes in plans:
+            for engine in engines(cfg, passes, options.pad):
+                found.directions.update(dict.fromkeys(engine.names.values(), engine.higher_is_better))
+                found.notes.update(dict.fromkeys(engine.notes))
+                score(engine, found.outcomes)
     finally:  # interrupted, or out of memory: what was scored is shown and written
         show(found, options)
     if options.heatmap and found.outcomes[0].scores:

@@ -13,8 +13,9 @@ Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
 
 from zsiqa.distances.comparison import compare, compiled_compare
 from zsiqa.distances.distribution import JSD, SKLD, WSD, ColumnDistance
-from zsiqa.distances.features import Distance, Features
+from zsiqa.distances.features import Distance
 from zsiqa.distances.pointwise import L2, Cosine
+from zsiqa.types import Features
 
 __all__ = ["JSD", "L2", "SKLD", "WSD", "ColumnDistance", "Cosine", "Distance", "Features", "compare",
            "compiled_compare"]

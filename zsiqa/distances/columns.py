@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsiqa.distances.features import Features
+from zsiqa.types import Features
 
 if TYPE_CHECKING:
     from zsiqa.distances.distribution import ColumnDistance

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zsiqa.distances import half_precision
 from zsiqa.distances.columns import SAMPLES, Columns, SoftmaxOver, column_distances, columns_of_64
-from zsiqa.distances.features import Features, check_option
+from zsiqa.distances.features import check_option
+from zsiqa.types import Features
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ColumnDistance(ABC):
     padding: Literal["nearest", "up"] = "nearest"
     windows: Literal["memory", "spatial"] = "memory"
     euclidean_term: ClassVar[bool] = True
-    half: ClassVar[bool] = False
+    half: ClassVar[bool] = False  # only distances of probabilities can imitate half precision
 
     def __post_init__(self) -> None:
         check_option("padding", self.padding, ("nearest", "up"))
@@ -58,18 +59,12 @@ class ColumnDistance(ABC):
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Compute the distance of each tile, (B,)."""
-        return self._in_half(ref, dis) if self.half else column_distances([self], ref, dis)[0]
-
-    def _in_half(self, ref: Features, dis: Features) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no half precision")
+        return column_distances([self], ref, dis)[0]
 
 
 @dataclass(frozen=True)
-class SKLD(ColumnDistance):
-    """Symmetric Kullback-Leibler divergence with a weighted Euclidean term.
-
-    p = softmax of a column + epsilon, q likewise; k = sum (p - q) log(p / q) / 2, which is
-    (KL(p||q) + KL(q||p)) / 2.
+class ProbabilityDistance(ColumnDistance):
+    """Base class of SKLD and JSD, which compare probabilities: a softmax plus epsilon.
 
     Args:
         softmax_over: the 64 `samples` of a column (the official code), or the `columns`.
@@ -87,19 +82,43 @@ class SKLD(ColumnDistance):
         super().__post_init__()
         check_option("softmax_over", self.softmax_over, ("samples", "columns"))
 
+    def __call__(self, ref: Features, dis: Features) -> Tensor:
+        """Compute the distance of each tile, (B,)."""
+        if not self.half:
+            return super().__call__(ref, dis)
+        columns = [(columns_of_64(d, *self.layout), columns_of_64(r, *self.layout))
+                   for r, d in zip(ref, dis, strict=True)]
+        return half_precision.column_distance(
+            columns, self.half_divergence, epsilon=self.epsilon,
+            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
+
+    @staticmethod
+    @abstractmethod
+    def half_divergence(p: Tensor, q: Tensor) -> Tensor:
+        """Compute the divergence of each column in half precision, (..., 64, M) to (..., M)."""
+
+
+@dataclass(frozen=True)
+class SKLD(ProbabilityDistance):
+    """Symmetric Kullback-Leibler divergence with a weighted Euclidean term.
+
+    p = softmax of a column + epsilon, q likewise; k = sum (p - q) log(p / q) / 2, which is
+    (KL(p||q) + KL(q||p)) / 2.
+
+    Args:
+        softmax_over, epsilon, half, padding, windows: see `ProbabilityDistance`.
+    """
+
+    half_divergence = staticmethod(half_precision.symmetric_kl)
+
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
         p, q = columns.probabilities(self.softmax_over, self.epsilon)
         return (p / q).log_().mul_(columns.difference(self.softmax_over, self.epsilon)).sum(-2) / 2
 
-    def _in_half(self, ref: Features, dis: Features) -> Tensor:
-        return half_precision.column_distance(
-            _columns_of(self, ref, dis), half_precision.symmetric_kl, epsilon=self.epsilon,
-            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
-
 
 @dataclass(frozen=True)
-class JSD(ColumnDistance):
+class JSD(ProbabilityDistance):
     """Jensen-Shannon divergence.
 
     p = softmax of a column + epsilon, q likewise; k = (KL(p||m) + KL(q||m)) / 2 with m = (p + q) / 2. With s
@@ -107,21 +126,13 @@ class JSD(ColumnDistance):
     (The official 1e-17 inside log m is left out: it is far below the resolution of m >= 1e-10.)
 
     Args:
-        softmax_over, epsilon: see `SKLD`.
         euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19
             only.
-        half: imitate the authors' half precision.
-        padding, windows: see `columns_of_64`.
+        softmax_over, epsilon, half, padding, windows: see `ProbabilityDistance`.
     """
 
-    softmax_over: SoftmaxOver = "samples"
-    epsilon: float = 1e-10
     euclidean_term: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
-    half: bool = False  # type: ignore[misc] # likewise
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+    half_divergence = staticmethod(half_precision.jensen_shannon)
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
@@ -132,11 +143,6 @@ class JSD(ColumnDistance):
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
         return (_atanh(t).mul_(t) - _atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
-
-    def _in_half(self, ref: Features, dis: Features) -> Tensor:
-        return half_precision.column_distance(
-            _columns_of(self, ref, dis), half_precision.jensen_shannon, epsilon=self.epsilon,
-            softmax_dim=-2 if self.softmax_over == "samples" else -1, euclidean_term=self.euclidean_term)
 
 
 @dataclass(frozen=True)
@@ -180,12 +186,6 @@ class WSD(ColumnDistance):
         # an axis that is not the last.
         all_but_the_last = torch.ones(SAMPLES - 1, SAMPLES, dtype=p.dtype, device=p.device).tril_()
         return (all_but_the_last @ (p - q)).abs_().sum(-2)
-
-
-def _columns_of(distance: ColumnDistance, ref: Features, dis: Features) -> list[tuple[Tensor, Tensor]]:
-    """Return the (distorted, reference) columns of each stack, (B, maps, 64, M)."""
-    return [(columns_of_64(d, *distance.layout), columns_of_64(r, *distance.layout))
-            for r, d in zip(ref, dis, strict=True)]
 
 
 def _atanh(x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-Features = tuple[Tensor, ...]  # stacks of layers of one shape: (B, L, N, D), or (B, L, C, H, W) of a CNN
+from zsiqa.types import Features
+
 Distance = Callable[[Features, Features], Tensor]  # (features of reference tiles, of distorted tiles) to (B,)
 
 

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Features = tuple[Tensor, ...]  # as in zsiqa.distances
+from zsiqa.types import Features
+
 Divergence = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from zsiqa.distances import half_precision
-from zsiqa.distances.features import Features, check_option
+from zsiqa.distances.features import check_option
+from zsiqa.types import Features
 
 
 @dataclass(frozen=True)

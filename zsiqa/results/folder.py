@@ -149,7 +149,7 @@ def open_folder(root: Path) -> ScoreFolder:
     if any(root.glob("*.csv")):
         return OfficialFolder(root)
     for below in ("results", "scores"):  # the clone of the official repository; our results_dir
-        if any((root / below).glob("*.csv")) or any((root / below).glob("*/*/*.csv")):
+        if any(any((root / below).glob(names)) for names in ("*.csv", "*/*/*.csv", "*/*/*.json")):
             raise StoreError(f"{root} holds no scores itself; did you mean {root / below}?")
     return StoredFolder(root)
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from zsiqa.config import instantiate
+from zsiqa.types import MetricKey
 
 if TYPE_CHECKING:
     from zsiqa.scoring.engine import Scorer
 
 BATCH_IMAGES = {"cpu": 4, "cuda": 32}
-Metric = tuple[str, ...]  # as in zsiqa.scoring.engine
 
 
-def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metric], **shared: Any) -> Scorer:
+def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[MetricKey],
+                   **shared: Any) -> Scorer:
     """Build the engine of the backbone's pass.
 
     Args:
@@ -35,7 +36,7 @@ def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metr
         noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
 
 
-def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[Metric],
+def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[MetricKey],
                     **shared: Any) -> Scorer:
     """Build the engine of the baselines' pass.
 

@@ -18,7 +18,7 @@ from zsiqa.config import metric_name, plain
 from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
 from zsiqa.runs.engines import build_backbone, build_baselines
 from zsiqa.runs.notes import backbone_notes, protocol_note
-from zsiqa.types import Dataset, StoreError
+from zsiqa.types import Dataset, MetricKey, StoreError
 
 if TYPE_CHECKING:
     from zsiqa.scoring.engine import Scorer
@@ -28,13 +28,12 @@ if TYPE_CHECKING:
 # in float32.
 HALF_PRECISION = 2
 
-Metric = tuple[str, ...]  # (representation, distance), or (baseline,)
 
 
 class FileKey(NamedTuple):
     """Key of one score file of a run."""
 
-    metric: Metric
+    metric: MetricKey
     perturbation: str
 
 
@@ -70,11 +69,11 @@ class Pass:
 
     files: Mapping[FileKey, PlannedFile]
     find_weights: Callable[[], Any]
-    identify_weights: Callable[[Any, Metric], Mapping[str, Any]]
+    identify_weights: Callable[[Any, MetricKey], Mapping[str, Any]]
     build: Callable[..., Scorer]
 
     @property
-    def metrics(self) -> list[Metric]:
+    def metrics(self) -> list[MetricKey]:
         """The metrics, in order."""
         return list(dict.fromkeys(key.metric for key in self.files))
 
@@ -152,7 +151,7 @@ def _plan_backbone(cfg: DictConfig) -> Pass:
             files[FileKey((representation, distance), perturbation)] = PlannedFile(
                 metric_folder / f"{perturbation}.csv", identity, labels, higher_is_better=False, notes=notes)
 
-    def identify_weights(weights: Path | None, _metric: Metric) -> Mapping[str, Any]:
+    def identify_weights(weights: Path | None, _metric: MetricKey) -> Mapping[str, Any]:
         return {"weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)}}
     return Pass(files, functools.partial(find_weights, cfg), identify_weights,
                 functools.partial(build_backbone, cfg))
@@ -172,7 +171,7 @@ def _plan_baselines(cfg: DictConfig) -> Pass:
                 {**identity, "perturbation": options}, {"baseline": node["label"]},
                 node["higher_is_better"], notes)
 
-    def identify_weights(weights: Mapping[str, Mapping[str, Path]], metric: Metric) -> Mapping[str, Any]:
+    def identify_weights(weights: Mapping[str, Mapping[str, Path]], metric: MetricKey) -> Mapping[str, Any]:
         return {role: {"sha256": sha256(file)} for role, file in weights[metric[0]].items()}
     return Pass(files, functools.partial(find_baseline_files, cfg), identify_weights,
                 functools.partial(build_baselines, cfg))

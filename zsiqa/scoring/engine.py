@@ -27,16 +27,15 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from zsiqa.distances import Distance, Features, compare, compiled_compare
+from zsiqa.distances import Distance, compare, compiled_compare
 from zsiqa.scoring.batches import PendingScores, Segment, cut_batches
 from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
-from zsiqa.types import ImagePair, PairError, ZsiqaError
+from zsiqa.types import Features, ImagePair, MetricKey, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)
 
-Metric = tuple[str, ...]  # the representation, then the distance; a baseline's name alone
 IN_FLIGHT = {"cpu": 0, "cuda": 2}  # batches whose scores are still being copied while the next are prepared
 
 
@@ -56,7 +55,7 @@ class Scored:
 
     index: int
     perturbation: str
-    scores: dict[Metric, float]
+    scores: dict[MetricKey, float]
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Scorer:
         ZsiqaError: if the device lacks the precision.
     """
 
-    def __init__(self, backbone: Backbone, *, distances: Mapping[Metric, Distance],
+    def __init__(self, backbone: Backbone, *, distances: Mapping[MetricKey, Distance],
                  perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
                  device: str = "cpu", precision: Precision = "fp32",
@@ -197,7 +196,7 @@ class Scorer:
                     whole[segment.start:segment.stop] = stack[place]
         if not distorted:
             return []
-        columns: dict[Metric, torch.Tensor] = {}
+        columns: dict[MetricKey, torch.Tensor] = {}
         for name, stacks in encoded.items():
             everything = len(distorted) == len(batch)  # then no copy is necessary
             dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from zsiqa.distances import L2, Cosine, Features
+from zsiqa.distances import L2, Cosine
 from zsiqa.scoring.metric import Metric
+from zsiqa.types import Features
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from zsiqa.backbones.weights import find_weights
 from zsiqa.config import check_overrides, check_settings, compose, instantiate, metric_name
-from zsiqa.distances import Distance, Features, compare
+from zsiqa.distances import Distance, compare
 from zsiqa.scoring.precision import arithmetic
 from zsiqa.scoring.tiling import tile_starts
-from zsiqa.types import ZsiqaError
+from zsiqa.types import Features, ZsiqaError
 
 # Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
 # concern files and runs.

@@ -60,7 +60,7 @@ def test_one_pair_several_metrics_and_baselines(pair, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     scores = found["pairs"][0]["scores"]
     images = [tensor(Image.open(path)) for path in pair]
-    # rel: other batches, tests/test_metric.py
+    # rel: other batches, tests/scoring/test_metric.py
     assert scores[NAME] == pytest.approx(Metric()(*images).item(), rel=1e-6)
     assert scores["efficientnet_lite0-features-l2"] == pytest.approx(Metric(distance="l2")(*images).item(), rel=1e-6)
     assert scores["psnr"] == pytest.approx(PSNR()(*images).item(), rel=1e-6)

@@ -72,7 +72,7 @@ def test_batches_are_their_pairs_one_by_one():
     ones = torch.cat([metric(ref[index:index + 1], dis[index:index + 1]) for index in range(3)])
     torch.testing.assert_close(whole, ones, rtol=1e-6, atol=0)  # other companions, other rounding
     metric.batch_tiles = 1
-    torch.testing.assert_close(metric(ref, dis), whole, rtol=5e-6, atol=0)  # other kernels: tests/test_scoring.py
+    torch.testing.assert_close(metric(ref, dis), whole, rtol=5e-6, atol=0)  # other kernels: tests/scoring/test_engine.py
 
 
 @pytest.mark.parametrize("settings", [VIT, CNN], ids=["vit", "cnn"])

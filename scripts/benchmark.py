@@ -1,12 +1,9 @@
 """Speed of scoring against the official loop: `python scripts/benchmark.py [--device cuda] [--quick]`.
 
 All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as
-fast as the real ones). The official loop is written anew after the structure of the official code (ZS-IQA
-`run.py`, `distances.py` at commit 1d8c1ce): the model of transformers, one tile at a time, the reference
-encoded anew for every distorted image, a pass over everything for each distance, a wait for each number. It
-is timed on a few pairs, before and after ours, in a process of its own without our settings of the memory
-allocator, and extrapolated. Quote the ratios: times depend on the machine. Needs timm and transformers, no
-network; with PyTorch 2.6 or later.
+fast as the real ones). `official_loop.py` is timed on a few pairs, before and after ours, in a process of its
+own without our settings of the memory allocator, and extrapolated. Quote the ratios: times depend on the
+machine. Needs timm and transformers, no network; with PyTorch 2.6 or later.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -35,7 +31,6 @@ from zsiqa.runs.machine import keep_freed_memory, pick_device
 from zsiqa.scoring.engine import Failed, Scorer
 from zsiqa.scoring.precision import arithmetic
 from zsiqa.scoring.profiling import Profile, unmeasured
-from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import ImagePair
 
 FLOP_PER_TILE = 35.1e9  # of a ViT-B/16 on 224 x 224 pixels: two for each multiplication with addition
@@ -89,104 +84,12 @@ def ours(backbone: TimmBackbone, pairs: list[ImagePair], metrics: dict[tuple[str
     return time.perf_counter() - start
 
 
-def official(pairs: list[ImagePair], metrics: dict[tuple[str, ...], distances.Distance],
-             device: str) -> float:
-    """Seconds of the official loop: a pass for each metric, after a first tile that does not count."""
-    model, states = make_official_model(device)
-
-    @torch.no_grad()
-    def encode(tile: torch.Tensor, representation: str) -> torch.Tensor:
-        """Tile (1, 3, 224, 224) to the blocks' states or the normalised last hidden state, (L, N, D)."""
-        states.clear()
-        last = model(tile).last_hidden_state
-        if representation == "embedding":
-            return torch.nn.functional.normalize(last, dim=-1)
-        return torch.cat(states)
-
-    encode(torch.zeros(1, 3, 224, 224, device=device), "features")
-    start = time.perf_counter()
-    for representation, name in metrics:
-        for pair in pairs:
-            tiles = [_tensor(path, device) for path in (pair.dis_path, pair.ref_path)]
-            height, width = tiles[0].shape[-2:]
-            scores = []
-            for top in tile_starts(height):
-                for left in tile_starts(width):
-                    dis, ref = (encode(image[..., top:top + 224, left:left + 224], representation)
-                                for image in tiles)
-                    scores.append(_official_distance(name, dis, ref))
-            float(np.mean(scores))
-    return time.perf_counter() - start
-
-
-def make_official_model(device: str) -> tuple[Any, list[torch.Tensor]]:
-    """Build transformers' ViT-B/16 with random weights, and the list that gets its blocks' outputs."""
-    from transformers import ViTConfig, ViTModel
-
-    torch.manual_seed(0)
-    model: Any = ViTModel(ViTConfig(), add_pooling_layer=False)
-    model.eval().to(device)
-    states: list[torch.Tensor] = []
-
-    def keep(_module: Any, _inputs: Any, out: Any) -> None:
-        states.append(out[0] if isinstance(out, tuple) else out)  # a tuple up to transformers 4
-
-    for name, module in model.named_modules():
-        if re.fullmatch(r".*layers?\.\d+", name):
-            module.register_forward_hook(keep)
-    return model, states
-
-
-def official_apart(folder: Path, count: int, what: str, device: str) -> float:
-    """`official` on the first `count` pairs in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, "--device", device, "--official", what, str(folder),
-                           str(count)],
+def official(folder: Path, count: int, what: str, device: str) -> float:
+    """Seconds of the official loop on the first `count` pairs, in a process of its own."""
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("official_loop.py")), str(folder),
+                           str(count), what, device],
                           check=True, capture_output=True, text=True)
-    return float(done.stdout.splitlines()[-1])
-
-
-def find_pairs(folder: Path, count: int) -> list[ImagePair]:
-    """The first pairs that `make_pairs` left in a folder."""
-    files = sorted(folder.glob("*_*.bmp"))[:count]
-    return [ImagePair(dis.stem, f"{dis.stem.split('_')[0]}.bmp", dis.name, 0.0,
-                      folder / f"{dis.stem.split('_')[0]}.bmp", dis) for dis in files]
-
-
-def _official_distance(name: str, dis: torch.Tensor, ref: torch.Tensor) -> float:
-    """One tile's distance (L, N, D), layer by layer, or by columns of 64, with a wait for each number."""
-    if name == "l2":
-        return sum(float((d - r).square().mean()) for d, r in zip(dis, ref, strict=True))
-    if name == "cosine":
-        return sum(float((1 - torch.cosine_similarity(d, r, dim=-1)).mean())
-                   for d, r in zip(dis, ref, strict=True))
-    padding = round(dis.shape[1] / 8) * 8 - dis.shape[1]
-    x, y = (torch.nn.functional.pad(features, (0, 0, 0, padding)).reshape(64, -1) for features in (dis, ref))
-    if name == "wsd":
-        k = _transport(x.softmax(-1), y.softmax(-1))
-    else:
-        p, q = x.softmax(0) + 1e-10, y.softmax(0) + 1e-10
-        others = (q, p) if name == "skld" else ((p + q) / 2,) * 2
-        both = [torch.nn.functional.kl_div(other.log(), one, reduction="none").sum(0)
-                for one, other in zip((p, q), others, strict=True)]
-        k = (both[0] + both[1]) / 2
-    if name != "jsd":
-        k = k + (x - y).square().sum(0) / ((-1 / (k + 10)).exp().sqrt() * (k + 10).square())
-    return float((k.mean() + 1).log() ** 0.25)
-
-
-def _transport(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """Wasserstein distance of each column of (64, M) weights, by sorted quantiles as in POT."""
-    ends = [weights.cumsum(0) for weights in (p, q)]
-    quantiles = torch.cat(ends).sort(0).values
-    at_p, at_q = (torch.searchsorted(end.T.contiguous(), quantiles.T.contiguous()).clamp_max(len(p) - 1).T
-                  for end in ends)
-    steps = torch.nn.functional.pad(quantiles, (0, 0, 1, 0)).diff(dim=0)
-    return (steps * (at_p - at_q).abs()).sum(0)
-
-
-def _tensor(path: Path, device: str) -> torch.Tensor:
-    pixels = np.array(Image.open(path).convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)
+    return float(done.stdout)
 
 
 def peak_matmul(device: str, precision: str = "fp32") -> float:
@@ -226,10 +129,11 @@ def rows_of_the_loop(folder: Path, device: str, *, quick: bool) -> Iterator[tupl
                     f"on {few}")
     peak = peak_matmul(device, precision)
     yield "a matrix product", f"{peak / 1e12:.2f} TFLOP/s"
-    for label, metrics in (("cosine", COSINE), ("five distances and the embedding", ALL)):
-        before = official_apart(folder / "pairs", few, label, device)
+    for what, label, metrics in (("cosine", "cosine", COSINE),
+                                 ("all", "five distances and the embedding", ALL)):
+        before = official(folder / "pairs", few, what, device)
         our_seconds = ours(backbone, pairs, metrics, device, precision)
-        after = official_apart(folder / "pairs", few, label, device)
+        after = official(folder / "pairs", few, what, device)
         their_seconds = (before + after) / 2 / few * len(pairs)
         ratio, share = their_seconds / our_seconds, tiles * FLOP_PER_TILE / our_seconds / peak
         yield label, (f"{our_seconds:.1f} s, the official loop {their_seconds:.0f} s: {ratio:.1f} times as "
@@ -301,13 +205,8 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--quick", action="store_true", help="a few pairs: does it run?")
-    parser.add_argument("--official", nargs=3, metavar=("WHAT", "FOLDER", "PAIRS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     device, described = pick_device(options.device)
-    if options.official:
-        what, folder, count = options.official
-        print(official(find_pairs(Path(folder), int(count)), COSINE if what == "cosine" else ALL, device))
-        return
     if device == "cpu":
         keep_freed_memory()
     print(f"{described}; torch {torch.__version__}")

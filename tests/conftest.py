@@ -16,15 +16,16 @@ from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import ImagePair
 
-# Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each other. They
-# would spin, and with other work on the cores most of the time of the tests went there.
+# Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each
+# other. They would spin, and with other work on the cores most of the time of the tests went there.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def make_image(width: int, height: int, seed: int) -> Image.Image:
     """Smooth colour blobs with some grain, 8-bit RGB."""
     random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.BICUBIC)
     grain = random.normal(0, 6, (height, width, 3))
     return Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8))
 
@@ -35,7 +36,8 @@ def add_noise(image: Image.Image, sigma: float, seed: int) -> Image.Image:
 
 
 def write_pairs(folder: Path, sizes: list[tuple[int, int]], levels: int) -> Path:
-    """References of the given sizes (W, H) with `levels` distorted images each; returns the CSV, level = mos."""
+    """References of the given sizes (W, H) with `levels` distorted images each; returns the CSV, level =
+    mos."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (width, height) in enumerate(sizes):
@@ -73,7 +75,8 @@ def shared() -> Path:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line for each reason why tests were skipped."""
-    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report
+                      in terminalreporter.getreports("skipped"))
     for reason, number in sorted(reasons.items()):
         terminalreporter.write_line(f"{number} skipped: {reason}")
 
@@ -88,10 +91,12 @@ def official_rows(dataset: str) -> list[tuple[str, str, float]]:
         names = [(f"{'I' if level == 1 else 'i'}{ref:02}_{kind:02}_{level}.{'BMP' if kind == 11 else 'bmp'}",
                   f"I{ref:02}.BMP") for ref in range(1, 26) for kind in range(1, 25) for level in range(1, 6)]
     else:
-        classes = [(kind, count) for kind, total in enumerate((12, 16, 10, 24, 13, 14, 27)) for count in range(total)]
+        classes = [(kind, count) for kind,
+                   total in enumerate((12, 16, 10, 24, 13, 14, 27)) for count in range(total)]
         names = [(f"A{ref:04}_{kind:02}_{count:02}.bmp", f"A{ref:04}.bmp") for ref in range(200)
                  for kind, count in classes]
-    return [(dis, ref, float(mos)) for (dis, ref), mos in zip(names, random.uniform(10, 90, len(names)), strict=True)]
+    return [(dis, ref, float(mos)) for (dis, ref),
+            mos in zip(names, random.uniform(10, 90, len(names)), strict=True)]
 
 
 def write_official(path: Path, rows: list[tuple[str, str, float]], scores) -> np.ndarray:
@@ -121,12 +126,14 @@ def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, higher_is_better: bool = True, notes=(),
+def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None,
+                 higher_is_better: bool = True, notes=(),
                  identity=None, about=None) -> Path:
     """A finished file of our own store; labels 0, 10, 20, ..., a reference for every two pairs."""
     labels = [10.0 * index for index in range(len(scores))] if labels is None else labels
     ids = ids or [f"dis{index}" for index in range(len(scores))]
-    pairs = [ImagePair(ids[index], f"ref{index // 2}", f"dis{index}", float(label), root / "ref", root / "dis",
+    pairs = [
+        ImagePair(ids[index], f"ref{index // 2}", f"dis{index}", float(label), root / "ref", root / "dis",
                        "blur" if index else "") for index, label in enumerate(labels)]
     identity = identity or {"window": 224, "perturbation": {"amount": 1}}
     file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)

@@ -13,11 +13,13 @@ def test_as_the_command_line_would():
 
 
 @pytest.mark.parametrize(("override", "message"), [
-    ("backbone=nothing", "no backbone/nothing in the configuration; backbone can be: clip_convnext, clip_rn50"),
-    ("backbone=../dataset/nothing", "no backbone/../dataset/nothing .*; backbone can be: clip_convnext, clip_rn50"),
+    ("backbone=nothing",
+     "no backbone/nothing in the configuration; backbone can be: clip_convnext, clip_rn50"),
+    ("backbone=../dataset/nothing",
+     "no backbone/../dataset/nothing .*; backbone can be: clip_convnext, clip_rn50"),
     ("backbone=../dataset/demo", "no backbone/../dataset/demo .*; backbone can be: clip_convnext, clip_rn50"),
     ("backbone=a/b/c", "backbone can be: clip_convnext"),
-    ("a b=c", "needs quotes of its own"),
+    ("a b=c", "needs its own quotes"),
     ("nothing=1", "Could not override 'nothing'"),
 ])
 def test_what_is_unknown_is_refused(override, message):

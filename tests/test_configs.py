@@ -47,7 +47,8 @@ def test_every_option_composes_and_resolves(group, name):
 @pytest.mark.parametrize("group", GROUPS)
 def test_options_of_a_group_have_the_same_keys(group):
     keys = {"backbone": "backbone", "baseline": "baselines", "dataset": "dataset", "distance": "distances",
-            "perturbation": "perturbations", "protocol": "protocol", "representation": "representations"}[group]
+            "perturbation": "perturbations", "protocol": "protocol",
+            "representation": "representations"}[group]
     found = set()
     for name in names(group):
         node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
@@ -93,10 +94,12 @@ def test_baselines_come_without_a_backbone_unless_one_is_named(choice, backbone)
 def test_baselines_are_those_of_the_tables_and_of_the_authors():
     cfg = composed("baseline=all")
     spec = yaml.safe_load((CONFIGS / "table/table3.yaml").read_text())
-    rows = {row["metric"]: row["name"] for group in spec["groups"] for row in group["rows"] if "-" not in row["metric"]}
+    rows = {row["metric"]: row["name"] for group in spec["groups"] for row in group["rows"]
+            if "-" not in row["metric"]}
     assert {name: node.label for name, node in cfg.baselines.items()} == rows
     assert cfg.baselines.keys() <= conventions()["metrics"].keys()
-    assert [name for name, node in cfg.baselines.items() if node.higher_is_better] == conventions()["higher_is_better"]
+    assert [name for name,
+            node in cfg.baselines.items() if node.higher_is_better] == conventions()["higher_is_better"]
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "fsimc", "stlpips_alex", "stlpips_vgg"])
@@ -115,7 +118,8 @@ def test_the_vits_are_those_that_test_backbones_checks(name):
         VITS[name]["model_name"], "blocks.*", "tokens", "none")
     assert model.norm_eps == VITS[name].get("norm_eps")
     assert model.model_kwargs == VITS[name].get("model_kwargs", {})
-    assert (model.convert.get("grid") == 16) == ("convert" in VITS[name])  # all read other names; DINOv2 resamples, too
+    # all read other names; DINOv2 resamples, too
+    assert (model.convert.get("grid") == 16) == ("convert" in VITS[name])
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -167,7 +171,8 @@ def test_every_cell_of_a_table_names_configurations(file):
     for row in rows:
         assert len(row.get("printed", range(columns))) == columns
         if row["metric"] not in official["metrics"]:
-            backbone, representation, distance = row["metric"].split("-")  # baselines are all among the authors'
+            # baselines are all among the authors'
+            backbone, representation, distance = row["metric"].split("-")
             assert backbone in names("backbone")
             assert representation in names("representation")
             assert distance in names("distance")
@@ -252,7 +257,8 @@ def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(
         assert {fns.windows for fns in (cfg.distances[name].fn for name in ("skld", "jsd", "wsd"))} == {
             "spatial" if cfg is textbook else "memory"}
         fns = {name: node.fn for name, node in cfg.distances.items()}
-        assert (cfg.backbone.model.normalize, fns["cosine"].axis, fns["wsd"].softmax_over, fns["jsd"].euclidean_term,
+        assert (cfg.backbone.model.normalize, fns["cosine"].axis, fns["wsd"].softmax_over,
+                fns["jsd"].euclidean_term,
                 fns["jsd"].padding) == expected
         assert fns["skld"].padding == fns["wsd"].padding == fns["jsd"].padding
     if backbone in VITS:

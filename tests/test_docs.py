@@ -1,8 +1,9 @@
-"""README and docs: their commands and examples run, or at least are commands that exist; their links lead somewhere.
+"""README and docs: their commands and examples run, or at least are commands that exist; their links lead
+somewhere.
 
-A page is run from top to bottom in a folder of its own: blocks with a title are written to the file that it names; then
-all bash blocks, line by line; then all Python blocks as one. A block after `<!-- not run: WHY -->` is not run, but
-its lines are still held against the parsers of `zsiqa` and `run.py`, and the Makefile.
+A page is run from top to bottom in a folder of its own: blocks with a title are written to the file that it
+names; then all bash blocks, line by line; then all Python blocks as one. A block after `<!-- not run: WHY
+-->` is not run, but its lines are still held against the parsers of `zsiqa` and `run.py`, and the Makefile.
 """
 
 import functools
@@ -25,7 +26,8 @@ from zsiqa.runs.sweep import expand
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
-FENCE = re.compile(r"^(?:<!-- not run: (?P<why>.+?) -->\n)?^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n"
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<why>.+?) -->\n)?^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n"
                    r"(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 PLAIN = {"git", "cd", "export", "unzip", "7z", "pip", "eval", "python3", "curl"}  # programs that are not ours
 
@@ -44,7 +46,8 @@ def blocks(page):
 
 
 def runnable(page, language):
-    return [block.text for block in blocks(page) if block.language == language and not block.why and not block.title]
+    return [block.text for block in blocks(page) if block.language == language and not block.why
+            and not block.title]
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +68,8 @@ def folder(tmp_path, demo):
         add_noise(make_image(224, 224, 0), sigma, seed=1).save(tmp_path / name)
         for place in ("refs", "distorted"):
             (tmp_path / place).mkdir(exist_ok=True)
-            add_noise(make_image(224, 224, 1), sigma if place == "distorted" else 0, 2).save(tmp_path / place / name)
+            add_noise(make_image(224, 224, 1), sigma if place == "distorted" else 0,
+                      2).save(tmp_path / place / name)
     write_pairs(tmp_path / "mine", [(224, 224)] * 2, levels=2)
     (tmp_path / "mine/pairs.csv").rename(tmp_path / "mine/my_pairs.csv")
     own = tmp_path / "datasets/my_set"
@@ -84,7 +88,8 @@ def folder(tmp_path, demo):
 
 @pytest.fixture
 def execute(folder, monkeypatch):
-    """A function that executes a simple command line. `zsiqa` in this process, as importing torch takes seconds."""
+    """A function that executes a simple command line. `zsiqa` in this process, as importing torch takes
+    seconds."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", sys.argv)
 
@@ -94,7 +99,8 @@ def execute(folder, monkeypatch):
         name, *arguments = shlex.split(line, comments=True)
         if [name, *arguments[:1]] == ["python", "run.py"]:
             name, arguments = "zsiqa", ["run", *arguments[1:]]
-        assert name == "zsiqa", f"{line}: mark the block as not run, or write it with simple commands of zsiqa"
+        assert name == "zsiqa", (
+            f"{line}: mark the block as not run, or write it with simple commands of zsiqa")
         try:
             status = main(arguments)
         except SystemExit as left:
@@ -111,7 +117,8 @@ def lines(script):
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page, "bash") or runnable(page, "python")],
+@pytest.mark.parametrize("page",
+                         [page for page in PAGES if runnable(page, "bash") or runnable(page, "python")],
                          ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_examples_of_a_page_run(page, folder, execute):
     for block in blocks(page):
@@ -170,7 +177,8 @@ def _check_run(words):
     for one in OverridesParser.create().parse_overrides(overrides):
         values = list(one.sweep_string_iterator()) if one.is_sweep_override() else [None]
         assert len(values) == 1 or "-m" in words
-        chosen.append([one.input_line if value is None else f"{one.get_key_element()}={value}" for value in values])
+        chosen.append(
+            [one.input_line if value is None else f"{one.get_key_element()}={value}" for value in values])
     for number in range(max(map(len, chosen), default=0)):
         _check_job(*(values[min(number, len(values) - 1)] for values in chosen))
 
@@ -186,7 +194,8 @@ def test_blocks_in_no_language_hold_no_commands():
         for block in blocks(page):
             assert block.language in ("", "bash", "console", "python", "yaml"), page
             if not block.language:
-                assert not re.search(r"^(zsiqa|make|python|git) ", block.text, re.MULTILINE), f"{page}: {block.text}"
+                assert not re.search(r"^(zsiqa|make|python|git) ", block.text,
+                                     re.MULTILINE), f"{page}: {block.text}"
 
 
 def anchors(page):
@@ -195,7 +204,8 @@ def anchors(page):
     text = re.sub(r"^--8<-- \"(.+)\"$", lambda found: (ROOT / found[1]).read_text(), text, flags=re.MULTILINE)
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
-    return slugs | set(re.findall(r'<a id="([^"]+)"', text)) | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text)) | set(
+        re.findall(r"^::: (\S+)$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -212,7 +222,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_what_code_and_configurations_say_of_the_docs_is_there():
-    for file in [*ROOT.rglob("zsiqa/**/*.py"), *ROOT.glob("configs/**/*.yaml"), ROOT / "run.py", ROOT / "Makefile"]:
+    for file in [*ROOT.rglob("zsiqa/**/*.py"), *ROOT.glob("configs/**/*.yaml"), ROOT / "run.py",
+                 ROOT / "Makefile"]:
         for name in re.findall(r"\b(?:docs|datasets|results)/\w+\.md\b", file.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{file}: {name}"
 
@@ -235,4 +246,5 @@ def test_the_site_builds_and_loads_nothing_from_the_network(tmp_path):
         for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", text):
             assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", tag), f"{page.name}: {tag}"
     for style in tmp_path.rglob("*.css"):
-        assert not re.search(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")), style.name
+        assert not re.search(r"url\([\"']?(?:https?:)?//|@import",
+                             style.read_text(encoding="utf-8")), style.name

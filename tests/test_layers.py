@@ -24,7 +24,8 @@ LAYERS = {
     "results": {"types", "releases"},
     "evaluation": {"types", "terminal", "releases", "results"},
     "report": {"types", "terminal", "releases", "results", "evaluation"},
-    "runs": {"types", "terminal", "config", "releases", "distances", "datasets", "backbones", "baselines", "scoring",
+    "runs": {"types", "terminal", "config", "releases", "distances", "datasets", "backbones",
+             "baselines", "scoring",
              "results", "evaluation"},
     "cli": {"types", "terminal", "config", "releases", "perturbations", "distances", "datasets", "backbones",
             "baselines", "scoring", "results", "runs", "evaluation", "report"},
@@ -54,12 +55,14 @@ def test_imports_run_downward(place, file):
     own = {parts[1] for parts in found if parts[0] == "zsiqa" and len(parts) > 1}
     assert own <= LAYERS[layer] | {layer}, f"{layer} may use {', '.join(sorted(LAYERS[layer]))} alone"
     assert "scripts" not in {parts[0] for parts in found}
-    assert layer in ("config", "runs") or "hydra" not in {parts[0] for parts in found}, "config and runs know Hydra"
+    assert layer in ("config",
+                     "runs") or "hydra" not in {parts[0] for parts in found}, "config and runs know Hydra"
 
 
 def test_a_small_first_floor_and_small_modules():
     files = [file for _, file in modules()]
-    assert len([file for file in files if file.parent == ROOT / "zsiqa"]) < 8, "with __init__.py, at most eight"
+    assert len(
+            [file for file in files if file.parent == ROOT / "zsiqa"]) < 8, "with __init__.py, at most eight"
     large = {file.name: lines for file in files if (lines := len(file.read_text().splitlines())) > 300}
     assert not large, "one idea a module takes at most 300 lines"
 
@@ -73,7 +76,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--help"], ["--cfg", "job"], ["backbone=nonsense"], ["dataset=pairs"], ["dataset=pairs", "dataset.csv=no.csv"],
+    ["--help"], ["--cfg", "job"], ["backbone=nonsense"], ["dataset=pairs"],
+    ["dataset=pairs", "dataset.csv=no.csv"],
     ["precision=fp128"], ["dataset=pipal", "dataset.root=nowhere"],
     ["backbone=dinov1", "distance=wsd", "dataset=tid2013", "dataset.root=nowhere"],
     ["baseline=all", "dataset=pipal", "dataset.root=nowhere"], ["baseline=stlpips_vgg", "distance=wsd"],
@@ -86,5 +90,6 @@ def test_no_torch_before_there_is_work(arguments, tmp_path):
 
 
 def test_tables_never_import_torch(tmp_path):
-    code = "import sys; from zsiqa.cli.main import main; main(['tables', '--scores', '.']); sys.exit('torch' in sys.modules)"
+    code = ("import sys; from zsiqa.cli.main import main; main(['tables', '--scores', '.']); "
+            "sys.exit('torch' in sys.modules)")
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

@@ -56,7 +56,8 @@ def test_rotate_resamples_as_it_is_told():
         Rotate(resample="lanczos")
 
 
-@pytest.mark.parametrize(("kind", "percent"), [(Translate, 100), (Translate, -1), (Dilate, 101), (Dilate, -1)])
+@pytest.mark.parametrize(("kind", "percent"),
+                         [(Translate, 100), (Translate, -1), (Dilate, 101), (Dilate, -1)])
 def test_impossible_amounts_are_refused(kind, percent):
     with pytest.raises(ValueError, match=f"percent must be at least 0 .* found {percent}"):
         kind(percent=percent)
@@ -109,7 +110,8 @@ def test_rotate_is_clockwise_nearest_with_black_corners(size):
     inside = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
     expected = np.zeros_like(pixels)
     expected[inside] = pixels[from_y[inside].astype(int), from_x[inside].astype(int)]
-    # Pillow steps in 16-bit fixed point: a centre within 1e-4 or so of a pixel's edge may fall to its neighbour.
+    # Pillow steps in 16-bit fixed point: a centre within 1e-4 or so of a pixel's edge may fall to its
+    # neighbour.
     assert (turned == expected).all(-1).mean() > 0.998
     assert (turned[0, 0] == 0).all()
     assert (turned[height // 2, width // 2] > 0).all()
@@ -118,7 +120,8 @@ def test_rotate_is_clockwise_nearest_with_black_corners(size):
 def test_psnr_of_the_real_tid2013_pair_is_the_authors(shared):
     """Decoding and all four perturbations, against the authors' own per-image PSNR of I01 / i01_01_5.
 
-    Source: ZS-IQA `results/tid2013_psnr*.csv` at commit 1d8c1ce. 1e-4 dB: the files' own rounding is far finer.
+    Source: ZS-IQA `results/tid2013_psnr*.csv` at commit 1d8c1ce. 1e-4 dB: the files' own rounding is far
+    finer.
     """
     reference = Image.open(shared / "tid2013/reference_images/I01.BMP").convert("RGB")
     distorted = Image.open(shared / "tid2013/distorted_images/i01_01_5.bmp").convert("RGB")

@@ -6,7 +6,8 @@ from zsiqa.releases import published
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError
 
-COMMON = {"name", "label", "pairs", "references", "higher_is_better", "scores", "case", "tables", "sizes", "types",
+COMMON = {"name", "label", "pairs", "references", "higher_is_better", "scores", "case", "tables",
+          "sizes", "types",
           "subsets"}
 
 
@@ -24,4 +25,5 @@ def test_facts_are_complete_and_have_a_reader(name, tmp_path):
 
 def test_the_authors_rows_of_live_are_its_images_but_for_the_originals():
     facts = conventions()["datasets"]["live"]
-    assert facts["folders"] == {name: count - facts["originals"][name] for name, count in facts["images"].items()}
+    assert facts["folders"] == {name: count - facts["originals"][name] for name,
+                                count in facts["images"].items()}

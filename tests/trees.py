@@ -1,6 +1,7 @@
 """Published data sets in miniature, in the layouts of their releases; nothing in them is from the real ones.
 
-Each builder writes a folder and returns the facts that a reader needs for it, in place of those of the real release.
+Each builder writes a folder and returns the facts that a reader needs for it, in place of those of the real
+release.
 """
 
 import hashlib
@@ -30,7 +31,8 @@ def facts_of(name: str, lines, *, references: int, **changes):
 # LIVE: three images a folder, one of them an original; scores below 0 and above 100, as in the release.
 LIVE_FOLDERS = ("jp2k", "jpeg", "wn", "gblur", "fastfading")
 LIVE_ORIGINALS = {"jp2k": 1, "jpeg": 2, "wn": 3, "gblur": 3, "fastfading": 3}
-LIVE_SCORES = {("jp2k", 2): 30.5, ("jp2k", 3): 61.25, ("jpeg", 1): -2.5, ("jpeg", 3): 20.125, ("wn", 1): 110.75,
+LIVE_SCORES = {("jp2k", 2): 30.5, ("jp2k", 3): 61.25, ("jpeg", 1): -2.5, ("jpeg", 3): 20.125,
+               ("wn", 1): 110.75,
                ("wn", 2): 44.0, ("gblur", 1): 55.5, ("gblur", 2): 12.0625, ("fastfading", 1): 70.0,
                ("fastfading", 2): 33.3}
 LIVE_REFERENCES = {1: "bikes.bmp", 2: "womanhat.bmp", 3: "bikes.bmp"}  # by the image's number: names repeat
@@ -49,9 +51,11 @@ def live_arrays():
 def live(root: Path, *, realigned: bool = True, blur: str = "gblur", size=(8, 8)):
     folders = {name: blur if name == "gblur" else name for name in LIVE_FOLDERS}
     write_images(root, [f"refimgs/{name}" for name in LIVE_REFERENCES.values()], size)
-    write_images(root, [f"{folders[name]}/img{index}.bmp" for name in LIVE_FOLDERS for index in (1, 2, 3)], size)
+    write_images(
+        root, [f"{folders[name]}/img{index}.bmp" for name in LIVE_FOLDERS for index in (1, 2, 3)], size)
     for name in LIVE_FOLDERS:  # not in the order of the images
-        lines = [f"{LIVE_REFERENCES[index]} img{index}.bmp {'0' if index == LIVE_ORIGINALS[name] else index / 8}\n"
+        lines = [
+            f"{LIVE_REFERENCES[index]} img{index}.bmp {'0' if index == LIVE_ORIGINALS[name] else index / 8}\n"
                  for index in (3, 1, 2)]
         (root / folders[name] / "info.txt").write_text("".join(lines) + "\n")
     arrays, cells = live_arrays()
@@ -85,7 +89,8 @@ def tid2013(root: Path, *, newline: str = "\n", last: bool = True, size=(8, 8)):
     text = newline.join(f"{mos} {name}" for name, mos in TID_LABELS.items()) + newline * last
     (root / "mos_with_names.txt").write_bytes(text.encode())
     (root / "mos.txt").write_text("".join(f"{mos}\n" for mos in TID_LABELS.values()))
-    (root / "mos_std.txt").write_text("".join(f"{0.1 * (number + 1):.5f}\n" for number in range(len(TID_LABELS))))
+    (root / "mos_std.txt").write_text(
+        "".join(f"{0.1 * (number + 1):.5f}\n" for number in range(len(TID_LABELS))))
     lines = [f"tid2013/{name[:-4].lower()},{name[:3].lower()},{100 - float(mos):.6f}"
              for name, mos in TID_LABELS.items()]
     return facts_of("tid2013", lines, references=2, sizes={"8x8": None})
@@ -103,14 +108,16 @@ def pipal(root: Path, *, folders=None, last: bool = True, size=(8, 8)):
     write_images(root, [f"{folders[stem[:5]]}/{stem}.bmp" for stem in PIPAL_SCORES], size)
     (root / "Train_Label").mkdir()
     for ref in PIPAL_FOLDERS:
-        text = "\n".join(f"{stem}.bmp,{score:.4f}" for stem, score in PIPAL_SCORES.items() if stem.startswith(ref))
+        text = "\n".join(f"{stem}.bmp,{score:.4f}" for stem,
+                         score in PIPAL_SCORES.items() if stem.startswith(ref))
         (root / "Train_Label" / f"{ref}.txt").write_text(text + "\n" * last)
     lines = [f"pipal/{stem},{stem[:5]},{score:.6f}" for stem, score in PIPAL_SCORES.items()]
     return facts_of("pipal", lines, references=2, sizes={"8x8": None})
 
 
 # KADID-10k: one reference, two types.
-KADID_SCORES = {"I01_01_01": (4.57, 0.496), "I01_01_02": (4.33, 0.479), "I01_25_01": (3.4, 1.2), "I01_25_02": (1, 0)}
+KADID_SCORES = {"I01_01_01": (4.57, 0.496), "I01_01_02": (4.33, 0.479), "I01_25_01": (3.4, 1.2),
+                "I01_25_02": (1, 0)}
 
 
 def kadid10k(root: Path, *, size=(8, 8)):
@@ -122,7 +129,8 @@ def kadid10k(root: Path, *, size=(8, 8)):
 
 
 # CSIQ: an image whose name is a number, a type with a blank, empty rows at the end.
-CSIQ_ROWS = [(1600, 1, "noise", 1, 0.061, 0.062), (1600, 5, "jpeg 2000", 3, 0.05, 0.5), ("elk", 6, "contrast", 2, 0, 0),
+CSIQ_ROWS = [(1600, 1, "noise", 1, 0.061, 0.062), (1600, 5, "jpeg 2000", 3, 0.05, 0.5),
+             ("elk", 6, "contrast", 2, 0, 0),
              ("elk", 2, "blur", 5, 0.1, 1)]
 CSIQ_FILES = {"AWGN/1600.AWGN.1.png": 0.062, "jpeg2000/1600.jpeg2000.3.png": 0.5, "BLUR/elk.BLUR.5.png": 1.0,
               "contrast/elk.contrast.2.png": 0.0}

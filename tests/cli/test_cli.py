@@ -52,8 +52,10 @@ def test_the_command_is_installed():
 
 @pytest.mark.parametrize(("command", "words"), [
     ([], [*COMMANDS, "usage: zsiqa"]),
-    (["tables"], ["--scores", "--out", "--format", "--extended", "--also", "--table", "Exit status 1", "table1"]),
-    (["audit"], ["--scores", "--json", "exit status 1 if a cell drifts", "--official", "--dataset", "--metric", "--rtol",
+    (["tables"], ["--scores", "--out", "--format", "--extended", "--also", "--table",
+                  "Exit status 1", "table1"]),
+    (["audit"], ["--scores", "--json", "exit status 1 if a cell drifts", "--official", "--dataset",
+                 "--metric", "--rtol",
                  "exit status 1 if a pair diverges"]),
     (["rank"], ["--dataset", "--perturbation", "--metric", "--replicates", "--seed", "--logistic", "--out"]),
 ])
@@ -90,7 +92,8 @@ def test_help_imports_nothing_heavy(tmp_path):
 ], ids=["tables", "audit", "official", "rank"])
 def test_no_command_imports_torch(tmp_path, authors_like, command):
     authors_like(DRIFTING, UNPRINTED, "live_dists.csv")
-    code = "import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in sys.modules)"
+    code = ("import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in "
+            "sys.modules)")
     done = run(code, *command, "--scores", "theirs", cwd=tmp_path)
     assert done.stdout.splitlines()[-2:] == ["1" if command == ["audit"] else "0", "False"], done.stderr
 
@@ -100,7 +103,8 @@ def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
     said = capsys.readouterr()
     assert said.err == ""
     assert [f"Table {number}: " in said.out for number in (1, 2, 3)] == [True] * 3
-    assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 0 partial, 756 missing" in said.out
+    assert ("756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 0 partial, 756 missing"
+            in said.out)
     missing = " ".join(line for line in said.out.splitlines() if line.startswith("missing: "))
     for metric in ("psnr", "dists", "vgg19-features-skld", "clip_rn50-embedding-cosine"):
         assert metric in missing
@@ -112,7 +116,8 @@ def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
 
 def test_tables_of_the_authors_files(tmp_path, capsys, authors_like):
     folder = authors_like(DRIFTING, UNPRINTED)
-    assert main(["tables", "--scores", folder, "--out", str(tmp_path / "out")]) == 0, "drift is the audit's business"
+    assert main(["tables", "--scores", folder, "--out",
+                 str(tmp_path / "out")]) == 0, "drift is the audit's business"
     said = capsys.readouterr().out
     assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 2 drift, 0 partial, 754 missing" in said
     assert "drift: dinov1-features-cosine/live/original/plcc: " in said
@@ -125,11 +130,14 @@ def test_tables_of_the_authors_files(tmp_path, capsys, authors_like):
 def test_tables_and_formats_can_be_chosen(tmp_path, capsys, authors_like):
     folder = authors_like(DRIFTING)
     out = tmp_path / "out"
-    assert main(["tables", "--scores", folder, "--table", "table2", "--table", "demo", "--format", "tex,csv", "--also",
+    assert main(["tables", "--scores", folder, "--table", "table2", "--table", "demo", "--format",
+                 "tex,csv", "--also",
                  "rmse", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert ("Table 1" in said, "Table 2" in said, "Demo: " in said, "RMSE" in said) == (False, True, True, True)
-    assert sorted(path.name for path in out.iterdir()) == ["cells.csv", "demo.tex", "table2.tex", "tables.tex"]
+    assert ("Table 1" in said, "Table 2" in said, "Demo: " in said,
+            "RMSE" in said) == (False, True, True, True)
+    assert sorted(path.name for path
+                  in out.iterdir()) == ["cells.csv", "demo.tex", "table2.tex", "tables.tex"]
     assert main(["tables", "--scores", folder, "--extended"]) == 0
     said = capsys.readouterr().out
     assert ["All metrics: " in line for line in said.splitlines()].count(True) == 3
@@ -161,8 +169,10 @@ def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, monkeypatch, opti
         assert word in line
 
 
-@pytest.mark.parametrize("arguments", [["audit", "--json", "file/findings.json"], ["audit", "--json", "folder"]])
-def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path, capsys, monkeypatch, authors_like, arguments):
+@pytest.mark.parametrize("arguments",
+                         [["audit", "--json", "file/findings.json"], ["audit", "--json", "folder"]])
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path,
+                                                          capsys, monkeypatch, authors_like, arguments):
     authors_like(UNPRINTED)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("kept")
@@ -174,19 +184,22 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path, capsys, monk
 @pytest.mark.parametrize("command", [["tables"], ["rank", "--dataset", "live", "--replicates", "100"],
                                      ["report", "--replicates", "100"]], ids=["tables", "stats", "report"])
 @pytest.mark.parametrize("out", ["file", "file/below"])
-def test_a_folder_for_results_that_is_a_file_is_one_clear_line(tmp_path, capsys, monkeypatch, authors_like, command,
-                                                               out):
+def test_a_folder_for_results_that_is_a_file_is_one_clear_line(
+        tmp_path, capsys, monkeypatch, authors_like, command, out):
     authors_like(UNPRINTED)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("kept")
     line = one_line_error(capsys, [*command, "--scores", "theirs", "--out", out])
-    assert line == f"error: --out {out}: expected a folder, or a place where one can be made: a file is in the way"
+    assert line == (
+        f"error: --out {out}: expected a folder, or a place where one can be made: a file is in the way")
 
 
 @pytest.mark.parametrize("arguments", [["audit", "--json"], ["score", "a.png", "b.png", "--csv"],
                                        ["score", "a.png", "b.png", "--json"]], ids=" ".join)
-@pytest.mark.parametrize(("place", "why"), [("file/below", "a file is in the way"), ("folder", "a folder is there")])
-def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(tmp_path, monkeypatch, capsys, arguments,
+@pytest.mark.parametrize(("place", "why"),
+                         [("file/below", "a file is in the way"), ("folder", "a folder is there")])
+def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(
+        tmp_path, monkeypatch, capsys, arguments,
                                                                          place, why):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
@@ -241,8 +254,10 @@ def ours_and_theirs(tmp_path):
     def make(difference):
         ours = scores.copy()
         ours[0] += difference
-        write_stored(tmp_path / "ours", ScoreKey("tid2013", "dists", "original"), ours, [mos for *_, mos in rows],
-                     ids=[f"tid2013/{dis.partition('.')[0].lower()}" for dis, *_ in rows], higher_is_better=False)
+        write_stored(tmp_path / "ours", ScoreKey("tid2013", "dists", "original"), ours,
+                     [mos for *_, mos in rows],
+                     ids=[f"tid2013/{dis.partition('.')[0].lower()}" for dis, *_ in rows],
+                     higher_is_better=False)
         return ["audit", "--scores", str(tmp_path / "ours"), "--official", str(tmp_path / "theirs")]
 
     return make
@@ -268,7 +283,8 @@ def test_verify_with_nothing_to_compare_is_one_clear_line(capsys, ours_and_their
 
 def test_stats_prints_what_was_asked_for(capsys, authors_like):
     folder = authors_like("live_dists.csv", UNPRINTED)
-    assert main(["rank", "--scores", folder, "--dataset", "live", "--metric", "dists", "--replicates", "100"]) == 0
+    assert main(["rank", "--scores", folder, "--dataset", "live", "--metric", "dists", "--replicates",
+                 "100"]) == 0
     said = capsys.readouterr().out
     assert "dists" in said
     assert "psnr" not in said
@@ -276,14 +292,16 @@ def test_stats_prints_what_was_asked_for(capsys, authors_like):
 
 
 @pytest.mark.parametrize("command", [
-    ["-m", "zsiqa.cli.main", "tables", "--scores", "."], ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],
+    ["-m", "zsiqa.cli.main", "tables", "--scores", "."],
+    ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],
     ["-m", "zsiqa.cli.main", "run", "--help"], [str(ROOT / "run.py"), "--help"],
 ], ids=["long", "short", "help of runs", "run.py"])
 def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path, command):
     """As in `zsiqa tables | head -1`."""
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, *command], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True,
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, stdout=write,
+                          stderr=subprocess.PIPE, text=True,
                           check=False)
     os.close(write)
     assert done.stderr == ""

@@ -18,7 +18,8 @@ SIZE = (240, 232)
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """A folder `datasets` with all five sets in miniature, and the facts of these in place of the published ones."""
+    """A folder `datasets` with all five sets in miniature, and the facts of these in place of the published
+    ones."""
     facts = {name: getattr(trees, name)(tmp_path / "datasets" / name, size=SIZE) for name in NAMES}
     for one in facts.values():
         one["sizes"] = {"240x232": None}
@@ -55,7 +56,8 @@ def test_check_of_a_whole_set(data, capsys, name):
     assert err == ""
     assert "digest   equals that of the release" in out
     images = [path for path in (data / name).rglob("*") if path.suffix.lower() in (".bmp", ".png")]
-    assert f"sizes    240x232 ({len(images) - (5 if name == 'live' else 0)})" in out, "but for LIVE's originals"
+    assert f"sizes    240x232 ({len(images) - (5 if name == 'live' else 0)})" in out, (
+        "but for LIVE's originals")
     assert out.endswith("complete and as released\n")
     assert "others" not in out
 
@@ -77,8 +79,10 @@ def test_check_of_a_damaged_set(data, capsys):
                           "e.g. distorted_images/i01_08_2.bmp. Fix: unpack the archive again")
     for problem in (
             "1 image not readable, e.g. reference_images/i25.bmp (UnidentifiedImageError; 4 bytes). Fix: ",
-            "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the reference "
-            "240x232). Fix: ", "1 image not to be decoded, e.g. distorted_images/i01_11_1.bmp (image file is trunc"):
+            "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the "
+            "reference "
+            "240x232). Fix: ", "1 image not to be decoded, e.g. distorted_images/i01_11_1.bmp (image file "
+                               "is trunc"):
         assert f"error: [tid2013] {problem}" in err
     assert out.endswith("not complete and as released: see the errors\n")
 
@@ -89,15 +93,18 @@ def test_check_of_resized_and_small_images(data, capsys):
     Image.new("I;16", (200, 100)).save(data / "kadid10k/images/I01_01_01.png")
     assert main(["data", "check", "kadid10k"]) == 1
     err = capsys.readouterr().err
-    assert "1 image of another size than in the release, e.g. images/I01.png (200x100, expected 240x232)" in err
+    assert ("1 image of another size than in the release, e.g. images/I01.png (200x100, expected 240x232)"
+            in err)
     assert "4 images smaller than the window of 224 pixels, e.g. images/I01.png (200x100)" in err
-    assert "1 image with more than 8 bits a channel, expected 8-bit RGB, e.g. images/I01_01_01.png (mode I;16)" in err
+    assert ("1 image with more than 8 bits a channel, expected 8-bit RGB, e.g. images/I01_01_01.png (mode "
+            "I;16)" in err)
 
 
 def test_check_names_the_missing_archive(data, capsys):
     shutil.rmtree(data / "pipal/Distortion_4")
     assert main(["data", "check", "pipal"]) == 1
-    assert capsys.readouterr().err == ("error: [pipal] Distortion_4 (A0185-A0248) is missing: 6 images. Fix: unpack it "
+    assert capsys.readouterr().err == (
+            "error: [pipal] Distortion_4 (A0185-A0248) is missing: 6 images. Fix: unpack it "
                                        "here, too\n")
 
 
@@ -129,9 +136,12 @@ def test_manifest(data, capsys):
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [float(row["mos"]) for row in rows] == list(trees.LIVE_SCORES.values())
     assert rows[0] == {
-        "row": "0", "dataset": "live", "pair_id": "live/jp2k/img2", "ref_id": "womanhat", "ref": "womanhat.bmp",
-        "dis": "img2.bmp", "mos": "30.5", "native_mos": "30.5", "mos_std": "1.25", "higher_is_better": "False",
-        "type": "jp2k", "type_name": "JPEG 2000", "level": "0.25", "subsets": "", "ref_path": "refimgs/womanhat.bmp",
+        "row": "0", "dataset": "live", "pair_id": "live/jp2k/img2", "ref_id": "womanhat",
+        "ref": "womanhat.bmp",
+        "dis": "img2.bmp", "mos": "30.5", "native_mos": "30.5", "mos_std": "1.25",
+        "higher_is_better": "False",
+        "type": "jp2k", "type_name": "JPEG 2000", "level": "0.25", "subsets": "",
+        "ref_path": "refimgs/womanhat.bmp",
         "dis_path": "jp2k/img2.bmp", "width": "240", "height": "232"}
     about = json.loads(out.with_suffix(".json").read_text())
     assert about["labels_sha256"] == about["released_sha256"]
@@ -156,7 +166,8 @@ def test_manifest_on_standard_output_has_the_same_columns_for_every_set(data, ca
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["check", "mnist"], "error: unknown data set mnist; there are live, tid2013, pipal, kadid10k, csiq"),
-    (["check", "live", "--root", "nowhere"], "error: [live] folder not found: nowhere. Fix: see datasets/README.md"),
+    (["check", "live", "--root", "nowhere"],
+     "error: [live] folder not found: nowhere. Fix: see datasets/README.md"),
     (["manifest", "live", "--out", "x.json"], "error: --out x.json: expected a name that ends in .csv"),
 ])
 @pytest.mark.usefixtures("data")
@@ -168,7 +179,8 @@ def test_mistakes(capsys, arguments, message):
 def test_manifest_needs_all_images(data, capsys):
     (data / "live/refimgs/bikes.bmp").unlink()
     assert main(["data", "manifest", "live"]) == 1
-    assert ("1 reference image named in dmos_realigned.mat ... refnames_all.mat missing, e.g. refimgs/bikes.bmp"
+    assert ("1 reference image named in dmos_realigned.mat ... refnames_all.mat missing, e.g. "
+            "refimgs/bikes.bmp"
             in capsys.readouterr().err)
 
 

@@ -55,14 +55,16 @@ def score(*arguments):
 
 
 def test_one_pair_several_metrics_and_baselines(pair, tmp_path, capsys):
-    assert score(*pair, "--backbone", "efficientnet_lite0", "--distance", "wsd,l2", "--baseline", "psnr", "--csv",
+    assert score(*pair, "--backbone", "efficientnet_lite0", "--distance", "wsd,l2", "--baseline",
+                 "psnr", "--csv",
                  tmp_path / "new" / "out.csv", "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
     scores = found["pairs"][0]["scores"]
     images = [tensor(Image.open(path)) for path in pair]
     # rel: other batches, tests/scoring/test_metric.py
     assert scores[NAME] == pytest.approx(Metric()(*images).item(), rel=1e-6)
-    assert scores["efficientnet_lite0-features-l2"] == pytest.approx(Metric(distance="l2")(*images).item(), rel=1e-6)
+    assert scores["efficientnet_lite0-features-l2"] == pytest.approx(
+            Metric(distance="l2")(*images).item(), rel=1e-6)
     assert scores["psnr"] == pytest.approx(PSNR()(*images).item(), rel=1e-6)
     assert found["metrics"]["psnr"] == {"higher_is_better": True}
     assert found["metrics"][NAME] == {"higher_is_better": False}
@@ -76,7 +78,8 @@ def test_the_default_is_that_of_run_py(pair, capsys):
     assert score(*pair) == 0
     name, value, *direction = capsys.readouterr().out.split()
     assert (name, direction) == (NAME, ["lower", "is", "better"])
-    assert float(value) == pytest.approx(Metric()(*(tensor(Image.open(path)) for path in pair)).item(), rel=1e-6)
+    assert float(value) == pytest.approx(
+            Metric()(*(tensor(Image.open(path)) for path in pair)).item(), rel=1e-6)
 
 
 def test_what_differs_from_the_paper_is_said(pair, capsys):
@@ -159,7 +162,8 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
     assert errors[1].endswith("; --pad reflect enlarges it")
     assert "not a readable image" in errors[2]
     assert "170 x 161 but its reference is 170 x 160" in errors[3]
-    assert errors[4].endswith("the distorted image is 170 x 150 but its reference is 170 x 160; they must have the "
+    assert errors[4].endswith(
+            "the distorted image is 170 x 150 but its reference is 170 x 160; they must have the "
                               "same size")
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = {row["dis"].rpartition("dis/")[2]: row for row in csv.DictReader(stream)}
@@ -176,13 +180,15 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
 def test_padding_by_reflection(folders, capsys):
     ref, dis = folders
     assert score(ref, dis, *TINY, "--baseline", "psnr", "--pad", "reflect", "--json", "-") == 0
-    pairs = {one["dis"].rpartition("dis/")[2]: one["scores"] for one in json.loads(capsys.readouterr().out)["pairs"]}
+    pairs = {one["dis"].rpartition("dis/")[2]: one["scores"] for one
+             in json.loads(capsys.readouterr().out)["pairs"]}
     metric = Metric("timm", pretrained=False,
                     overrides=["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"])
     images = [tensor(Image.open(folder / "2.png")) for folder in folders]
     grown = [torch.nn.functional.pad(image, (0, 60, 0, 0), mode="reflect") for image in images]
     assert pairs["2.png"][f"{TINY_NAME}-wsd"] == pytest.approx(metric(*grown).item(), rel=1e-6)
-    assert pairs["2.png"]["psnr"] == pytest.approx(PSNR()(*images).item(), rel=1e-6), "large enough for PSNR as it is"
+    assert pairs["2.png"]["psnr"] == pytest.approx(PSNR()(*images).item(),
+                                                   rel=1e-6), "large enough for PSNR as it is"
 
 
 @pytest.mark.parametrize(("size", "least"), [((3, 2), 50), ((1, 1), 8), ((9, 40), 20)])
@@ -254,7 +260,8 @@ def test_a_heatmap_of_one_pair(pair, tmp_path, capsys):
     assert "wrote" in capsys.readouterr().err
     with Image.open(tmp_path / "new" / "map.png") as picture:
         assert min(picture.size) > 300
-        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 500, "colours, not a blank"
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3),
+                             axis=0)) > 500, "colours, not a blank"
 
 
 def test_nothing_heavy_before_it_is_needed(pair, monkeypatch):
@@ -263,7 +270,8 @@ def test_nothing_heavy_before_it_is_needed(pair, monkeypatch):
     assert score(*pair, "--distance", "nothing") == 1
 
 
-@pytest.mark.parametrize("options", [["--csv", "ref.png"], ["--heatmap", "dis.png"], ["--csv", "a", "--json", "./a"]])
+@pytest.mark.parametrize("options",
+                         [["--csv", "ref.png"], ["--heatmap", "dis.png"], ["--csv", "a", "--json", "./a"]])
 def test_no_image_and_no_other_output_is_written_over(options, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name in ("ref.png", "dis.png"):

@@ -61,7 +61,8 @@ def test_fetch_goes_on_after_a_failure_and_says_what_to_do(machine, capsys):
     assert main(["weights", "fetch", "dinov2", "dinov1", "vgg19"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("dinov1: ")
-    assert "error: dinov2: model.safetensors of timm/vit_base_patch14_dinov2.lvd142m is not in the Hugging Face" in err
+    assert ("error: dinov2: model.safetensors of timm/vit_base_patch14_dinov2.lvd142m is not in the Hugging "
+            "Face" in err)
     assert err.count("HF_HUB_OFFLINE forbids downloads") == 2
     assert err.endswith("2 could not be fetched: dinov2 vgg19\n")
     assert main(["weights", "fetch", "dinov1"]) == 0
@@ -124,6 +125,7 @@ def test_names_that_are_not_enough(names, message, capsys):
 
 
 def test_nothing_but_loading_needs_torch(tmp_path):
-    code = "import sys; from zsiqa.cli.main import main; main(['weights', 'list']); sys.exit('torch' in sys.modules)"
+    code = ("import sys; from zsiqa.cli.main import main; main(['weights', 'list']); sys.exit('torch' in "
+            "sys.modules)")
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True,
                    env={**os.environ, "HF_HUB_OFFLINE": "1"})

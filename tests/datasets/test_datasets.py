@@ -16,7 +16,8 @@ def csv_file(tmp_path):
 
 
 def test_pairs_relative_and_absolute_paths_and_optional_columns(csv_file, tmp_path):
-    csv_file.write_text(f"ref,dis,mos,type,level\nr.png,a.png,3.5,jpeg,2\r\n{tmp_path}/r.png,{tmp_path}/b.png,-1e-3,,\n")
+    csv_file.write_text(
+        f"ref,dis,mos,type,level\nr.png,a.png,3.5,jpeg,2\r\n{tmp_path}/r.png,{tmp_path}/b.png,-1e-3,,\n")
     first, second = pairs.read(csv_file).pairs
     assert (first.ref, first.dis, first.mos, first.type, first.level) == ("r.png", "a.png", 3.5, "jpeg", "2")
     assert (second.mos, second.type) == (-1e-3, "")
@@ -38,7 +39,7 @@ def test_pairs_with_a_byte_order_mark_and_more_columns(csv_file):
     (b"ref,dis,mos\nr.png,a.png,nan\n", "line 2: mos must be a finite number"),
     (b"ref,dis,mos\nr.png,,1\n", "line 2: ref and dis must be file names"),
     (b'ref,dis,mos\nr.png,"a\n.png",1\n', "ref and dis must be file names"),
-    (b"ref,dis,mos\nr.png,a.png,1\nr.png,b.png,1\nr.png,a.png,2\n", "stands there twice"),
+    (b"ref,dis,mos\nr.png,a.png,1\nr.png,b.png,1\nr.png,a.png,2\n", "is listed twice"),
     (b"ref,dis,mos\nr.png,\xff.png,1\n", "not a UTF-8 CSV file"),
     (b'ref,dis,mos\nr.png,"a.png,1\n', "not a UTF-8 CSV file"),
 ])
@@ -70,7 +71,8 @@ def test_demo_is_what_it_says(demo_root):
     found = demo.read(demo_root).pairs
     assert len(found) == len({pair.pair_id for pair in found}) == 6 * 8 * 5
     assert len({pair.ref_path for pair in found}) == 6
-    assert all(Image.open(path).size == (512, 384) for pair in found for path in (pair.ref_path, pair.dis_path))
+    assert all(Image.open(path).size == (512, 384) for pair in found for path
+               in (pair.ref_path, pair.dis_path))
     assert {(pair.type, pair.mos) for pair in found} == {
         (kind, level) for kind in demo.DISTORTIONS for level in range(1, 6)}
 

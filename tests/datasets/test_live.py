@@ -14,7 +14,8 @@ from zsiqa.datasets.live import ALIASES, parse_labels, parse_mat, read
 from zsiqa.releases import published
 from zsiqa.types import DatasetError
 
-SMALL = {**published()["live"], "images": dict.fromkeys(LIVE_FOLDERS, 3), "originals": dict.fromkeys(LIVE_FOLDERS, 1)}
+SMALL = {**published()["live"], "images": dict.fromkeys(LIVE_FOLDERS, 3),
+         "originals": dict.fromkeys(LIVE_FOLDERS, 1)}
 IDS = [f"live/{folder}/img{index}" for folder, index in LIVE_SCORES]
 
 
@@ -38,7 +39,8 @@ def expect(root, facts, message):
 def test_the_release(root, facts):
     found = read(root, facts)
     assert [pair.pair_id for pair in found.pairs] == IDS
-    assert [(pair.mos, pair.native_mos) for pair in found.pairs] == [(score, score) for score in LIVE_SCORES.values()]
+    assert [(pair.mos, pair.native_mos) for pair
+            in found.pairs] == [(score, score) for score in LIVE_SCORES.values()]
     first = found.pairs[0]
     assert (first.ref, first.dis, first.type, first.level, first.mos_std) == (
         "womanhat.bmp", "img2.bmp", "jp2k", "0.25", 1.25)
@@ -119,13 +121,15 @@ def test_either_orientation_of_the_arrays(root, facts):
 def test_the_filtered_copy_that_circulates(root, facts):
     arrays, cells = live_arrays()
     savemat(root / "refnames_all.mat", {"refnames_all": cells[:, arrays["orgs"][0] == 0].T})
-    expect(root, facts, "refnames_all has 10 entries, expected 15. Filtered copies circulate, in another order")
+    expect(
+        root, facts, "refnames_all has 10 entries, expected 15. Filtered copies circulate, in another order")
 
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"orgs": np.zeros((1, 15))}, r"orgs marks 0 originals \(0/0/0/0/0\), expected 5 \(1/1/1/1/1\)"),
     ({"orgs": np.zeros((1, 10))}, "orgs has 10 entries, expected 15"),
-    ({"orgs": np.array([[0, 1, 0, *[0, 1, 0], *[0, 0, 1] * 3]])}, r"disagree at jp2k/img1.bmp, jp2k/img2.bmp \(2 im"),
+    ({"orgs": np.array([[0, 1, 0, *[0, 1, 0], *[0, 0, 1] * 3]])},
+     r"disagree at jp2k/img1.bmp, jp2k/img2.bmp \(2 im"),
     ({"orgs": np.full((1, 15), 2)}, "orgs marks 0 originals"),
     ({"dmos_new": np.full((1, 15), np.nan)}, "dmos_new in dmos_realigned.mat does not hold finite numbers"),
     ({"dmos_new": "a text of its own"}, "dmos_new has no entries, expected 15"),
@@ -149,7 +153,8 @@ def test_reference_names_are_plain_names(root, facts, name):
 def test_info_txt_that_contradicts(root, facts):
     info = root / "wn/info.txt"
     info.write_text(info.read_text().replace("womanhat.bmp", "BIKES.bmp"))
-    expect(root, facts, r"wn/info.txt says that wn/img2.bmp comes from BIKES.bmp, refnames_all says womanhat.bmp")
+    expect(root, facts,
+           r"wn/info.txt says that wn/img2.bmp comes from BIKES.bmp, refnames_all says womanhat.bmp")
     info.write_text("of another form\n")
     assert read(root, facts).pairs[4].level == ""
 
@@ -187,8 +192,10 @@ def test_the_same_name_with_other_content_below_another_folder(root, facts):
     shutil.copy(root / "jp2k/img2.bmp", root / "backup/jp2k")
     assert read(root, facts).pairs[0].dis_path == root / "jp2k/img2.bmp", "a copy does no harm"
     (root / "backup/jp2k/img2.bmp").write_bytes(b"other")
-    expect(root, facts, "img2.bmp found twice in .*, with different content: backup/jp2k/img2.bmp, jp2k/img2.bmp|"
-                        "img2.bmp found twice in .*, with different content: jp2k/img2.bmp, backup/jp2k/img2.bmp")
+    expect(root, facts, "img2.bmp found twice in .*, with different content: backup/jp2k/img2.bmp, "
+                        "jp2k/img2.bmp|"
+                        "img2.bmp found twice in .*, with different content: jp2k/img2.bmp, "
+                        "backup/jp2k/img2.bmp")
 
 
 

@@ -10,9 +10,12 @@ from scipy.io import loadmat, savemat
 from zsiqa.datasets.matlab import read_variables
 
 ARRAYS = {
-    "doubles": np.array([[1.5, -2.25, 1e300]]), "column": np.arange(4.0)[:, None], "square": np.arange(6).reshape(2, 3),
-    "bytes": np.array([[0, 255]], np.uint8), "singles": np.array([[0.5]], np.float32), "nothing": np.empty((0, 0)),
-    "word": "img.bmp", "short": "a", "large": np.array([[2**53 + 1]], np.int64), "truth": np.array([[True, False]]),
+    "doubles": np.array([[1.5, -2.25, 1e300]]), "column": np.arange(4.0)[:, None],
+    "square": np.arange(6).reshape(2, 3),
+    "bytes": np.array([[0, 255]], np.uint8), "singles": np.array([[0.5]], np.float32),
+    "nothing": np.empty((0, 0)),
+    "word": "img.bmp", "short": "a", "large": np.array([[2**53 + 1]], np.int64),
+    "truth": np.array([[True, False]]),
     "complex": np.array([[1 + 2j]]),
 }
 
@@ -42,16 +45,19 @@ def test_the_same_as_scipy(compressed):
 
 def test_other_byte_order():
     """Written by hand: a 1 x 2 array of doubles called x, from a big-endian machine."""
-    body = (struct.pack(">IIII", 6, 8, 6, 0) + struct.pack(">IIii", 5, 8, 1, 2) + struct.pack(">HHc3x", 1, 1, b"x")
+    body = (struct.pack(">IIII", 6, 8, 6, 0) + struct.pack(">IIii", 5, 8, 1, 2)
+            + struct.pack(">HHc3x", 1, 1, b"x")
             + struct.pack(">IIdd", 9, 16, 1.0, -2.5))
     head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(">H", 0x0100) + b"MI"
     data = head + struct.pack(">II", 14, len(body)) + body
-    assert read_variables(data)["x"].tolist() == [1.0, -2.5] == loadmat(io.BytesIO(data))["x"].ravel().tolist()
+    assert read_variables(data)["x"].tolist() == [1.0,
+                                                  -2.5] == loadmat(io.BytesIO(data))["x"].ravel().tolist()
 
 
 def test_an_empty_cell():
     """Written by hand, as MATLAB may: a 1 x 1 cell array called x, whose entry has no content at all."""
-    body = (struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<HHc3x", 1, 1, b"x")
+    body = (struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1)
+            + struct.pack("<HHc3x", 1, 1, b"x")
             + struct.pack("<II", 14, 0))
     head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
     data = head + struct.pack("<II", 14, len(body)) + body
@@ -69,11 +75,13 @@ def test_another_format():
             read_variables(data)
 
 
-GOOD = [written({**ARRAYS, "names": cells("a.bmp", "b.bmp")}, do_compression=packed) for packed in (False, True)]
+GOOD = [written({**ARRAYS, "names": cells("a.bmp", "b.bmp")}, do_compression=packed) for packed
+        in (False, True)]
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.sampled_from(GOOD), st.lists(st.tuples(st.integers(128, len(GOOD[1]) - 1), st.integers(0, 255)), max_size=4),
+@given(st.sampled_from(GOOD),
+       st.lists(st.tuples(st.integers(128, len(GOOD[1]) - 1), st.integers(0, 255)), max_size=4),
        st.integers(0, 2000))
 def test_damaged_files_are_values_or_a_value_error(good, changes, end):
     data = bytearray(good)

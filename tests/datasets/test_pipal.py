@@ -18,7 +18,8 @@ def expect(root, facts, message):
 
 
 @pytest.mark.parametrize("folders", [
-    PIPAL_FOLDERS, {"A0001": "Distortion1", "A0200": "Distortion4"}, dict.fromkeys(PIPAL_FOLDERS, "Train_Dis"),
+    PIPAL_FOLDERS, {"A0001": "Distortion1", "A0200": "Distortion4"},
+    dict.fromkeys(PIPAL_FOLDERS, "Train_Dis"),
     {"A0001": "Distortion_1/Distortion_1", "A0200": "Distortion_4/Distortion_4"},
     {"A0001": "Distortion/Distortion_1", "A0200": "Distortion/Distortion_4"},
 ])
@@ -26,7 +27,8 @@ def expect(root, facts, message):
 def test_the_release_under_every_name_of_its_folders(tmp_path, folders, last):
     facts = pipal(tmp_path, folders=folders, last=last)
     found = read(tmp_path, facts)
-    assert [(p.pair_id, p.mos) for p in found.pairs] == [(f"pipal/{stem}", mos) for stem, mos in PIPAL_SCORES.items()]
+    assert [(p.pair_id, p.mos) for p
+            in found.pairs] == [(f"pipal/{stem}", mos) for stem, mos in PIPAL_SCORES.items()]
     first = found.pairs[0]
     assert (first.ref, first.dis, first.type, first.level) == ("A0001.bmp", "A0001_00_00.bmp", "00", "00")
     assert first.dis_path == tmp_path / folders["A0001"] / "A0001_00_00.bmp"
@@ -56,13 +58,15 @@ def test_an_image_in_two_archives(tmp_path):
     shutil.copy(tmp_path / "Distortion_1/A0001_00_00.bmp", tmp_path / "Distortion_4")
     assert len(read(tmp_path, facts).pairs) == len(PIPAL_SCORES)
     (tmp_path / "Distortion_4/A0001_00_00.bmp").write_bytes(b"other")
-    expect(tmp_path, facts, "A0001_00_00.bmp found twice in .*, with different content: Distortion_1/.*, Distortion_4/")
+    expect(tmp_path, facts,
+           "A0001_00_00.bmp found twice in .*, with different content: Distortion_1/.*, Distortion_4/")
 
 
 def test_normalised_scores_are_not_elo(tmp_path):
     facts = pipal(tmp_path)
     shutil.rmtree(tmp_path / "Train_Label")
-    expect(tmp_path / "Train_Ref", facts, r"no Train_Label/\*.txt in .*Train_Ref or below.*see datasets/README.md")
+    expect(tmp_path / "Train_Ref", facts,
+           r"no Train_Label/\*.txt in .*Train_Ref or below.*see datasets/README.md")
     rows = [f"{stem[:5]}.bmp,{stem}.bmp,{mos}" for stem, mos in PIPAL_SCORES.items()]
     meta = tmp_path / "meta_info_PIPALDataset.csv"
     meta.write_text("\n".join(["hq_name,dist_name,elo_score", *rows]))
@@ -78,7 +82,8 @@ def test_a_folder_too_deep(tmp_path):
 
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("A0200_06_01.bmp,", "A0200_06_01.bmp;", r"A0200.txt line 6: expected \"A0001_00_00.bmp,<Elo>\""),
-    ("A0200_06_01.bmp,", "A0200_06_00.bmp,", "the pair pipal/A0200_06_00 stands twice in A0001.txt ... A0200.txt"),
+    ("A0200_06_01.bmp,", "A0200_06_00.bmp,",
+     "the pair pipal/A0200_06_00 stands twice in A0001.txt ... A0200.txt"),
     ("A0200_06_01.bmp", "A0200_06_01.bmp,1500\nA0200_06_02.bmp", "A0200.txt: 7 lines, expected 6"),
     ("A0200_06_01.bmp,", "../A0200_06_01.bmp,", "A0200.txt line 6: expected"),
     ("A0200_06_01.bmp,1", "A0200_06_01.bmp,inf1", "A0200.txt line 6: expected a finite number, got 'inf1"),
@@ -97,7 +102,8 @@ def test_not_all_of_it(tmp_path):
 
 @given(st.one_of(st.binary(max_size=200), st.lists(st.builds(
     "{},{}".format, st.sampled_from(("A0001_00_00.bmp", "a0002_06_11.BMP", "A1_0_0.bmp", "")),
-    st.sampled_from(("1500.25", "-1", "1e3", "inf", ""))), max_size=5).map(lambda lines: "\n".join(lines).encode())))
+    st.sampled_from(("1500.25", "-1", "1e3", "inf", ""))),
+                                                   max_size=5).map(lambda lines: "\n".join(lines).encode())))
 def test_any_bytes_are_labels_or_one_error(data):
     count = data.rstrip().count(b"\n") + 1
     try:

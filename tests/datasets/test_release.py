@@ -46,7 +46,8 @@ def test_links_are_followed_even_in_circles(tmp_path):
 
 def test_a_file_is_no_folder(tmp_path):
     touch(tmp_path, "live.zip")
-    with pytest.raises(DatasetError, match=r"\[live\] folder not found: .*live.zip. Fix: .* set ZSIQA_LIVE=DIR"):
+    with pytest.raises(DatasetError,
+                       match=r"\[live\] folder not found: .*live.zip. Fix: .* set ZSIQA_LIVE=DIR"):
         Tree("live", tmp_path / "live.zip")
 
 
@@ -76,7 +77,8 @@ def test_wrong_tables(content, message):
 
 
 @given(st.one_of(st.binary(max_size=200), st.lists(st.builds(
-    "{},{}".format, st.text(max_size=4), st.sampled_from(("1", "-2.5e-3", "nan", "1,2", ""))), max_size=4).map(
+    "{},{}".format, st.text(max_size=4),
+    st.sampled_from(("1", "-2.5e-3", "nan", "1,2", ""))), max_size=4).map(
     lambda rows: "\n".join(["dist_name,mos", *rows]).encode("utf-8", "surrogatepass"))))
 def test_any_table_is_labels_or_one_error(data):
     try:
@@ -95,15 +97,18 @@ def authors_rows(authors, dataset):
 
 def keys_sha256(pairs):
     """As configs/official.yaml has it of the authors' files."""
-    return hashlib.sha256("\n".join(f"{pair.dis},{pair.ref},{pair.mos}" for pair in pairs).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(f"{pair.dis},{pair.ref},{pair.mos}" for pair in pairs).encode()).hexdigest()
 
 
 def test_tid2013_is_the_authors_row_for_row(authors, tmp_path):
-    """A tree with the release's names; its label file follows from theirs, for mos = 100 - MOS with 5 decimals."""
+    """A tree with the release's names; its label file follows from theirs, for mos = 100 - MOS with 5
+    decimals."""
     rows = authors_rows(authors, "tid2013")
     touch(tmp_path, *(f"distorted_images/{dis.lower()}" for dis, _, _ in rows),
           *(f"reference_images/I{number:02}.BMP" for number in range(1, 25)), "reference_images/i25.bmp")
-    (tmp_path / "mos_with_names.txt").write_text("".join(f"{100 - float(mos):.5f} {dis}\n" for dis, _, mos in rows))
+    (tmp_path / "mos_with_names.txt").write_text(
+        "".join(f"{100 - float(mos):.5f} {dis}\n" for dis, _, mos in rows))
     found = tid2013.read(tmp_path)
     assert [(p.dis, p.ref, str(p.mos)) for p in found.pairs] == rows
     assert keys_sha256(found.pairs) == conventions()["datasets"]["tid2013"]["keys_sha256"]
@@ -148,5 +153,6 @@ def test_pipal_is_the_authors_pairs_in_the_order_of_their_names(authors, tmp_pat
     assert [(p.dis, p.ref, str(p.mos)) for p in found.pairs] == sorted(rows)
     assert found.warnings == ()
     facts = published()["pipal"]
-    assert labels_sha256(found.pairs[::-1], facts)[0] != labels_sha256(found.pairs, facts)[0] == facts["sha256"]
+    assert labels_sha256(found.pairs[::-1],
+                         facts)[0] != labels_sha256(found.pairs, facts)[0] == facts["sha256"]
     assert ref_id(found.pairs[0], facts) == "A0001"

@@ -28,7 +28,9 @@ def test_the_release(tmp_path, newline, last):
         ("tid2013/i01_11_1", "I01.BMP", "I01_11_1.BMP", "11", "1"),
         ("tid2013/i25_11_1", "I25.BMP", "I25_11_1.BMP", "11", "1"),
         ("tid2013/i25_13_2", "I25.BMP", "i25_13_2.bmp", "13", "2")]
-    assert str(found.pairs[2].mos) == "95.62162000000001", "100. - MOS as the official code has it, to the last digit"
+    assert str(
+            found.pairs[
+                2].mos) == "95.62162000000001", "100. - MOS as the official code has it, to the last digit"
     assert [p.native_mos for p in found.pairs] == [float(mos) for mos in TID_LABELS.values()]
     assert [p.mos_std for p in found.pairs] == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert [p.ref_path.name for p in found.pairs] == ["I01.BMP"] * 3 + ["i25.bmp"] * 2
@@ -78,12 +80,15 @@ def test_two_files_that_differ_only_by_case(tmp_path):
 def test_the_table_of_waterloo_has_rounded_labels_and_says_so(tmp_path):
     facts = tid2013(tmp_path)
     (tmp_path / "mos_with_names.txt").unlink()
-    rows = [f"TID2013/distorted_images/{name.lower()},X,TID2013/reference_images/{name[:3]}.bmp,{float(mos):.3f}"
+    rows = [
+        f"TID2013/distorted_images/{name.lower()},X,TID2013/reference_images/{name[:3]}.bmp,{float(mos):.3f}"
             for name, mos in TID_LABELS.items()]
-    (tmp_path / "TID2013.txt").write_text("\n".join(["dis_img_path,dis_type,ref_img_path,score", *reversed(rows)]))
+    (tmp_path / "TID2013.txt").write_text(
+        "\n".join(["dis_img_path,dis_type,ref_img_path,score", *reversed(rows)]))
     found = read(tmp_path, facts)
     assert [p.dis for p in found.pairs] == list(TID_LABELS), "in the order and spelling of the release"
-    assert [p.mos for p in found.pairs] == pytest.approx([100 - float(mos) for mos in TID_LABELS.values()], abs=5e-4)
+    assert [p.mos for p in found.pairs] == pytest.approx(
+            [100 - float(mos) for mos in TID_LABELS.values()], abs=5e-4)
     assert "the labels in TID2013.txt are not those of the release" in found.warnings[0]
 
 
@@ -137,7 +142,8 @@ def test_any_bytes_are_labels_or_one_error(data):
     assert len(labels) == len(data.split()) / 2, "two words a line, and no line is dropped"
 
 
-@given(st.one_of(st.binary(max_size=100), st.lists(st.floats(width=32)).map(lambda v: "\n".join(map(str, v)).encode())))
+@given(st.one_of(st.binary(max_size=100),
+                 st.lists(st.floats(width=32)).map(lambda v: "\n".join(map(str, v)).encode())))
 def test_any_column_is_numbers_or_one_error(data):
     count = data.rstrip().count(b"\n") + 1 if data.strip() else 0
     with suppress(DatasetError):

@@ -1,4 +1,5 @@
-"""Every distance against an independent implementation of docs/protocol.md section 5: plain loops, NumPy, float64."""
+"""Every distance against an independent implementation of docs/protocol.md section 5: plain loops, NumPy,
+float64."""
 
 import math
 from functools import partial
@@ -19,7 +20,8 @@ VIT16, VIT32, VIT14 = (3, 197, 768), (3, 50, 768), (2, 257, 768)
 
 
 def _reference_padded(layer_stack):
-    """(C, H, W) to multiples of 8, at least 8: rows at the end, columns at the left; a negative padding crops."""
+    """(C, H, W) to multiples of 8, at least 8: rows at the end, columns at the left; a negative padding
+    crops."""
     _, height, width = layer_stack.shape
     rows, columns = (max(8, round(side / 8) * 8) for side in (height, width))
     out = np.zeros((layer_stack.shape[0], rows, columns))
@@ -87,7 +89,8 @@ SCORES = {
 def make_features(shapes, seed=0, noise=0.3, scale=1.0):
     """(ref, dis): float32 stacks of 2 tiles; tile 1 is a milder distortion of the same reference."""
     random = torch.Generator().manual_seed(seed)
-    ref = tuple(scale * torch.randn((1, *shape), generator=random).repeat(2, *[1] * len(shape)) for shape in shapes)
+    ref = tuple(scale * torch.randn((1, *shape), generator=random).repeat(2, *[1] * len(shape))
+                for shape in shapes)
     dis = tuple(stack + scale * noise * torch.tensor([1.0, 0.1]).view(2, *[1] * (stack.ndim - 1))
                 * torch.randn(stack.shape, generator=random) for stack in ref)
     return ref, dis
@@ -114,7 +117,8 @@ def score(name, dis, ref, tile):
 
 
 @pytest.mark.parametrize("name", ["skld", "jsd", "wsd"])
-@pytest.mark.parametrize("shapes", [[VIT16], [VIT32], [VIT14], [(1, 16, 28, 28), (2, 24, 14, 14), (1, 40, 7, 7)]],
+@pytest.mark.parametrize("shapes",
+                         [[VIT16], [VIT32], [VIT14], [(1, 16, 28, 28), (2, 24, 14, 14), (1, 40, 7, 7)]],
                          ids=["197 tokens", "50 tokens", "257 tokens", "CNN maps"])
 def test_distribution_distances(name, shapes):
     ref, dis = make_features(shapes)
@@ -147,11 +151,13 @@ def test_distribution_distances_of_nearly_equal_features(name):
 EVERY_COLUMN_DISTANCE = [
     *(kind(softmax_over=over) for kind in (distances.SKLD, distances.JSD, distances.WSD)
       for over in ("samples", "columns")),
-    distances.SKLD(epsilon=1e-17), distances.JSD(euclidean_term=True), distances.WSD(order=2, weights="energy"),
+    distances.SKLD(epsilon=1e-17), distances.JSD(euclidean_term=True),
+    distances.WSD(order=2, weights="energy"),
 ]
-# Largest relative error of a score that is computed in float32, on any instruction set. Between features that differ by
-# 1e-4, p - q is resolved to 6e-8 / 1e-4 = 6e-4 in each of 64 samples, at random; the sum over thousands of columns and
-# the fourth root leave 1e-6. Measured: 2.3e-6 at most (JSD, noise 1e-4), on AVX2 and without vectors.
+# Largest relative error of a score that is computed in float32, on any instruction set. Between features that
+# differ by 1e-4, p - q is resolved to 6e-8 / 1e-4 = 6e-4 in each of 64 samples, at random; the sum over
+# thousands of columns and the fourth root leave 1e-6. Measured: 2.3e-6 at most (JSD, noise 1e-4), on AVX2 and
+# without vectors.
 ERROR = 1e-5
 
 
@@ -161,7 +167,8 @@ ERROR = 1e-5
 def test_error_of_float32(distance, noise, shape):
     """Against the same formula in float64. Few or many columns, nearly equal features or not."""
     ref, dis = make_features([shape], noise=noise)
-    ref, dis = (tuple(stack.abs() for stack in features) for features in (ref, dis))  # energies are not negative
+    # energies are not negative
+    ref, dis = (tuple(stack.abs() for stack in features) for features in (ref, dis))
     expected = distance(*(tuple(stack.double() for stack in features) for features in (ref, dis)))
     torch.testing.assert_close(distance(ref, dis).double(), expected, rtol=ERROR, atol=0)
 
@@ -187,13 +194,15 @@ def test_cosine_agrees_with_torch_and_leaves_zero_vectors_out():
     ref[0][0, 0, 1] = dis[0][0, 0, 2] = ref[0][0, 0, 3] = dis[0][0, 0, 3] = 0
     expected = 1 - torch.nn.functional.cosine_similarity(ref[0], dis[0], dim=-1)[:, 0]  # tiles, tokens
     expected = torch.stack([expected[0, [0, 4, 5]].mean(), expected[1].mean()])
-    torch.testing.assert_close(OURS["cosine"]()(ref, dis), expected, rtol=1e-6, atol=1e-7)  # torch's own 1 - cos
+    # torch's own 1 - cos
+    torch.testing.assert_close(OURS["cosine"]()(ref, dis), expected, rtol=1e-6, atol=1e-7)
     zero = torch.zeros(1, 1, 6, 8)
     assert OURS["cosine"]()((zero,), (zero,)).item() == 0
     assert OURS["cosine"]()((zero * math.nan,), (zero,)).isnan().all(), "what is not a number is not hidden"
 
 
-@pytest.mark.parametrize(("name", "option"), [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"}),
+@pytest.mark.parametrize(("name", "option"),
+                         [("cosine", {"axis": "channels"}), ("wsd", {"softmax_over": "rows"}),
                                               ("jsd", {"padding": "down"}), ("skld", {"windows": "round"})])
 def test_unknown_options_are_refused(name, option):
     ref, dis = make_features([(1, 8, 8)])
@@ -212,7 +221,8 @@ def test_jsd_with_euclidean_term():
 
 
 def test_wsd_by_hand():
-    """One column; softmax over samples makes the masses equal. All mass from sample 0 to sample 63: distance 63."""
+    """One column; softmax over samples makes the masses equal. All mass from sample 0 to sample 63: distance
+    63."""
     ref, dis = torch.full((1, 1, 8, 8), -1e4), torch.full((1, 1, 8, 8), -1e4)
     ref[0, 0, 0, 0] = dis[0, 0, 7, 7] = 0.0
     k, euclid = 63.0, 2e8
@@ -245,7 +255,8 @@ def test_spatial_windows_are_8_by_8():
     found = columns.columns_of_64(stack, windows="spatial")
     assert found.shape == (1, 1, 64, 2 * 2 * 3)
     pixels = stack[0].numpy()
-    windows = [pixels[c, y:y + 8, x:x + 8].ravel().tolist() for c in range(2) for y in (0, 8) for x in (0, 8, 16)]
+    windows = [pixels[c, y:y + 8, x:x + 8].ravel().tolist() for c in range(2) for y in (0, 8) for x
+               in (0, 8, 16)]
     assert found[0, 0].T.tolist() == windows
 
 
@@ -294,7 +305,8 @@ def test_parts_and_company_do_not_matter(shapes, elements, monkeypatch):
     monkeypatch.setitem(columns.ELEMENTS_AT_ONCE, "cpu", elements)
     monkeypatch.setitem(comparison.TILES_AT_ONCE, "cpu", 16 * elements)
     found = distances.compare(SEVERAL, ref, dis)
-    torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)  # sums in another order, under a fourth root
+    # sums in another order, under a fourth root
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=0)
 
 
 def test_columns_are_not_changed_by_those_who_share_them():
@@ -315,7 +327,8 @@ def test_compiled_it_is_one_graph_and_the_same(scale, noise):
     random = torch.Generator().manual_seed(0)
     ref = tuple(scale * torch.randn(2, *shape, generator=random) for shape in ((3, 13, 64), (2, 4, 24, 40)))
     dis = tuple(stack + noise * scale * torch.randn(stack.shape, generator=random) for stack in ref)
-    expected = distances.compare(every, tuple(map(torch.Tensor.double, ref)), tuple(map(torch.Tensor.double, dis)))
+    expected = distances.compare(every, tuple(map(torch.Tensor.double, ref)),
+                                 tuple(map(torch.Tensor.double, dis)))
     for compare in (distances.compare, compiled):
         # As in the other tests, 1e-5 for sums of thousands of float32 values, each rounded to 6e-8.
         torch.testing.assert_close(compare(every, ref, dis).double(), expected, rtol=1e-5, atol=0)

@@ -1,5 +1,5 @@
-"""The authors' half precision against NumPy's float16, step by step, against the official operations in float16, and
-against the grid on which the published scores lie: docs/protocol.md section 8."""
+"""The authors' half precision against NumPy's float16, step by step, against the official operations in
+float16, and against the grid on which the published scores lie: docs/protocol.md section 8."""
 
 import math
 
@@ -53,7 +53,8 @@ def divergence_by_hand(name, p, q):
 
 
 def column_distance_by_hand(name, dis, ref):
-    """The tile score of features (L, N, D); 1e-10 and 1e-17 are left out, since float16 has nothing so small."""
+    """The tile score of features (L, N, D); 1e-10 and 1e-17 are left out, since float16 has nothing so
+    small."""
     x, y = (_reference_columns(features).astype(HALF) for features in (dis, ref))
     value = k = divergence_by_hand(name, softmax_by_hand(x), softmax_by_hand(y))
     if name == "skld":
@@ -80,7 +81,8 @@ def l2_by_hand(r, d):
 
 
 def tokens(noise, scale=0.4, seed=0):
-    """Features of the size of CLIP's, whose tokens have a norm of about 10: ref, dis (2 tiles of 12 x 50 x 768)."""
+    """Features of the size of CLIP's, whose tokens have a norm of about 10: ref, dis (2 tiles of 12 x 50 x
+    768)."""
     return tuple(map(halved, make_features([(12, 50, 768)], seed=seed, noise=noise / scale, scale=scale)))
 
 
@@ -91,7 +93,8 @@ def step(value):
 
 @pytest.mark.parametrize("noise", [0.02, 0.06, 0.12, 0.2])
 def test_scores_step_by_step(noise):
-    """Published medians are reached with noise of 0.14. Of 12 layers, each sum may round another way: half a step."""
+    """Published medians are reached with noise of 0.14. Of 12 layers, each sum may round another way: half a
+    step."""
     ref, dis = tokens(noise)
     for tile in range(2):
         r, d = (numpy_layers(features, tile) for features in (ref, dis))
@@ -108,7 +111,8 @@ def test_scores_step_by_step(noise):
 @pytest.mark.parametrize("name", ["skld", "jsd"])
 @pytest.mark.parametrize("scale", [0.4, 6.0])
 def test_divergences_column_by_column(name, scale):
-    """The tile's score is too coarse to show a single step; columns are not. With a scale of 6, softmax gives zeros."""
+    """The tile's score is too coarse to show a single step; columns are not. With a scale of 6, softmax gives
+    zeros."""
     ref, dis = make_features([(12, 48, 64)], noise=0.3, scale=scale)
     p, q = (softmax_by_hand(_reference_columns(f[0][0].numpy()).astype(HALF)) for f in (dis, ref))
     assert (p == 0).any() == (scale == 6)
@@ -119,7 +123,8 @@ def test_divergences_column_by_column(name, scale):
     assert (found == expected).mean() > 0.99
     if name == "skld" and scale < 1:
         p, q = p.astype(np.float64), q.astype(np.float64)
-        assert (found == ((p - q) * np.log(p / q)).sum(0).astype(HALF) / 2).mean() < 0.5, "that the steps are rounded"
+        assert (found == ((p - q) * np.log(p / q)).sum(0).astype(HALF)
+                / 2).mean() < 0.5, "that the steps are rounded"
 
 
 def test_what_becomes_of_log_0():
@@ -172,7 +177,8 @@ def test_the_official_rule_for_maps():
         layer = layer[~np.isnan(layer)]
         total = rounded_sum(np.where(np.isinf(layer), HALF(0), layer), 0)
         expected += float(total / HALF(len(layer)))
-    assert found[0].item() == pytest.approx(expected, abs=2**-9)  # a sum that rounds another way: 1 of 3,120, twice
+    # a sum that rounds another way: 1 of 3,120, twice
+    assert found[0].item() == pytest.approx(expected, abs=2**-9)
     token = ref[0].movedim(2, 3).flatten(2, 3)
     assert distances.Cosine(half=True)((token,), (token + 1,)).isnan().all(), "of tokens, NaN is passed on"
 
@@ -184,13 +190,15 @@ def test_tiles_and_company_do_not_matter(shapes):
     together = distances.compare(every, ref, dis)
     assert together.dtype == torch.float64
     for column, distance in enumerate(every):
-        assert torch.equal(together[:, column], distance(ref, dis).double()), "float32 scores keep every digit"
+        assert torch.equal(together[:, column],
+                           distance(ref, dis).double()), "float32 scores keep every digit"
         for tile in range(2):
             alone = distance(*(tuple(stack[tile:tile + 1] for stack in features) for features in (ref, dis)))
             torch.testing.assert_close(alone.double(), together[tile:tile + 1, column], rtol=1e-6, atol=0)
 
 
-# The official operations on float16 tensors, as today's PyTorch runs them on a CPU, against ours. -- Where they agree:
+# The official operations on float16 tensors, as today's PyTorch runs them on a CPU, against ours. -- Where
+# they agree:
 def _official_kl(log_q, p):
     """KLDivLoss of PyTorch up to 1.12, which had no formula of its own."""
     return torch.where(p > 0, p * (torch.log(p) - log_q), torch.zeros_like(p))
@@ -225,8 +233,9 @@ def test_official_operations_in_float16_give_the_same_bits(noise):
 
 @pytest.mark.parametrize("operation", ["exp", "log", "sqrt", "reciprocal", "square"])
 def test_operations_on_elements_round_once(operation):
-    """Of every positive float16 number, against float64. Where the result lies next to the middle of two numbers, the
-    last bit of float32 decides: for log and exp, in which libraries differ, that is 1 and 2 of 31,743."""
+    """Of every positive float16 number, against float64. Where the result lies next to the middle of two
+    numbers, the last bit of float32 decides: for log and exp, in which libraries differ, that is 1 and 2 of
+    31,743."""
     x = np.arange(1, 31744, dtype=np.int16).view(HALF)
     with np.errstate(over="ignore", divide="ignore"):
         expected = getattr(np, operation)(x.astype(np.float64)).astype(HALF)
@@ -259,7 +268,8 @@ def test_kl_divergence_has_another_formula_now():
 
 
 def test_a_similarity_may_exceed_1():
-    """Where norms and product round apart: some published scores of embeddings are below 0, multiples of -2^-10 / 6."""
+    """Where norms and product round apart: some published scores of embeddings are below 0, multiples of
+    -2^-10 / 6."""
     random = torch.Generator().manual_seed(0)
     ref = torch.randn(2000, 1, 1, 512, generator=random)
     units = [x.half() / x.half().float().norm(dim=-1, keepdim=True).half()
@@ -271,7 +281,8 @@ def test_a_similarity_may_exceed_1():
 # The published scores of ViT-B/32 on TID2013, all 3,000: how many distinct ones, zeros and ones below 0.
 PUBLISHED = {"jsd": (312, 313, 0), "skld": (2253, 35, 0), "l2": (2999, 0, 0), "cosine": (1612, 6, 27)}
 MEDIANS = {"jsd": 0.19348, "skld": 0.34436, "l2": 0.15516, "cosine": 0.051676}
-STEPS = {"jsd": 2**-13, "skld": 2**-13, "l2": 2**-24, "cosine": 2**-11}  # the finest of float16 in the file, per tile
+# the finest of float16 in the file, per tile
+STEPS = {"jsd": 2**-13, "skld": 2**-13, "l2": 2**-24, "cosine": 2**-11}
 FILES = {"jsd": "clip_vitb32_jsd", "skld": "clip_vitb32_skld", "l2": "clip_vitb32_l2",
          "cosine": "embed_clip_vitb32_cos"}
 # Percentiles of the published l2, which is fine enough for it: how far apart TID2013's pairs are.
@@ -284,11 +295,12 @@ LEVELS = {float(HALF(float(HALF(math.log(1 + n / 1024))) ** 0.25)) for n in rang
 
 
 def _features(name, scale, images):
-    """Random features of the tiles of some images: the noise of an image follows the published l2, that of a tile is
-    its image's give or take 10 % (an assumption)."""
+    """Random features of the tiles of some images: the noise of an image follows the published l2, that of a
+    tile is its image's give or take 10 % (an assumption)."""
     random = torch.Generator().manual_seed(1)
     ranks = np.linspace(0, 100, images + 2)[1:-1]
-    amounts = scale * np.interp(ranks, list(L2), np.sqrt(np.array(list(L2.values())) / 12))  # l2 is a sum of 12
+    # l2 is a sum of 12
+    amounts = scale * np.interp(ranks, list(L2), np.sqrt(np.array(list(L2.values())) / 12))
     amounts = amounts[:, None] * np.exp(0.1 * torch.randn(images, TILES, generator=random).numpy())
     for amount in torch.from_numpy(amounts).float().flatten().split(600):
         ref = 0.4 * torch.randn(len(amount), *SHAPES[name], generator=random)
@@ -301,7 +313,8 @@ def _features(name, scale, images):
 def _scores(name, scale, images, **options):
     """(images, tiles)."""
     distance = OURS[name](**options)
-    return torch.cat([distance(*features) for features in _features(name, scale, images)]).double().view(-1, TILES)
+    return torch.cat(
+        [distance(*features) for features in _features(name, scale, images)]).double().view(-1, TILES)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

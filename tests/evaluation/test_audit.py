@@ -47,11 +47,13 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def duplicates(tmp_path_factory):
-    """Six metrics over equal images; EfficientNet's WSD scores them anew each time, and FSIMc has the wrong sign."""
+    """Six metrics over equal images; EfficientNet's WSD scores them anew each time, and FSIMc has the wrong
+    sign."""
     folder = tmp_path_factory.mktemp("duplicates")
     scores = {f"tid2013_{method}.csv": _with_copies(noisy(ROWS, seed)) for seed, method in enumerate(METHODS)}
     scores["tid2013_fsim.csv"] = -_with_copies(noisy(ROWS, 8))
-    scores["tid2013_deep_wsd_eff.csv"] = _with_copies(noisy(ROWS, 9)) + np.random.default_rng(0).normal(0, 3, len(ROWS))
+    scores["tid2013_deep_wsd_eff.csv"] = _with_copies(noisy(ROWS, 9)) + np.random.default_rng(0).normal(
+        0, 3, len(ROWS))
     for name, values in scores.items():
         write_official(folder / name, ROWS, values)
     return scores, _audit(folder)
@@ -63,11 +65,12 @@ def real(authors):
 
 
 def _store(root, metrics, count=8, perturbations=("original",), refs=("A0001", "A0002", "A0003")):
-    """Our own files of a data set `set`, named as PIPAL's; `metrics` give scores from their number and that of the
-    perturbation."""
+    """Our own files of a data set `set`, named as PIPAL's; `metrics` give scores from their number and that
+    of the perturbation."""
     pairs = [image_pair(root / f"{ref}.bmp", root / f"{ref}_02_{number:02}.bmp") for ref in refs
              for number in range(count)]
-    pairs = [ImagePair(f"set/{pair.dis_path.stem}", pair.ref, pair.dis, 1000.0 + row, pair.ref_path, pair.dis_path,
+    pairs = [
+        ImagePair(f"set/{pair.dis_path.stem}", pair.ref, pair.dis, 1000.0 + row, pair.ref_path, pair.dis_path,
                        "02") for row, pair in enumerate(pairs)]
     info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)}, "notes": []}
     for metric, scores in metrics.items():
@@ -79,7 +82,8 @@ def _store(root, metrics, count=8, perturbations=("original",), refs=("A0001", "
 
 
 def _falling(seed):
-    """Scores (distances) that fall as the labels of `_store` rise, with noise; images 0 and 1 of a reference equal."""
+    """Scores (distances) that fall as the labels of `_store` rise, with noise; images 0 and 1 of a reference
+    equal."""
     def scores(total, number):
         values = -np.arange(total) + np.random.default_rng([seed, number]).normal(size=total)
         values[1::8] = values[::8]
@@ -90,8 +94,10 @@ def _falling(seed):
 def test_a_clean_folder_has_no_findings(folder):
     found = _audit(folder)
     assert (found.files, found.complete) == (4, {"tid2013": 4})
-    assert found.file_findings == found.duplicates == found.non_deterministic == found.half_precision == found.wrong_sign == []
-    assert found.agreement == {"tid2013": "4 files with a row for every pair, 4 with one and the same sequence of "
+    assert found.file_findings == found.duplicates == found.non_deterministic == []
+    assert found.half_precision == found.wrong_sign == []
+    assert found.agreement == {
+            "tid2013": "4 files with a row for every pair, 4 with one and the same sequence of "
                                           "pairs and labels, which is not that of commit 1d8c1ce"}
 
 
@@ -122,9 +128,9 @@ def _replaced(row, place, value):
     (_write(_replaced(0, 0, "x.png")), FIRST, "line 2: expected a name like"),
     (_write(_replaced(0, 2, "good"), noisy(ROWS, 7)), FIRST, "not a table of dis,ref,mos,pred"),
     (_write([*ROWS, ROWS[0]]), FIRST, "3001 rows, more than tid2013 has"),
-    (_write([*ROWS[:-1], ROWS[0]]), FIRST, "the pair tid2013/i01_01_1 stands there twice"),
+    (_write([*ROWS[:-1], ROWS[0]]), FIRST, "the pair tid2013/i01_01_1 is listed twice"),
     (_write(name="tid2013_mystery.csv"), "tid2013_mystery.csv", "the name is that of no metric"),
-    (_write(name="kadid_dists.csv"), "kadid_dists.csv", "its name names no data set; expected"),
+    (_write(name="kadid_dists.csv"), "kadid_dists.csv", "expected a name <dataset>_"),
     (_write(name="tid2013_dists copy.csv"), "tid2013_dists copy.csv",
      "a copy of tid2013_dists.csv, by its name"),
     (_write(_replaced(1, 2, 5.0)), FIRST, "1 labels differ from those of the other files: tid2013/i01_01_2"),
@@ -173,7 +179,8 @@ def test_equal_images_their_pattern_and_their_labels(duplicates):
     assert (same.dataset, same.images, same.pairs, same.references) == ("tid2013", 52, 26, 25)
     assert same.patterns == ((("*_02_3", "*_05_4"), 25), (("*_10_1", "*_11_2"), 1))
     assert sorted(same.groups) == sorted(tuple(f"tid2013/{stem}" for stem in pair) for pair in COPIES)
-    assert same.label_difference == pytest.approx((difference.mean(), np.median(difference), difference.max()))
+    assert same.label_difference == pytest.approx(
+            (difference.mean(), np.median(difference), difference.max()))
     assert same.label_sd == pytest.approx(LABELS.std())
 
 
@@ -181,7 +188,8 @@ def test_what_leaving_equal_images_out_does_equals_a_direct_computation(duplicat
     scores, found = duplicates
     (same,) = found.duplicates
     kept = np.setdiff1d(np.arange(len(ROWS)), [STEMS[stem] for pair in COPIES for stem in pair])
-    assert set(same.without) == {"dists", "lpips_alex", "lpips_vgg", "ms_ssim", "fsimc", "efficientnet_b7-features-wsd"}
+    assert set(same.without) == {"dists", "lpips_alex", "lpips_vgg", "ms_ssim", "fsimc",
+                                 "efficientnet_b7-features-wsd"}
     for metric, file in (("dists", FIRST), ("fsimc", "tid2013_fsim.csv")):
         before, after = (correlate(scores[file][some], LABELS[some], label_higher_is_better=False)
                          for some in (slice(None), kept))
@@ -193,7 +201,8 @@ def test_what_leaving_equal_images_out_does_equals_a_direct_computation(duplicat
 def test_a_metric_that_was_not_deterministic_is_named_with_the_rows_that_rest_on_it(duplicates):
     scores, found = duplicates
     (one,) = found.non_deterministic
-    assert (one.dataset, one.metric, one.perturbations) == ("tid2013", "efficientnet_b7-features-wsd", ("original",))
+    assert (one.dataset, one.metric, one.perturbations) == ("tid2013",
+                                                            "efficientnet_b7-features-wsd", ("original",))
     assert one.equal_share == 0
     values = scores["tid2013_deep_wsd_eff.csv"]
     squares = [(values[STEMS[a]] - values[STEMS[b]]) ** 2 for a, b in COPIES]
@@ -218,9 +227,11 @@ def test_a_wrong_sign_is_named_beside_the_printed_figures(folder):
 
 def test_contradictions_of_the_paper_need_no_scores(tmp_path):
     found = _audit(tmp_path)
-    assert found.counts == {"match": 0, "mislabelled": 0, "wrong file": 0, "drift": 0, "partial": 0, "missing": 756}
+    assert found.counts == {"match": 0, "mislabelled": 0, "wrong file": 0, "drift": 0, "partial": 0,
+                            "missing": 756}
     assert len(found.contradictions) == 8
-    assert found.contradictions[0] == "clip_rn50-features-cosine, pipal/original/srcc: 0.581 in table1, 0.598 in table3"
+    assert found.contradictions[
+            0] == "clip_rn50-features-cosine, pipal/original/srcc: 0.581 in table1, 0.598 in table3"
     assert {line.partition(",")[0] for line in found.contradictions} == {"clip_rn50-features-cosine",
                                                                          "clip_convnext-features-cosine"}
 
@@ -229,10 +240,12 @@ def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     _, found = duplicates
     data = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "complete",
-                          "agreement", "file_findings", "identical_images", "not_deterministic", "half_precision",
+                          "agreement", "file_findings", "identical_images", "not_deterministic",
+                          "half_precision",
                           "wrong_sign", "cells"]
     assert len(data["cells"]) == sum(data["counts"].values()) == 756
-    assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric", "paper", "value",
+    assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric",
+            "paper", "value",
             "delta", "verdict", "n", "source file", "n expected", "why"} == set(data["cells"][0])
     for cell in data["cells"]:
         assert (cell["value"] is None) == (cell["verdict"] == "missing")
@@ -266,8 +279,10 @@ def test_a_constant_metric_does_not_spoil_the_text(duplicates, tmp_path):
 
 
 def test_equal_scores_of_one_metric_under_four_perturbations_are_no_proof(tmp_path):
-    """A coarse metric has ties, and has them under every perturbation: its four files are one witness, not four."""
-    store = _store(tmp_path, {"net-features-jsd": _falling(1)}, perturbations=("dilate", "original", "rotate"))
+    """A coarse metric has ties, and has them under every perturbation: its four files are one witness, not
+    four."""
+    store = _store(tmp_path, {"net-features-jsd": _falling(1)},
+                   perturbations=("dilate", "original", "rotate"))
     assert _audit(store).duplicates == []
 
 
@@ -276,7 +291,8 @@ def test_our_own_store_is_audited_alike(tmp_path):
     found = _audit(store)
     (same,) = found.duplicates
     assert (same.pairs, same.images, same.references) == (3, 6, 3)
-    assert same.patterns == ((("*_02_00", "*_02_01"), 3),), "our own files spell the reference with its ending"
+    assert same.patterns == (
+            (("*_02_00", "*_02_01"), 3),), "our own files spell the reference with its ending"
     assert found.agreement == {"set": "3 files with a row for every pair"}
 
 
@@ -293,7 +309,8 @@ def test_the_authors_rows_of_table_1_are_exchanged(real):
     assert set(odd) == {("table1", group, name) for group in other for name in ("embedding", "features")}
     for (_, group, name), row in odd.items():
         assert f"those of {other[group]}-{name}-cosine agree in all" in row.why
-    assert all(row.cells >= 4 for row in odd.values())  # all of TID2013 is there, of PIPAL what fits the repository
+    # all of TID2013 is there, of PIPAL what fits the repository
+    assert all(row.cells >= 4 for row in odd.values())
 
 
 def test_the_authors_wrong_file(real):
@@ -310,7 +327,8 @@ def test_the_authors_empty_and_cut_files(real):
     assert "cut short: 6 of 779 rows" in problems["live_openclip_convnext_base_l2.csv"]
     for dataset in ("live", "tid2013"):
         assert real.complete[dataset] == 168
-        assert real.agreement[dataset].endswith("168 with one and the same sequence of pairs and labels, that of "
+        assert real.agreement[dataset].endswith(
+                "168 with one and the same sequence of pairs and labels, that of "
                                                 "commit 1d8c1ce")
 
 
@@ -325,7 +343,8 @@ def test_the_equal_images_of_live(real):
 def test_the_authors_metrics_that_were_not_deterministic(real, authors):
     metrics = {key.metric for key in open_folder(authors).files if key.dataset == "live"}
     chance = {one.metric: one for one in real.non_deterministic if one.dataset == "live"}
-    expected = {metric for metric in metrics for word in ("convnext", "efficientnet", "swd") if word in metric}
+    expected = {metric for metric in metrics for word in ("convnext", "efficientnet", "swd")
+                if word in metric}
     lacking = {"clip_convnext-features-l2"}  # LIVE's file of it has 6 rows
     assert set(chance) == expected - lacking
     assert all(len(one.perturbations) == 4 for one in chance.values())
@@ -344,13 +363,14 @@ def test_a_file_that_cannot_be_read_is_a_finding_and_stops_nothing(folder):
     (folder / "tid2013_lpips.csv").unlink(missing_ok=True)
     (folder / "tid2013_lpips.csv").symlink_to(folder / "nowhere.csv")
     problems = {one.file: one.problem for one in _audit(folder).file_findings}
-    assert "cannot be read" in problems["tid2013_lpips.csv"] or "No such file" in problems["tid2013_lpips.csv"]
+    assert "cannot be read" in problems["tid2013_lpips.csv"] or "No such file" in problems[
+            "tid2013_lpips.csv"]
 
 
 def test_too_few_metrics_are_not_searched_for_equal_images(tmp_path):
     write_official(tmp_path / FIRST, ROWS, noisy(ROWS, 1))
-    assert "tid2013: not searched for equal images; that takes complete scores of 3 metrics, found 1" in to_text(
-        _audit(tmp_path))
+    assert ("tid2013: not searched for equal images; that takes complete scores of 3 metrics, found 1"
+            in to_text(_audit(tmp_path)))
 
 
 def _in_half(seed, tiles=6, count=3000, levels=40):
@@ -362,9 +382,11 @@ def _in_half(seed, tiles=6, count=3000, levels=40):
 
 
 @pytest.mark.parametrize("tiles", [1, 4, 6, 9, 12])
-@pytest.mark.parametrize(("precision", "found"), [(np.float16, True), (np.float32, False), (np.float64, False)])
+@pytest.mark.parametrize(("precision", "found"),
+                         [(np.float16, True), (np.float32, False), (np.float64, False)])
 def test_a_half_precision_grid_is_found_whatever_the_metric(tiles, precision, found):
-    """Twelve layers a tile, added up in float64, of sizes that differ by a factor of 10; and single values."""
+    """Twelve layers a tile, added up in float64, of sizes that differ by a factor of 10; and single
+    values."""
     random = np.random.default_rng(tiles)
     layers = np.exp(random.normal(-4, 0.6, (300, tiles, 12))).astype(precision)
     assert is_on_half_grid(layers.astype(float).sum(2).mean(1)) == found
@@ -408,12 +430,14 @@ def test_the_range_of_a_metric_of_either_direction(higher):
     scores, labels = np.array([0.0, 0, 1, 1]), np.array([1.0, 2, 3, 4])
     found = tie_range(-scores if higher else scores, labels, label_higher_is_better=False,
                       score_higher_is_better=higher)
-    assert found["krcc"][1:] == pytest.approx((2 / 6, 1))  # 4 of 6 pairs are ordered; the others against, or along
+    # 4 of 6 pairs are ordered; the others against, or along
+    assert found["krcc"][1:] == pytest.approx((2 / 6, 1))
     assert found["srcc"][1:] == pytest.approx((0.6, 1))
 
 
 def test_the_authors_half_precision(real):
-    """OpenAI's CLIP, but for WSD and SWD, whose features the official code makes float32 first; and nothing else."""
+    """OpenAI's CLIP, but for WSD and SWD, whose features the official code makes float32 first; and nothing
+    else."""
     found = {(one.dataset, one.metric, one.perturbation): one for one in real.half_precision}
     metrics = {"clip_vitb32-features-cosine", "clip_vitb32-features-jsd", "clip_vitb32-features-l2",
                "clip_vitb32-features-skld", "clip_vitb32-embedding-cosine", "clip_rn50-features-cosine",
@@ -424,13 +448,15 @@ def test_the_authors_half_precision(real):
         for perturbation in perturbations}
     jsd = found["tid2013", "clip_vitb32-features-jsd", "original"]
     assert (jsd.distinct, jsd.tied) == (312, 2866)
-    assert jsd.values["krcc"][2] - jsd.values["krcc"][0] == pytest.approx(0.026, abs=5e-4)  # as docs/audit.md says
+    # as docs/audit.md says
+    assert jsd.values["krcc"][2] - jsd.values["krcc"][0] == pytest.approx(0.026, abs=5e-4)
 
 
 def test_a_store_in_parts_is_audited_as_it_is_read(tmp_path):
     """Parts that no run has joined: their scores count, and no CSV file is missed."""
     rows = ROWS[:50]
-    pairs = [ImagePair(f"tid2013/{dis.rpartition('.')[0].lower()}", ref, dis, mos, tmp_path / ref, tmp_path / dis)
+    pairs = [
+        ImagePair(f"tid2013/{dis.rpartition('.')[0].lower()}", ref, dis, mos, tmp_path / ref, tmp_path / dis)
              for dis, ref, mos in rows]
     file = ScoreFile(tmp_path / "tid2013/psnr/original.csv", {"baseline": {"name": "psnr"}})
     file.claim({"dataset": {"pairs": 50, "higher_is_better": False}, "notes": []}, pairs)
@@ -439,5 +465,6 @@ def test_a_store_in_parts_is_audited_as_it_is_read(tmp_path):
     file.close()
     found = _audit(tmp_path)
     [finding] = found.file_findings
-    assert finding.problem.startswith("cut short: 50 of 3000 rows; 10 of 50 scores are absent, NaN or infinite")
+    assert finding.problem.startswith(
+            "cut short: 50 of 3000 rows; 10 of 50 scores are absent, NaN or infinite")
     assert not file.path.exists()

@@ -25,7 +25,8 @@ def _pairs(seed, *, sizes=(1, 7, 3, 12, 2, 40), methods=3, levels=6):
     random = np.random.default_rng(seed)
     groups = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
     labels = random.integers(levels, size=len(groups)) + 0.5 * (groups % 2)
-    scores = random.integers(levels, size=(methods, len(groups))) + random.integers(2, size=(methods, 1)) * labels
+    scores = random.integers(levels,
+                             size=(methods, len(groups))) + random.integers(2, size=(methods, 1)) * labels
     return scores.astype(float), labels, groups
 
 
@@ -33,7 +34,8 @@ def _naive(scores, labels, groups, weights):
     """(3, B): the drawn pairs written out and given to scipy."""
     rows = []
     for row in weights:
-        index = np.concatenate([np.flatnonzero(groups == g) for g, count in enumerate(row) for _ in range(count)])
+        index = np.concatenate(
+            [np.flatnonzero(groups == g) for g, count in enumerate(row) for _ in range(count)])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             rows.append(correlate(scores[index], labels[index], label_higher_is_better=True,
@@ -61,7 +63,8 @@ def test_continuous_values_far_from_zero_lose_no_digits():
     result = replicate(scores, labels, groups, weights)
     np.testing.assert_allclose(np.stack([*result.values()]), _naive(scores, labels, groups, weights), rtol=0,
                                atol=1e-9)  # of Pearson: what is left of 1e6 in float64 has ten digits
-    np.testing.assert_allclose(result["srcc"], _naive(scores, labels, groups, weights)[1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(result["srcc"], _naive(scores, labels, groups, weights)[1], rtol=0,
+                               atol=TOLERANCE)
     assert result["plcc"].max() < 0  # the sign is kept
 
 
@@ -97,7 +100,8 @@ def test_weights_of_one_give_the_estimate_and_zeros_the_jackknife():
     result = replicate(scores[0], labels, groups, np.vstack([ones, leave_one_out(6)]))
     for row in range(7):
         kept = groups != row - 1
-        expected = correlate(scores[0, kept], labels[kept], label_higher_is_better=True, score_higher_is_better=True)
+        expected = correlate(scores[0, kept], labels[kept], label_higher_is_better=True,
+                             score_higher_is_better=True)
         assert [result[name][row] for name in result] == pytest.approx(expected[:3], abs=TOLERANCE)
 
 
@@ -115,7 +119,8 @@ def test_more_ranks_than_int16_holds():
     scores = labels + random.normal(size=33_000)
     groups = np.arange(33_000) % 3
     result = replicate(scores, labels, groups, [[1, 1, 1], [0, 2, 1]])
-    np.testing.assert_allclose(np.stack([*result.values()]), _naive(scores, labels, groups, [[1, 1, 1], [0, 2, 1]]),
+    np.testing.assert_allclose(np.stack([*result.values()]),
+                               _naive(scores, labels, groups, [[1, 1, 1], [0, 2, 1]]),
                                rtol=0, atol=TOLERANCE)
 
 
@@ -194,13 +199,15 @@ def test_undefined_differences_only_raise_the_p_value():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"scores": [1.0, 2.0]}, "with N > 0, found shapes"), ({"labels": [1.0, math.nan, 3.0]}, "must be finite"),
+    ({"scores": [1.0, 2.0]}, "with N > 0, found shapes"),
+    ({"labels": [1.0, math.nan, 3.0]}, "must be finite"),
     ({"groups": [0, 2, 2]}, "renumber the references"), ({"groups": [0.0, 1.0, 1.0]}, "to be integers"),
     ({"weights": [[1, -1]]}, "weights >= 0"), ({"weights": [[1.0, 1.0]]}, "to be integers"),
     ({"weights": [1, 1]}, "to be integers"), ({"coefficients": ["tau"]}, "found tau"),
 ])
 def test_bad_input(change, message):
-    arguments = {"scores": [1.0, 2.0, 4.0], "labels": [1.0, 3.0, 2.0], "groups": [0, 1, 1], "weights": [[1, 1]]}
+    arguments = {"scores": [1.0, 2.0, 4.0], "labels": [1.0, 3.0, 2.0], "groups": [0, 1, 1],
+                 "weights": [[1, 1]]}
     with pytest.raises(ValueError, match=message):
         replicate(**arguments | change)
 

@@ -38,7 +38,8 @@ def test_against_the_definitions(ties):
     result = correlate(x, y, label_higher_is_better=False)
     assert result.n == 80
     assert result.plcc == pytest.approx(_reference_pearson(x, y), rel=1e-12)
-    assert result.srcc == pytest.approx(_reference_pearson(_reference_ranks(x), _reference_ranks(y)), rel=1e-12)
+    assert result.srcc == pytest.approx(
+            _reference_pearson(_reference_ranks(x), _reference_ranks(y)), rel=1e-12)
     assert result.krcc == pytest.approx(_reference_tau_b(x, y), rel=1e-12)
 
 

@@ -88,8 +88,8 @@ def test_the_share_of_planted_noise_is_recovered(sigma):
     random, num_pairs = np.random.default_rng(0), 5000
     pairs = np.arange(2 * num_pairs).reshape(-1, 2)
     values = np.repeat(random.normal(size=num_pairs), 2) + sigma * random.normal(size=2 * num_pairs)
-    # The mean of 5000 squared differences has a relative standard error of sqrt(2 / 5000) = 2 %; the variance of the
-    # scores, which is half or more of other origin, has less. Four of them.
+    # The mean of 5000 squared differences has a relative standard error of sqrt(2 / 5000) = 2 %; the variance
+    # of the scores, which is half or more of other origin, has less. Four of them.
     assert noise_share(values, pairs) == pytest.approx(sigma**2 / (1 + sigma**2), rel=0.08)
 
 

@@ -40,7 +40,8 @@ def measure(tmp_path):
 
 
 def _scipy(scores, labels):
-    return [float(test(scores, labels).statistic) for test in (stats.pearsonr, stats.spearmanr, stats.kendalltau)]
+    return [float(test(scores, labels).statistic) for test
+            in (stats.pearsonr, stats.spearmanr, stats.kendalltau)]
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -49,7 +50,8 @@ def test_the_paper_s_coefficients_are_those_of_scipy(measure, ties):
     scores = np.round(scores / 20) if ties else scores
     found = measure(scores, ["plcc"])
     assert set(found.values) == {"plcc", "srcc", "krcc"}, "they are had together"
-    assert list(found.values.values()) == pytest.approx([-value for value in _scipy(scores, LABELS)], abs=TOLERANCE)
+    assert list(found.values.values()) == pytest.approx(
+            [-value for value in _scipy(scores, LABELS)], abs=TOLERANCE)
     assert (found.n, found.rows, found.expected, found.problem, found.whole) == (779, 779, 779, "", True)
 
 
@@ -75,14 +77,18 @@ def test_a_reference_whose_scores_are_all_equal_does_not_count(measure):
     scores = noisy(ROWS, 1)
     refs = np.array([ref for _, ref, _ in ROWS])
     scores[refs == "ref3.bmp"] = 7.0
-    expected = np.mean([_scipy(-scores[refs == ref], LABELS[refs == ref]) for ref in set(refs) - {"ref3.bmp"}], axis=0)
+    expected = np.mean(
+        [_scipy(-scores[refs == ref], LABELS[refs == ref]) for ref in set(refs) - {"ref3.bmp"}], axis=0)
     found = measure(scores, ["srcc_per_ref"])
     assert list(found.values.values()) == pytest.approx(expected.tolist(), abs=TOLERANCE)
 
 
 def test_mapped_values_are_those_of_a_least_squares_fit(measure):
-    curve = lambda x, top, bottom, centre, width: bottom + (top - bottom) / (1 + np.exp(-(x - centre) / width))  # noqa: E731
-    scores = -5 * np.log((100 - LABELS) / LABELS) + np.random.default_rng(2).normal(0, 2, 779)  # labels: a logistic
+    def curve(x, top, bottom, centre, width):
+        return bottom + (top - bottom) / (1 + np.exp(-(x - centre) / width))
+
+    # labels: a logistic
+    scores = -5 * np.log((100 - LABELS) / LABELS) + np.random.default_rng(2).normal(0, 2, 779)
     fitted, _ = optimize.curve_fit(curve, scores, LABELS, p0=[100, 0, 0, 5])
     mapped = curve(scores, *fitted)
     found = measure(-scores, ["rmse"])  # PSNR: larger is better, while a larger label is worse
@@ -117,7 +123,8 @@ def test_pairs_without_a_usable_score_are_left_out_and_counted(measure):
     usable[[5, 100, 700]] = False
     scores[5], scores[[100, 700]] = math.inf, -math.inf
     found = measure(scores, ["srcc"])
-    assert list(found.values.values()) == pytest.approx([-value for value in _scipy(scores[usable], LABELS[usable])],
+    assert list(found.values.values()) == pytest.approx(
+            [-value for value in _scipy(scores[usable], LABELS[usable])],
                                                         abs=TOLERANCE)
     assert (found.n, found.rows, found.expected, found.whole) == (776, 779, 779, True)
 
@@ -172,7 +179,8 @@ def test_each_file_is_measured_once(tmp_path):
     for seed, name in enumerate(("live_psnr.csv", "live_fsim.csv")):
         write_official(tmp_path / name, ROWS, noisy(ROWS, seed))
     measurer = Measurer(CountingFolder(tmp_path))
-    first, again = ([measurer.measure(key, path) for key, path in measurer.folder.files.items()] for _ in range(2))
+    first, again = ([measurer.measure(key, path) for key, path in measurer.folder.files.items()] for _
+                    in range(2))
     assert first == again
     assert measurer.folder.loads == 2
     more = measurer.measure(PSNR, measurer.folder.files[PSNR], STATISTICS)

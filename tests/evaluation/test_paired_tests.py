@@ -7,8 +7,9 @@ from scipy import stats
 
 from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_references, williams, zou_interval
 
-# r_jk, r_jh, r_kh, n of the aptitude data and what cocor prints for them: Diedenhofen & Musch, PLoS ONE 10(4):
-# e0121945 (2015), page 8. Inputs and results are printed with four digits, so the last one is uncertain.
+# r_jk, r_jh, r_kh, n of the aptitude data and what cocor prints for them: Diedenhofen & Musch, PLoS ONE
+# 10(4): e0121945 (2015), page 8. Inputs and results are printed with four digits, so the last one is
+# uncertain.
 APTITUDE = (0.1038, 0.3213, 0.0257, 291)
 
 
@@ -25,8 +26,8 @@ def test_the_published_numbers_of_depcor():
 
 
 def test_steigers_own_example():
-    # Steiger, Psychological Bulletin 87 (1980), case A: -.8913 from rounded intermediates; cocor 1.1-4, tests.r, has
-    # the number without that rounding.
+    # Steiger, Psychological Bulletin 87 (1980), case A: -.8913 from rounded intermediates; cocor 1.1-4,
+    # tests.r, has the number without that rounding.
     assert steiger(0.4, 0.5, 0.1, 103).statistic == pytest.approx(-0.8887185, abs=5e-8)
 
 
@@ -64,7 +65,8 @@ def test_equal_correlations_do_not_differ():
 
 
 def test_zous_interval_of_one_metric_with_itself():
-    # The two estimates move together (c = 1): what is left is how much one arm of the interval of r is longer.
+    # The two estimates move together (c = 1): what is left is how much one arm of the interval of r is
+    # longer.
     low, high = zou_interval(0.5, 0.5, 1.0, 50)
     reach = stats.norm.isf(0.025) / math.sqrt(47)
     arms = [math.tanh(math.atanh(0.5) + side * reach) - 0.5 for side in (-1, 1)]
@@ -97,7 +99,8 @@ def test_bad_level():
 
 
 def test_holm_by_hand():
-    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04; no value may be below an earlier one.
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.04; no value may be below an
+    # earlier one.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.6, 0.7]) == pytest.approx([1, 1])
     assert holm([]).shape == (0,)

@@ -34,7 +34,8 @@ OFFSETS = np.repeat(RANDOM.normal(size=10), 12)
 LABELS = OFFSETS + RANDOM.normal(size=120)
 QUICK = Settings(replicates=50)
 # By how much a metric errs; `a` and `b` are alike, `c` is worse. Larger is better here, smaller in the files.
-QUALITY = {name: LABELS + sigma * RANDOM.normal(size=120) for name, sigma in (("c", 2.0), ("a", 0.5), ("b", 0.55))}
+QUALITY = {name: LABELS + sigma * RANDOM.normal(size=120) for name,
+           sigma in (("c", 2.0), ("a", 0.5), ("b", 0.55))}
 CLOSE = 1e-12  # the same numbers, summed in another order
 
 
@@ -45,7 +46,8 @@ def _store(root, quality, labels=LABELS, refs=REFS, kinds=KINDS):
         pairs = [ImagePair(f"set/{row}", ref, f"{row}.png", float(label), root / ref, root / str(row), kind)
                  for row, (ref, kind, label) in enumerate(zip(refs, kinds, own, strict=False))]
         file = ScoreFile(root / f"set/{metric}/original.csv", {"metric": metric})
-        info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)}, "notes": ["a caveat"]}
+        info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)},
+                "notes": ["a caveat"]}
         file.claim(info)
         file.finish(pairs, -np.asarray(values, dtype=float), info)
     return open_folder(root)
@@ -94,7 +96,8 @@ def test_per_reference_values_summarise_the_correlations_within_references(found
             within = [_coefficient(QUALITY[metric][group == GROUPS], LABELS[group == GROUPS], name)
                       for group in range(10)]
             summary = [row[f"{name}_per_ref{suffix}"] for suffix in ("", "_median", "_sd")]
-            assert summary == pytest.approx([np.mean(within), np.median(within), np.std(within, ddof=1)], abs=CLOSE)
+            assert summary == pytest.approx(
+                    [np.mean(within), np.median(within), np.std(within, ddof=1)], abs=CLOSE)
         assert row["undefined_refs"] == 0
 
 
@@ -120,14 +123,17 @@ def test_intervals_are_those_of_the_cluster_bootstrap(folder, interval):
 
 
 def test_the_share_of_variance_between_groups_by_hand(found):
-    # Means 2 and 6 around 4: 2 * 4 + 2 * 4 = 16 of 9 + 1 + 1 + 9 = 20; unequal groups: 3 * 1 + 1 * 9 = 12 of 12.
+    # Means 2 and 6 around 4: 2 * 4 + 2 * 4 = 16 of 9 + 1 + 1 + 9 = 20; unequal groups: 3 * 1 + 1 * 9 = 12 of
+    # 12.
     assert between_share(np.array([1.0, 3.0, 5.0, 7.0]), np.array([0, 0, 1, 1])) == pytest.approx(0.8)
     assert between_share(np.array([1.0, 1.0, 1.0, 5.0]), np.array([0, 0, 0, 1])) == pytest.approx(1)
     assert between_share(np.array([1.0, 5.0, 1.0, 5.0]), np.array([0, 0, 1, 1])) == 0
     assert math.isnan(between_share(np.ones(4), np.array([0, 0, 1, 1])))
-    within = sum(((LABELS[group == GROUPS] - LABELS[group == GROUPS].mean()) ** 2).sum() for group in range(10))
+    within = sum(((LABELS[group == GROUPS] - LABELS[group == GROUPS].mean()) ** 2).sum() for group
+                 in range(10))
     assert found.label_share == pytest.approx(1 - within / ((LABELS - LABELS.mean()) ** 2).sum(), abs=CLOSE)
-    assert found.methods.loc["c", "between_share"] == pytest.approx(between_share(QUALITY["c"], GROUPS), abs=CLOSE)
+    assert found.methods.loc["c",
+                             "between_share"] == pytest.approx(between_share(QUALITY["c"], GROUPS), abs=CLOSE)
 
 
 def test_types_equal_a_direct_computation(found):
@@ -143,7 +149,8 @@ def test_tid2013s_types_and_published_subsets_equal_a_direct_computation(tid):
     folder, rows, scores = tid
     found = analyse(open_folder(folder), "tid2013", "original", None, QUICK)
     subsets = {  # Ponomarenko et al. (2015), Table II
-        "Noise": [*range(1, 10), 19, 21], "Actual": [1, 3, 4, 5, 6, 8, 9, 10, 11, 19, 21], "Simple": [1, 8, 10],
+        "Noise": [*range(1, 10), 19, 21], "Actual": [1, 3, 4, 5, 6, 8, 9, 10, 11, 19, 21],
+               "Simple": [1, 8, 10],
         "Exotic": [*range(12, 18), 20, 23, 24], "New": [*range(18, 25)], "Color": [2, 7, 10, 18, 22, 23]}
     wanted = {f"{number:02}": [number] for number in range(1, 25)} | subsets
     assert list(found.types.columns) == list(wanted)
@@ -210,7 +217,8 @@ def test_significance_is_antisymmetric_and_follows_the_comparisons(found):
 
 @pytest.fixture(scope="module")
 def conflicting(tmp_path_factory):
-    """One metric knows the reference and little else; the other ranks the versions of a reference, and no more."""
+    """One metric knows the reference and little else; the other ranks the versions of a reference, and no
+    more."""
     quality = {"knows-references": 5 * OFFSETS + RANDOM.normal(size=120),
                "knows-versions": LABELS - OFFSETS + 10 * RANDOM.normal(size=10)[GROUPS]}
     return quality, _analyse(_store(tmp_path_factory.mktemp("conflict"), quality, LABELS + 4 * OFFSETS))
@@ -224,7 +232,8 @@ def test_an_alarm_where_pooled_and_per_reference_order_disagree(conflicting, fou
     assert pooled[one] > pooled[other]
     assert within[one] < within[other]
     assert alarm.sure
-    assert alarm.text == (f"{one} is before {other} pooled ({pooled[one]:.3f}, {pooled[other]:.3f}), but after it "
+    assert alarm.text == (
+            f"{one} is before {other} pooled ({pooled[one]:.3f}, {pooled[other]:.3f}), but after it "
                           f"within references ({within[one]:.3f}, {within[other]:.3f}), both significantly")
     assert turned.methods["rank_pooled"].tolist() == [1, 2]
     assert turned.methods["rank_per_ref"].tolist() == [2, 1]
@@ -241,7 +250,8 @@ def test_pairs_without_a_usable_score_are_left_out_for_all_and_counted(tmp_path)
     found = _analyse(_store(tmp_path, quality))
     kept = np.setdiff1d(np.arange(120), [5, 70])
     assert (found.n, found.expected) == (118, 120)
-    assert found.methods.loc["a", "srcc"] == pytest.approx(_coefficient(QUALITY["a"][kept], LABELS[kept], "srcc"),
+    assert found.methods.loc["a",
+                             "srcc"] == pytest.approx(_coefficient(QUALITY["a"][kept], LABELS[kept], "srcc"),
                                                            abs=CLOSE)
     assert "b: 2 of 120 pairs have no usable score; they are left out for every metric" in found.notes
     text = to_text(found)
@@ -269,7 +279,8 @@ def test_another_order_of_pairs_changes_nothing(tid, tmp_path):
     folder, rows, scores = tid
     write_official(tmp_path / "tid2013_dists.csv", rows, scores["dists"])
     write_official(tmp_path / "tid2013_lpips.csv", rows[::-1], scores["lpips"][::-1])
-    one, other = (analyse(open_folder(root), "tid2013", "original", None, QUICK) for root in (folder, tmp_path))
+    one, other = (analyse(open_folder(root), "tid2013", "original", None, QUICK) for root
+                  in (folder, tmp_path))
     pd.testing.assert_frame_equal(one.methods, other.methods)
     pd.testing.assert_frame_equal(one.comparisons, other.comparisons)
 
@@ -304,7 +315,8 @@ def test_a_file_that_is_not_whole_is_left_out_and_said_unless_it_was_asked_for(t
     found = analyse(folder, "tid2013", "original", None, QUICK)
     assert set(found.methods.index) == {"dists", "ms_ssim"}
     assert any(note.startswith("left out: ") and "tid2013_lpips.csv" in note for note in found.notes)
-    assert "ms_ssim: its own file is not there or not whole; taken from tid2013_msssim copy.csv" in found.notes
+    assert ("ms_ssim: its own file is not there or not whole; taken from tid2013_msssim copy.csv"
+            in found.notes)
     with pytest.raises(StoreError, match="tid2013_lpips.csv cannot be read or has not a row for every pair"):
         analyse(folder, "tid2013", "original", ["lpips_alex"], QUICK)
 
@@ -359,7 +371,8 @@ def test_one_reference_decides_nothing(tmp_path):
 @pytest.mark.parametrize("name", COEFFICIENTS)
 def test_metrics_that_differ_by_rounding_alone_do_not_differ(tmp_path, name):
     random = np.random.default_rng(0)
-    quality = {f"m{number}": random.uniform(0.01, 100) * QUALITY["a"] + 10 * random.normal() for number in range(6)}
+    quality = {f"m{number}": random.uniform(0.01, 100) * QUALITY["a"] + 10 * random.normal() for number
+               in range(6)}
     found = _analyse(_store(tmp_path, quality), Settings(coefficient=name, replicates=50))
     assert found.comparisons["p_t"].tolist() == [1] * 15, "the last bits are no evidence"
     assert found.alarms == []
@@ -395,7 +408,8 @@ def test_the_curve_is_refitted_in_every_replicate_on_demand(folder, parameters):
 def test_a_curve_that_cannot_be_fitted_is_said_and_not_replaced(tmp_path):
     found = _analyse(_store(tmp_path, {"a": QUALITY["a"], "wrong": -QUALITY["c"]}))
     assert math.isnan(found.methods.loc["wrong", "plcc_mapped"])
-    assert [note for note in found.notes if note.startswith("logistic curve of wrong: ") and "wrong sign" in note]
+    assert [note for note in found.notes if note.startswith("logistic curve of wrong: ")
+            and "wrong sign" in note]
     assert "n/a" in to_text(found)
 
 
@@ -417,12 +431,14 @@ def test_everything_is_written(found, tmp_path):
     assert by_name["significance.png"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert by_name["significance.pdf"].read_bytes().startswith(b"%PDF-")
     about = json.loads(by_name["analysis.json"].read_text(), parse_constant=pytest.fail)
-    assert (about["seed"], about["replicates"], about["interval"], about["level"]) == (0, 50, "percentile", 0.95)
+    assert (about["seed"], about["replicates"], about["interval"],
+            about["level"]) == (0, 50, "percentile", 0.95)
     assert (about["pairs"], about["pairs_of_the_data_set"], about["references"]) == (120, 120, 10)
     assert about["label_variance_between_references"] == found.label_share
     assert about["notes"] == found.notes
     assert "a caveat" in found.notes
-    for name, index in (("methods", "metric"), ("types", "metric"), ("significance", "metric"), ("comparisons", None)):
+    for name, index in (("methods", "metric"), ("types", "metric"), ("significance", "metric"),
+                        ("comparisons", None)):
         read = pd.read_csv(by_name[f"{name}.csv"], index_col=index)
         pd.testing.assert_frame_equal(read, getattr(found, name), check_dtype=False, rtol=1e-12)
 
@@ -435,10 +451,13 @@ def test_the_json_is_valid_where_nothing_is_defined(tmp_path):
 
 def test_the_text_has_the_essentials(found):
     text = to_text(found)
-    for part in ("set/original: 120 of 120 pairs, 10 references", f"{found.label_share:.1%} of the labels' variance",
-                 "intervals: 95%, percentile, 50 resamples of the references, seed 0", "SRCC by distortion type",
+    for part in ("set/original: 120 of 120 pairs, 10 references",
+                 f"{found.label_share:.1%} of the labels' variance",
+                 "intervals: 95%, percentile, 50 resamples of the references, seed 0",
+                 "SRCC by distortion type",
                  "blur: (40 pairs)", "SRCC compared", "p after Holm over 3 comparisons",
-                 "Williams, Steiger, Zou: assume independent pairs", "best, and not significantly worse than it: a, b",
+                 "Williams, Steiger, Zou: assume independent pairs",
+                 "best, and not significantly worse than it: a, b",
                  "a caveat"):
         assert part in text
     row = found.methods.loc["a"]

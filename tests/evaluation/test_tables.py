@@ -15,7 +15,8 @@ from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey, split_metric
 
 SPEC = {
-    "name": "small", "title": "A table", "stub": ["Distance", "Readout"], "datasets": ["set"], "labels": {"set": "Set"},
+    "name": "small", "title": "A table", "stub": ["Distance", "Readout"], "datasets": ["set"],
+    "labels": {"set": "Set"},
     "perturbations": ["original", "rotate"], "coefficients": ["plcc", "srcc"],
     "groups": [{"name": "l2", "rows": [{"name": "features", "metric": "net-features-l2"}]},
                {"name": "WSD", "rows": [{"name": "features", "metric": "net-features-wsd",
@@ -43,7 +44,8 @@ def scores(tmp_path):
 
 def test_a_table_holds_what_is_there_and_names_what_is_not(scores):
     table = build(scores)
-    assert [column[1:] for column in table.columns] == [("original", "plcc"), ("original", "srcc"), ("rotate", "plcc"),
+    assert [column[1:] for column in table.columns] == [("original", "plcc"),
+                                                        ("original", "srcc"), ("rotate", "plcc"),
                                                         ("rotate", "srcc")]
     assert [(row.name, row.metric) for row in table.rows] == [("features", "net-features-l2"),
                                                               ("features", "net-features-wsd")]
@@ -52,7 +54,8 @@ def test_a_table_holds_what_is_there_and_names_what_is_not(scores):
     assert original_srcc.value == pytest.approx(1.0, abs=1e-12)
     assert rotate_plcc.value == pytest.approx(-4 / math.sqrt(2 * 26 / 3), abs=1e-12)  # labels 1, 2, 5
     assert rotate_srcc.value == pytest.approx(-1.0, abs=1e-12), "the sign is kept"
-    assert [(cell.verdict, cell.n, cell.expected) for cell in table.rows[0].cells] == [("", n, 4) for n in (4, 4, 3, 3)]
+    assert [(cell.verdict, cell.n, cell.expected) for cell
+            in table.rows[0].cells] == [("", n, 4) for n in (4, 4, 3, 3)]
     assert original_srcc.source == "set/net-features-l2/original.csv"
     assert all(math.isnan(cell.value) for cell in table.rows[1].cells)
     assert table.missing() == ["missing: set (original, rotate): net-features-wsd"]
@@ -86,7 +89,8 @@ def test_an_empty_store_gives_a_table_of_missing_cells(tmp_path):
     assert table.missing() == ["missing: set (original, rotate): net-features-l2, net-features-wsd"]
     assert {cell.verdict for cell in table.cells} == {"missing"}
     assert len(to_frame([table])) == 8
-    assert count_verdicts([table]) == {**dict.fromkeys(VERDICTS, 0), "missing": 3}, "of the cells with a figure"
+    assert count_verdicts([table]) == {**dict.fromkeys(VERDICTS, 0),
+                                       "missing": 3}, "of the cells with a figure"
 
 
 def test_metrics_that_lack_different_things_have_lines_of_their_own(scores):
@@ -170,25 +174,33 @@ def test_differences_are_one_line_a_reason(tmp_path):
 
     fsimc = [round(cell.value, 3) for cell in judged({}).rows[1].cells]
     (line,) = judged({"dists": fsimc, "fsimc": fsimc}).differences()
-    assert line.startswith("mislabelled: dists: the files of dists disagree in all 4 cells of this row, those of fsimc")
+    assert line.startswith(
+            "mislabelled: dists: the files of dists disagree in all 4 cells of this row, those of fsimc")
     one, two = judged({"fsimc": [0.1, *fsimc[1:3], 0.2]}).differences()
-    assert (one.startswith("drift: fsimc/live/original/srcc: 0."), one.endswith(" is not 0.100")) == (True, True)
-    assert (two.startswith("drift: fsimc/live/rotate/srcc: 0."), two.endswith(" is not 0.200")) == (True, True)
+    assert (one.startswith("drift: fsimc/live/original/srcc: 0."),
+            one.endswith(" is not 0.100")) == (True, True)
+    assert (two.startswith("drift: fsimc/live/rotate/srcc: 0."),
+            two.endswith(" is not 0.200")) == (True, True)
     empty = tmp_path / "live_fsim.csv"
     empty.rename(tmp_path / "live_fsim copy.csv")
     write_official(empty, [], [])
     assert judged({"fsimc": fsimc}).differences() == [
-        "wrong file: fsimc/live/original: live_fsim.csv: 0 of 779 rows; taken from live_fsim copy.csv, which is whole"]
+        "wrong file: fsimc/live/original: live_fsim.csv: 0 of 779 rows; taken from live_fsim copy.csv, "
+        "which is whole"]
 
 
 def test_the_long_table_has_the_columns_that_the_project_promises(scores):
     frame = to_frame([build(scores)])
-    assert frame.columns.to_list()[:13] == ["table", "method", "representation", "distance", "dataset", "perturbation",
-                                            "metric", "paper", "value", "delta", "verdict", "n", "source file"]
+    assert frame.columns.to_list()[:13] == ["table", "method", "representation", "distance",
+                                            "dataset", "perturbation",
+                                            "metric", "paper", "value", "delta",
+                                            "verdict", "n", "source file"]
     assert len(frame) == 8
     line = frame.iloc[3]
-    assert line[["table", "method", "representation", "distance", "dataset", "perturbation", "metric", "verdict", "n",
-                 "source file"]].to_list() == ["small", "net", "features", "l2", "set", "rotate", "srcc", "", 3,
+    assert line[["table", "method", "representation", "distance", "dataset", "perturbation", "metric",
+                 "verdict", "n",
+                 "source file"]].to_list() == ["small", "net", "features", "l2", "set",
+                                               "rotate", "srcc", "", 3,
                                                "set/net-features-l2/rotate.csv"]
     assert frame["paper"].to_list()[4:7] == [0.1, 0.2, 0.3]
     assert frame["delta"].isna().all()
@@ -211,7 +223,8 @@ def test_every_declared_table_can_be_built(tmp_path):
             assert table.name.startswith(name)
             metrics = [row.metric for row in table.rows]
             assert len(metrics) == len(set(metrics)), "one row a metric"
-            assert len({(group.name, row.name) for group in table.groups for row in group.rows}) == len(metrics)
+            assert len(
+                    {(group.name, row.name) for group in table.groups for row in group.rows}) == len(metrics)
             assert set(table.labels) >= {column.dataset for column in table.columns}
             assert {cell.verdict for cell in table.cells} == {"missing"}
 
@@ -220,7 +233,8 @@ def test_the_extended_table_is_one_of_all_metrics_for_each_data_set(tmp_path):
     specs = read_specs("extended")
     assert [spec["name"] for spec in specs] == ["extended_live", "extended_tid2013", "extended_pipal"]
     assert [spec["datasets"] for spec in specs] == [["live"], ["tid2013"], ["pipal"]]
-    assert [spec["title"] for spec in specs] == ["All metrics: LIVE", "All metrics: TID2013", "All metrics: PIPAL"]
+    assert [spec["title"] for spec in specs] == ["All metrics: LIVE",
+                                                 "All metrics: TID2013", "All metrics: PIPAL"]
     for spec in specs:
         table = build(tmp_path, spec)
         assert {row.metric for row in table.rows} == set(conventions()["metrics"])
@@ -232,7 +246,8 @@ def test_the_figures_are_those_of_the_paper_in_its_order(shared, tmp_path):
     with (shared / "paper/cells.csv").open(newline="") as stream:
         printed = list(csv.DictReader(stream))
     expected = [(f"table{one['table']}", one["name"], one["representation"], one["distance"], one["dataset"],
-                 one["perturbation"], one["metric"], float(one["value"]), one["official_file"]) for one in printed]
+                 one["perturbation"], one["metric"], float(one["value"]), one["official_file"])
+                for one in printed]
     cells = [(table, row.metric, cell) for table in PAPER for spec in read_specs(table)
              for row in build(tmp_path, spec).rows for cell in row.cells]
     assert [(table, *split_metric(metric), *cell.column, cell.printed,
@@ -248,7 +263,8 @@ def paper(authors):
     return [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
 
 
-SWAPPED = {f"clip_{one}-{readout}-cosine": f"clip_{other}-{readout}-cosine" for readout in ("features", "embedding")
+SWAPPED = {f"clip_{one}-{readout}-cosine": f"clip_{other}-{readout}-cosine" for readout
+           in ("features", "embedding")
            for one, other in (("rn50", "convnext"), ("convnext", "rn50"))}
 
 
@@ -256,8 +272,10 @@ def test_every_cell_of_live_and_tid2013_is_explained(paper):
     judged = [(table.name, row.metric, cell) for table in paper for row in table.rows for cell in row.cells
               if cell.column.dataset in ("live", "tid2013")]
     assert len(judged) == 40 + 256
-    odd = [(table, metric, cell.verdict, cell.other) for table, metric, cell in judged if cell.verdict != "match"]
-    assert Counter(odd) == {("table1", metric, "mislabelled", (other,)): 4 for metric, other in SWAPPED.items()}
+    odd = [(table, metric, cell.verdict, cell.other) for table, metric,
+           cell in judged if cell.verdict != "match"]
+    assert Counter(odd) == {("table1", metric, "mislabelled", (other,)): 4 for metric,
+                            other in SWAPPED.items()}
     for _, _, cell in judged:
         assert cell.n == cell.expected == {"live": 779, "tid2013": 3000}[cell.column.dataset]
         assert (abs(cell.delta) <= 0.0005 + 1e-9) == (cell.verdict == "match")
@@ -278,9 +296,11 @@ def test_every_cell_of_pipal_whose_file_is_there_is_explained(paper, authors):
 
 def test_the_verdicts_of_the_authors_files_add_up(paper):
     counts = count_verdicts(paper)
-    assert {**dict.fromkeys(VERDICTS, 0), **Counter(cell.verdict for table in paper for cell in table.cells)} == counts
+    assert {**dict.fromkeys(VERDICTS, 0),
+            **Counter(cell.verdict for table in paper for cell in table.cells)} == counts
     assert sum(counts.values()) == 756
     assert counts["drift"] == 0
     frame = to_frame(paper)
-    assert frame["verdict"].value_counts().to_dict() == {name: count for name, count in counts.items() if count}
+    assert frame["verdict"].value_counts().to_dict() == {name: count
+                                                         for name, count in counts.items() if count}
     assert np.array_equal(frame["value"].isna(), frame["verdict"] == "missing")

@@ -28,7 +28,8 @@ class Folder:
             scores = [noisy(ROWS, 10 * number + place, sigma=15.0 + 10 * number) for place in range(4)]
             for perturbation, values in zip(PERTURBATIONS, scores, strict=True):
                 write_official(self.path(metric, perturbation), ROWS, values)
-            self.printed[metric] = [round(float(stats.spearmanr(values, LABELS).statistic), 3) for values in scores]
+            self.printed[metric] = [round(float(stats.spearmanr(values, LABELS).statistic), 3)
+                                    for values in scores]
 
     def path(self, metric, perturbation="original"):
         return self.root / file_name(ScoreKey("live", metric, perturbation))
@@ -67,8 +68,10 @@ damaged = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 
 @pytest.mark.parametrize(("value", "printed", "equal"), [
     (0.632, 0.632, True), (0.63249, 0.632, True), (0.63151, 0.632, True), (0.6326, 0.632, False),
-    (0.6314, 0.632, False), (0.6325, 0.632, True), (0.6325, 0.633, True), (0.6315, 0.632, True), (0.6315, 0.631, True),
-    (-0.0785, -0.079, True), (-0.0785, -0.078, True), (-0.0004, 0.0, True), (0.5, -0.5, False), (math.nan, 0.5, False),
+    (0.6314, 0.632, False), (0.6325, 0.632, True), (0.6325, 0.633, True), (0.6315, 0.632, True),
+    (0.6315, 0.631, True),
+    (-0.0785, -0.079, True), (-0.0785, -0.078, True), (-0.0004, 0.0, True), (0.5, -0.5, False),
+    (math.nan, 0.5, False),
 ])
 def test_a_value_agrees_if_it_rounds_to_the_figure_or_lies_on_the_border(value, printed, equal):
     assert agrees(value, printed) == equal
@@ -127,7 +130,8 @@ def test_two_rows_whose_labels_are_swapped_name_each_other(folder):
         cells = folder.judge(metric, folder.printed[other])
         assert verdicts(cells) == ["mislabelled"] * 4
         assert {cell.other for cell in cells} == {(other,)}
-        assert {cell.why for cell in cells} == {f"the files of {metric} disagree in all 4 cells of this row, those of "
+        assert {cell.why for cell
+                in cells} == {f"the files of {metric} disagree in all 4 cells of this row, those of "
                                                 f"{other} agree in all 4 that they have (such as "
                                                 f"{folder.path(other).name})"}
         assert cells[0].source == folder.path(metric).name, "the value is still that of the row's own file"
@@ -145,7 +149,8 @@ def test_all_metrics_that_explain_a_row_are_named(folder):
 
 def test_one_cell_that_agrees_means_that_the_row_is_not_mislabelled(folder):
     printed = [folder.printed["dists"][0], *folder.printed["fsimc"][1:]]
-    folder.path("fsimc").write_bytes(folder.path("dists").read_bytes())  # so that fsimc agrees in all four cells
+    # so that fsimc agrees in all four cells
+    folder.path("fsimc").write_bytes(folder.path("dists").read_bytes())
     assert verdicts(folder.judge("dists", printed)) == ["match", "drift", "drift", "drift"]
 
 
@@ -173,7 +178,8 @@ def test_a_row_with_missing_files_is_judged_on_the_cells_that_are_there(folder, 
     assert verdicts(cells) == ["mislabelled", "mislabelled", "missing", "mislabelled"]
     assert cells[0].why.startswith("the files of dists disagree in all 3 cells")
     damage(folder.path("dists", "rotate"))
-    assert verdicts(folder.judge("dists", folder.printed["fsimc"])) == ["drift", "drift", "missing", "missing"]
+    assert verdicts(folder.judge("dists", folder.printed["fsimc"])) == [
+            "drift", "drift", "missing", "missing"]
 
 
 @damaged
@@ -197,7 +203,8 @@ def test_wrong_file(folder, damage):
     assert "taken from live_dists copy.csv, which is whole" in cells[0].why
 
 
-@pytest.mark.parametrize(("rows", "state"), [(0, "live_dists.csv: 0 of 779 rows"), (6, "live_dists.csv: 6 of 779 rows"),
+@pytest.mark.parametrize(("rows", "state"),
+                         [(0, "live_dists.csv: 0 of 779 rows"), (6, "live_dists.csv: 6 of 779 rows"),
                                              (None, "live/dists/original: no file")])
 def test_a_wrong_file_says_what_is_the_matter_with_the_right_one(folder, rows, state):
     folder.copy("dists").write_bytes(folder.path("dists").read_bytes())

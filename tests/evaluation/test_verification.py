@@ -25,7 +25,8 @@ def _id(row):
 
 def _ours(tmp_path, scores, key=KEY, rows=ROWS):
     """Our own file of these scores, as a run writes it."""
-    pairs = [ImagePair(f"tid2013/{dis.lower().removesuffix('.bmp')}", ref, dis, mos, tmp_path / ref, tmp_path / dis)
+    pairs = [ImagePair(f"tid2013/{dis.lower().removesuffix('.bmp')}", ref, dis, mos, tmp_path / ref,
+                       tmp_path / dis)
              for dis, ref, mos in rows]
     file = ScoreFile(tmp_path / f"ours/{'/'.join(key)}.csv", {})
     info = {"dataset": {"name": "tid2013", "higher_is_better": False, "pairs": len(pairs)}, "notes": []}
@@ -109,7 +110,8 @@ def test_other_labels_are_counted_and_questioned(tmp_path, theirs):
 
 @pytest.fixture
 def several(tmp_path, theirs):
-    """Two common sets, one that only we have, one that only the authors have, and one of theirs that is cut short."""
+    """Two common sets, one that only we have, one that only the authors have, and one of theirs that is cut
+    short."""
     for metric in ("dinov1-features-l2", "dinov1-features-wsd", "dinov1-features-skld", "other-features-l2"):
         _ours(tmp_path, theirs, ScoreKey("tid2013", metric, "original"))
     for name in ("dinov1_wsd", "dists"):

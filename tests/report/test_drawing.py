@@ -9,9 +9,11 @@ from zsiqa.report.drawing import BETTER, WORSE, significance_matrix
 def _pixels(folder, matrix):
     """Rows and columns of the pixels in which the picture shows better and worse."""
     names = [f"m{number}" for number in range(len(matrix))]
-    png, _ = significance_matrix(pd.DataFrame(matrix, names, names), pd.Series(0.5, names), "title", folder / "a.b")
+    png, _ = significance_matrix(pd.DataFrame(matrix, names, names), pd.Series(0.5, names), "title",
+                                 folder / "a.b")
     image = np.asarray(Image.open(png).convert("RGB"))
-    return [np.argwhere((image == np.round(255 * np.array(to_rgb(colour)))).all(axis=2)) for colour in (BETTER, WORSE)]
+    return [np.argwhere((image == np.round(255 * np.array(to_rgb(colour)))).all(axis=2)) for colour
+            in (BETTER, WORSE)]
 
 
 def test_the_row_that_is_better_is_shown_better(tmp_path):

@@ -40,14 +40,17 @@ def scores_like(labels, seed, spread):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Three metrics on a data set of one's own: psnr suffers when images move, two distances do not. Read only."""
+    """Three metrics on a data set of one's own: psnr suffers when images move, two distances do not. Read
+    only."""
     root = tmp_path_factory.mktemp("store") / "scores"
     for perturbation, psnr_spread in (("original", 5), ("translate", 200), ("dilate", 100), ("rotate", 150)):
         for seed, (metric, spread) in enumerate([("psnr", psnr_spread), ("dinov1-features-wsd", 10),
                                                  ("dinov1-features-l2", 12)]):
-            write_stored(root, ScoreKey("mine", metric, perturbation), scores_like(LABELS, seed, spread), LABELS,
+            write_stored(root, ScoreKey("mine", metric, perturbation),
+                         scores_like(LABELS, seed, spread), LABELS,
                          about={"sessions": [{"id": "1", "started": "2026-01-02", "device": "a device",
-                                              "versions": {"torch": "9.9"}, "git_commit": "abc123", "seconds": 3.2}]},
+                                              "versions": {"torch": "9.9"},
+                                              "git_commit": "abc123", "seconds": 3.2}]},
                          notes=["RANDOM WEIGHTS (seed 0)"] if metric.startswith("dino") else [])
     return root
 
@@ -73,7 +76,8 @@ def collected(root, **options):
 
 
 def data_of(page):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
 # ---- what is computed
@@ -92,7 +96,8 @@ def test_worst_are_the_pairs_farthest_from_the_curve(tmp_path):
 
 def test_without_a_curve_the_worst_are_found_by_rank(tmp_path):
     labels = list(np.linspace(0, 100, 30))
-    write_stored(tmp_path / "s", ScoreKey("mine", "wrong", "original"), labels, labels)  # a distance of the wrong sign
+    # a distance of the wrong sign
+    write_stored(tmp_path / "s", ScoreKey("mine", "wrong", "original"), labels, labels)
     (points,) = collected(tmp_path / "s").datasets[0].points
     assert points.by_rank
     assert "wrong sign" in points.fit.problem
@@ -199,17 +204,20 @@ def test_json_cannot_end_its_script():
 
 def test_scores_and_labels_survive_packing(page):
     (found,) = data_of(page)["datasets"]
-    points = next(one for one in found["points"] if one["metric"] == "psnr" and one["perturbation"] == "original")
+    points = next(one for one in found["points"] if one["metric"] == "psnr"
+                  and one["perturbation"] == "original")
     steps = np.frombuffer(base64.b64decode(points["scores"]["data"]), "<u2")
     scores = points["low"] + steps * (points["high"] - points["low"]) / 65534
     # Half of one of 65,534 steps.
-    np.testing.assert_allclose(scores, scores_like(LABELS, 0, 5), atol=(points["high"] - points["low"]) / 131_000)
+    np.testing.assert_allclose(scores, scores_like(LABELS, 0, 5),
+                               atol=(points["high"] - points["low"]) / 131_000)
     labels = np.frombuffer(base64.b64decode(found["labels"]["data"]), "<f4")
     np.testing.assert_allclose(labels, LABELS, rtol=1e-7)  # float32
 
 
 def test_the_page_asks_for_nothing(page):
-    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)  # plotly.js names addresses, and asks for none
+    # plotly.js names addresses, and asks for none
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", own)
     assert not re.search(r"@import|url\(", own)
     assert "default-src 'none'" in own, "the browser would refuse it, too"
@@ -222,14 +230,18 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
     cut = copied / "mine/dinov1-features-wsd/dilate.csv"
     cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:21]))
     for perturbation in ("translate", "dilate"):
-        write_stored(copied, ScoreKey("mine", "three", perturbation), [1.0, 2.0, 4.0] + [float("inf")] * 21, LABELS)
-    assert main(["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100"]) == 1
+        write_stored(copied, ScoreKey("mine", "three", perturbation),
+                     [1.0, 2.0, 4.0] + [float("inf")] * 21, LABELS)
+    assert main(
+            ["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
     notes = ["the file has 20 of 24 rows: mine (dilate): dinov1-features-wsd",
              "* scores of 3 of 24 pairs: mine (translate, dilate): three"]
-    left_out = [f"mine ({name}): few pairs: three has scores of 3 of 24, and is left out (--metric keeps it in)"
+    left_out = [
+        f"mine ({name}): few pairs: three has scores of 3 of 24, and is left out (--metric keeps it in)"
                 for name in ("translate", "dilate")]
-    assert {line for line in said if line.startswith("note: ")} == {f"note: {note}" for note in [*notes, *left_out]}
+    assert {line for line in said
+            if line.startswith("note: ")} == {f"note: {note}" for note in [*notes, *left_out]}
     assert sum(line.startswith("error: ") for line in said) == 2
     page = (tmp_path / "out/index.html").read_text()
     assert page.count("could not be read") == 2
@@ -243,8 +255,10 @@ def test_runs_that_are_not_complete_are_told_apart(copied):
         sidecar = copied / "mine/psnr" / f"{perturbation}.json"
         said = json.loads(sidecar.read_text())
         sidecar.write_text(json.dumps({**said, "complete": False, "sessions": [{"started": when}]}))
-    warnings = re.findall(r'<p class="warning">(mine .*?)</p>', to_page(collected(copied), {}, encode_thumbnail))
-    assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name in ("original", "rotate")]
+    warnings = re.findall(r'<p class="warning">(mine .*?)</p>',
+                          to_page(collected(copied), {}, encode_thumbnail))
+    assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name
+                        in ("original", "rotate")]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -257,8 +271,10 @@ def test_arguments_that_fit_nothing(store, tmp_path, capsys, arguments, message)
 
 def test_no_torch(store, tmp_path):
     some = shutil.copytree(store, tmp_path / "some", ignore=shutil.ignore_patterns("translate.*", "dilate.*"))
-    code = "import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, "report", "--scores", str(some), "--out", "out", "--replicates",
+    code = ("import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in "
+            "sys.modules)")
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", "--scores", str(some), "--out", "out", "--replicates",
                            "100", "--figures"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
     names = {path.name for path in (tmp_path / "out/figures").iterdir()}
@@ -303,7 +319,8 @@ def test_images_that_moved_are_said_and_can_be_pointed_at(pictured):
     assert "pairs.csv here" in why
     page = to_page(collected(pictured / "scores"), {"pairs": (found, why)}, encode_thumbnail)
     assert "No pictures: no " in data_of(page)["datasets"][0]["imagesNote"]
-    for options in ({"root": pictured / "it's elsewhere/pairs.csv"}, {"data_dir": pictured / "it's elsewhere"}):
+    for options in ({"root": pictured / "it's elsewhere/pairs.csv"},
+                    {"data_dir": pictured / "it's elsewhere"}):
         found, why = images_of(pictured, **options)
         assert why == ""
         assert all(path.is_file() for pair in found.values() for path in pair)
@@ -321,7 +338,8 @@ def test_a_sidecar_cannot_have_anything_executed(pictured):
 def test_images_that_cannot_be_decoded_have_no_thumbnail(pictured):
     for path in (pictured / "images").glob("dis0*.png"):
         path.write_bytes(b"no image")
-    one = data_of(to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}, encode_thumbnail))["datasets"][0]
+    one = data_of(to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}, encode_thumbnail))[
+        "datasets"][0]
     assert one["images"]
     assert all("dis0" not in one["ids"][int(row)] for row in one["images"])
 
@@ -394,7 +412,8 @@ def test_in_a_browser_the_address_decides_what_is_shown(page, tmp_path):
     assert "translate" in headings
     assert "rotate" not in headings
     assert len(re.findall(r'<g class="point"', section(dom, "robustness"))) == 4
-    dom = opened(page, tmp_path, "#q=nosuchmetric&dataset=nosuchset&coefficient=%00&order=<b>&perturbation=rotate"
+    dom = opened(page, tmp_path,
+                 "#q=nosuchmetric&dataset=nosuchset&coefficient=%00&order=<b>&perturbation=rotate"
                                  "&metric=dinov1-features-wsd")
     assert shown_rows(dom) == []
     assert "0 of 3 rows" in dom
@@ -426,7 +445,8 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
                if cell.verdict == "drift" and cell.column.statistic == "srcc"]
     assert f">{cell.value:.3f}</span> <small>[{cell.printed:.3f}]</small>" in section(page, "tables")
     dom = opened(page, tmp_path, "#show=difference")
-    (shown,) = re.findall(r'<td class="drift" title="live/original/srcc[^>]*style="([^"]*)">([^<]*)</td>', dom)
+    (shown,) = re.findall(
+        r'<td class="drift" title="live/original/srcc[^>]*style="([^"]*)">([^<]*)</td>', dom)
     assert shown[1] == f"{cell.value - cell.printed:+.3f}"
     assert "213, 94, 0" in shown[0], "orange: lower than the paper's"
     assert "no sidecars" in section(dom, "runs")
@@ -436,7 +456,9 @@ def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
 def test_in_a_browser_thumbnails_are_shown(pictured):
     page = to_page(collected(pictured / "scores"), {"pairs": images_of(pictured)}, encode_thumbnail)
     dom = opened(page, pictured)
-    assert len(re.findall(r'<img src="data:image/jpeg;base64,[^"]+" alt="(?:reference|distorted) image', dom)) == 20
+    assert len(
+            re.findall(
+                r'<img src="data:image/jpeg;base64,[^"]+" alt="(?:reference|distorted) image', dom)) == 20
 
 
 def test_in_a_browser_nothing_breaks_without_anything_to_plot(tmp_path):

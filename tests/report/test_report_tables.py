@@ -20,18 +20,21 @@ HOSTILE = r"""a&b_c$d%e#f{g}h~i^j\k<b>l</b>|m"n'o*p*`q`"""
 
 def make(groups, *, statistics=("srcc",), printed=NAN, name="small", title="Title", stub=("Group", "Row"),
          dataset="set", label="Set", used=4):
-    """A table of groups {name: {row: values}}; `printed` is every cell's figure, NaN for none, of `used` of 4 pairs."""
+    """A table of groups {name: {row: values}}; `printed` is every cell's figure, NaN for none, of `used` of 4
+    pairs."""
     columns = tuple(Column(dataset, "original", statistic) for statistic in statistics)
     figure = None if math.isnan(printed) else printed
     return Table(name, title, stub, columns, tuple(
         Group(group, tuple(Row(row, f"metric-of-{row}", tuple(
-            Cell(column, value, figure, *(["missing"] if math.isnan(value) else ["", "", "file.csv", used, 4]))
+            Cell(column, value, figure,
+                 *(["missing"] if math.isnan(value) else ["", "", "file.csv", used, 4]))
             for column, value in zip(columns, values, strict=True))) for row, values in rows.items()))
         for group, rows in groups.items()), {dataset: label}, (), ())
 
 
 def one_column(**groups):
-    return make({name: {str(place): [value] for place, value in enumerate(values)} for name, values in groups.items()})
+    return make({name: {str(place): [value] for place, value in enumerate(values)} for name,
+                 values in groups.items()})
 
 
 def markdown_cells(table):
@@ -88,7 +91,8 @@ def test_the_best_is_bold_the_second_italic_and_the_best_of_a_group_underlined()
     assert markdown_cells(table) == ["0.500", "**<ins>0.900</ins>**", "*0.800*", "0.600", "<ins>0.700</ins>"]
     assert html_marks(table) == [set(), {"best", "group-best"}, {"second"}, set(), {"group-best"}]
     assert [row.rpartition("& ")[2] for row in latex_rows(table)[3:]] == [
-        "0.500", r"\textcolor{red}{\underline{0.900}}", r"\textcolor{blue}{0.800}", "0.600", r"\underline{0.700}"]
+        "0.500", r"\textcolor{red}{\underline{0.900}}", r"\textcolor{blue}{0.800}", "0.600",
+        r"\underline{0.700}"]
 
 
 def test_a_value_of_some_pairs_has_a_star_and_says_how_many():
@@ -105,7 +109,8 @@ def test_a_value_of_some_pairs_has_a_star_and_says_how_many():
     few = replace(table.cells[0], n=3)
     row = replace(table.rows[0], cells=(few,))
     table = replace(table, groups=(replace(table.groups[0], rows=(row, *table.rows[1:])),))
-    assert html_marks(table) == [set(), {"best", "group-best"}, {"second"}], "not ranked among values of all pairs"
+    assert html_marks(table) == [set(), {"best", "group-best"},
+                                 {"second"}], "not ranked among values of all pairs"
 
 
 def test_each_column_is_marked_by_itself():
@@ -163,7 +168,8 @@ def test_latex_has_a_minus_and_no_hyphen():
 
 
 def test_plain_text_is_aligned_and_ends_with_what_must_be_said():
-    table = make({"one": {"x": [0.5, -0.25], "longer": [NAN, 0.125]}}, statistics=("plcc", "rmse"), printed=0.5)
+    table = make({"one": {"x": [0.5, -0.25], "longer": [NAN, 0.125]}}, statistics=("plcc", "rmse"),
+                 printed=0.5)
     lines = to_text(table).splitlines()
     assert lines[:8] == [
         "Title",
@@ -182,9 +188,12 @@ def test_headings_span_their_columns():
     columns = [Column(dataset, perturbation, statistic) for dataset in ("one", "two")
                for perturbation in ("original", "rotate") for statistic in ("plcc", "srcc")]
     row = Row("r", "m", tuple(Cell(column, 0.5, None, "") for column in columns))
-    table = Table("t", "T", ("G", "R"), tuple(columns), (Group("g", (row,)),), {"one": "One", "two": "Two"}, (), ())
-    heads = [[(cell["text"], int(cell["colspan"])) for cell in row[2:]] for row in Page(to_html([table])).rows[:3]]
-    assert heads == [[("One", 4), ("Two", 4)], [("original", 2), ("rotate", 2)] * 2, [("PLCC", 1), ("SRCC", 1)] * 4]
+    table = Table("t", "T", ("G", "R"), tuple(columns), (Group("g", (row,)),),
+                  {"one": "One", "two": "Two"}, (), ())
+    heads = [[(cell["text"], int(cell["colspan"])) for cell in row[2:]] for row
+             in Page(to_html([table])).rows[:3]]
+    assert heads == [[("One", 4), ("Two", 4)], [("original", 2), ("rotate", 2)] * 2,
+                     [("PLCC", 1), ("SRCC", 1)] * 4]
     latex = latex_rows(table)
     assert latex[0] == r" &  & \multicolumn{4}{c}{One} & \multicolumn{4}{c}{Two}"
     assert latex[2] == "G & R" + " & PLCC & SRCC" * 4
@@ -197,7 +206,8 @@ def test_headings_span_their_columns():
 def hostile():
     """Every text that a table takes from elsewhere holds what the formats give a meaning to."""
     table = make({HOSTILE: {HOSTILE: [0.5, NAN], "y": [-0.6, 0.7]}, "[l2]": {"[x]": [0.1, 0.2]}}, printed=0.5,
-                 statistics=("plcc", "srcc"), name="hostile", title=HOSTILE, stub=(HOSTILE, "[Row]"), dataset=HOSTILE,
+                 statistics=("plcc", "srcc"), name="hostile", title=HOSTILE, stub=(HOSTILE, "[Row]"),
+                 dataset=HOSTILE,
                  label=HOSTILE)
     return Table(**{**vars(table), "notes": (HOSTILE,)})
 
@@ -226,7 +236,8 @@ def test_hostile_names_do_not_break_markdown(hostile):
 
 def test_hostile_names_do_not_break_latex(hostile):
     text = to_latex(hostile)
-    assert text.count(r"a\&b\_c\$d\%e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k\textless{}b\text"
+    assert text.count(
+            r"a\&b\_c\$d\%e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k\textless{}b\text"
                       r"greater{}l\textless{}/b\textgreater{}\textbar{}m") == 4, "stub, data set, group, row"
     assert "a&b" not in text
     for line in text.splitlines():
@@ -278,12 +289,14 @@ def test_markdown_has_one_cell_for_every_number(paper):
 def test_verdicts_colour_the_cells_of_html():
     table = one_column(a=[0.5, 0.6, 0.7, 0.8])
     names = ["match", "mislabelled", "wrong file", "drift"]
-    rows = [Row(row.name, row.metric, (Cell(row.cells[0].column, 0.5, 0.4, verdict, why=f"because <{verdict}>"),))
+    rows = [
+        Row(row.name, row.metric, (Cell(row.cells[0].column, 0.5, 0.4, verdict, why=f"because <{verdict}>"),))
             for row, verdict in zip(table.rows, names, strict=True)]
     text = to_html([Table(**{**vars(table), "groups": (Group("a", tuple(rows)),)})])
     numbers = [row[0] for row in Page(text).numbers]
     assert [cell["class"] for cell in numbers] == ["match", "mislabelled", "wrong-file", "drift"]
-    assert [f"because <{name}>" in cell["title"] for name, cell in zip(names, numbers, strict=True)] == [True] * 4
+    assert [f"because <{name}>" in cell["title"] for name,
+            cell in zip(names, numbers, strict=True)] == [True] * 4
     for name in ("mislabelled", "wrong-file", "drift", "missing"):
         assert f"td.{name} " in text, "the style sheet knows it"
 
@@ -293,7 +306,8 @@ PDFLATEX = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex 
 
 def compiled(tables, folder):
     write_tables(tables, folder, ["tex"])
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=folder,
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"], cwd=folder,
                           capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (folder / "tables.pdf").read_bytes().startswith(b"%PDF")
@@ -315,14 +329,16 @@ def test_latex_with_hostile_names_compiles(hostile, tmp_path):
 @pytest.mark.parametrize(("formats", "names"), [
     (["md"], ["tables.md"]), (["html"], ["tables.html"]), (["csv"], ["cells.csv"]),
     (["tex"], ["small.tex", "other.tex", "tables.tex"]), ([], []),
-    (["csv", "tex", "md", "html"], ["tables.md", "tables.html", "cells.csv", "small.tex", "other.tex", "tables.tex"]),
+    (["csv", "tex", "md", "html"],
+     ["tables.md", "tables.html", "cells.csv", "small.tex", "other.tex", "tables.tex"]),
 ])
 def test_what_is_written_is_what_was_asked_for(tmp_path, formats, names):
     tables = [make({"g": {"x": [0.5]}}), make({"g": {"ä": [0.25]}}, name="other", printed=0.5)]
     folder = tmp_path / "new/folder"
     assert write_tables(tables, folder, formats) == [folder / name for name in names]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
-    contents = {"tables.md": to_markdown(tables), "tables.html": to_html(tables), "small.tex": to_latex(tables[0]),
+    contents = {"tables.md": to_markdown(tables), "tables.html": to_html(tables),
+                "small.tex": to_latex(tables[0]),
                 "other.tex": to_latex(tables[1]), "tables.tex": to_latex_document(tables)}
     for name in set(names) - {"cells.csv"}:
         assert (folder / name).read_text(encoding="utf-8") == contents[name]

@@ -37,15 +37,19 @@ def touch(folder, *names):
     (("pipal", "ms_ssim", "translate"), "pipal_msssim_tra-1.csv"),
     (("pipal", "dinov1-features-wsd", "dilate"), "pipal_dinov1_wsd_sca-1.csv"),
     (("live", "vgg19-features-skld", "original"), "live_deep_kld_vgg.csv"),
-    (("tid2013", "clip_convnext-embedding-cosine", "original"), "tid2013_embed_openclip_convnext_base_cos.csv"),
-    (("pipal", "rclip_vitb32-embedding-cosine", "rotate"), "pipal_embed_openclip_vitb32_laion_tecoa4_cos_rot-1.csv"),
+    (("tid2013", "clip_convnext-embedding-cosine", "original"),
+     "tid2013_embed_openclip_convnext_base_cos.csv"),
+    (("pipal", "rclip_vitb32-embedding-cosine", "rotate"),
+     "pipal_embed_openclip_vitb32_laion_tecoa4_cos_rot-1.csv"),
 ])
 def test_names_of_the_authors(key, name):
     assert file_name(ScoreKey(*key)) == name
 
 
-@pytest.mark.parametrize("key", [("kadid", "psnr", "original"), ("live", "swd", "original"), ("live", "fsim", "rotate"),
-                                 ("live", "psnr", "shear"), ("demo", "efficientnet_lite0-features-l2", "original")])
+@pytest.mark.parametrize(
+    "key", [("kadid", "psnr", "original"), ("live", "swd", "original"), ("live", "fsim", "rotate"),
+                                 ("live", "psnr", "shear"),
+            ("demo", "efficientnet_lite0-features-l2", "original")])
 def test_the_authors_have_no_name_for_what_they_did_not_score(key):
     assert file_name(ScoreKey(*key)) is None
 
@@ -53,7 +57,8 @@ def test_the_authors_have_no_name_for_what_they_did_not_score(key):
 def test_every_name_leads_back_to_its_scores(tmp_path):
     metrics = conventions()["metrics"]
     assert len(metrics) == 45
-    keys = [ScoreKey(dataset, metric, perturbation) for dataset in ("live", "tid2013", "pipal") for metric in metrics
+    keys = [ScoreKey(dataset, metric, perturbation) for dataset in ("live", "tid2013", "pipal")
+            for metric in metrics
             for perturbation in ("original", "translate", "dilate", "rotate")]
     names = [file_name(key) for key in keys]
     assert len(set(names)) == 45 * 3 * 4
@@ -84,14 +89,16 @@ def test_a_strays_name_still_says_what_it_holds(tmp_path, name, key):
 
 @pytest.mark.parametrize("name", ["notes.csv", "kadid_psnr.csv", "live.csv", "live_.csv", "PIPAL_psnr.csv"])
 def test_a_name_without_a_data_set_is_a_clear_error(tmp_path, name):
-    with pytest.raises(StoreError, match=r"names no data set; expected <dataset>_<method>.* live, tid2013, pipal"):
+    with pytest.raises(StoreError,
+                       match=r"expected a name <dataset>_<method>.* live, tid2013, pipal"):
         touch(tmp_path, name).stray_key(tmp_path / name)
 
 
 def test_twins_are_strays_that_are_copies_by_their_name(tmp_path):
     twins = ["live_lpips (1).csv", "live_lpips copy.csv", "live_lpips(1).csv", "live_lpips-copy.csv",
              "live_lpips.bak.csv", "live_lpips_copy.csv"]
-    others = ["live_lpips.csv", "live_lpips_rot-1.csv", "live_lpips_vgg.csv", "live_lpips2.csv", "live_lpipsvgg.csv",
+    others = ["live_lpips.csv", "live_lpips_rot-1.csv", "live_lpips_vgg.csv", "live_lpips2.csv",
+              "live_lpipsvgg.csv",
               "live_lpips_squeeze.csv", "tid2013_lpips copy.csv", "copy of live_lpips.csv"]
     folder = touch(tmp_path, *twins, *others)
     assert [path.name for path in folder.twins(ScoreKey("live", "lpips_alex", "original"))] == twins
@@ -118,7 +125,8 @@ def test_a_file_of_live_tells_the_folders_by_the_order_of_its_rows(load):
     assert Counter(scores.pairs.types) == FOLDERS
     assert scores.pairs.types[[0, 168, 169, 343, 344, 778]].tolist() == ["jp2k", "jp2k", "jpeg", "jpeg", "wn",
                                                                         "fastfading"]
-    assert scores.pairs.ids[[0, 169, 778]].tolist() == ["live/jp2k/img1", "live/jpeg/img1", "live/fastfading/img145"]
+    assert scores.pairs.ids[[0, 169, 778]].tolist() == ["live/jp2k/img1",
+                                                        "live/jpeg/img1", "live/fastfading/img145"]
     assert len(set(scores.pairs.ids)) == scores.expected == 779
     assert scores.pairs.refs[:2].tolist() == ["ref1", "ref2"]
     assert scores.pairs.labels.tolist() == [mos for *_, mos in rows]
@@ -149,7 +157,8 @@ def _swapped(rows):
     lambda rows: rows[169:344] + rows[:169] + rows[344:],  # JPEG before JPEG 2000
 ], ids=["swapped", "sorted", "reversed", "first left out", "one left out", "one twice", "folders changed"])
 def test_a_file_of_live_in_another_order_is_a_clear_error(load, spoil):
-    with pytest.raises(StoreError, match=r"the folder of a name such as img5\.bmp.*expected jp2k, jpeg, wn, .* at the "
+    with pytest.raises(StoreError,
+                       match=r"the folder of a name such as img5\.bmp.*expected jp2k, jpeg, wn, .* at the "
                                          r"rows \[169, 344, 489, 634\], found \[.*keep the authors' order"):
         load("live", spoil(official_rows("live")))
 
@@ -167,14 +176,16 @@ def test_folders_by_hand(tmp_path):
 def test_names_of_tid2013_mean_the_same_in_any_case(load):
     rows = official_rows("tid2013")
     scores = load("tid2013", rows)
-    assert scores.pairs.ids[[0, 1, 51]].tolist() == ["tid2013/i01_01_1", "tid2013/i01_01_2", "tid2013/i01_11_2"]
+    assert scores.pairs.ids[[0, 1, 51]].tolist() == ["tid2013/i01_01_1",
+                                                     "tid2013/i01_01_2", "tid2013/i01_11_2"]
     assert Counter(scores.pairs.types) == {f"{kind:02}": 125 for kind in range(1, 25)}
     assert Counter(scores.pairs.refs) == {f"i{ref:02}": 120 for ref in range(1, 26)}
     turned = load("tid2013", [(dis.swapcase(), ref.swapcase(), mos) for dis, ref, mos in rows])
     for name in ("ids", "refs", "types", "labels"):
         assert getattr(turned.pairs, name).tolist() == getattr(scores.pairs, name).tolist()
     shuffled = load("tid2013", rows[::-1])
-    assert shuffled.pairs.ids.tolist() == scores.pairs.ids[::-1].tolist(), "any order is fine where names are unique"
+    assert shuffled.pairs.ids.tolist() == scores.pairs.ids[
+            ::-1].tolist(), "any order is fine where names are unique"
 
 
 def test_a_file_of_pipal(load):
@@ -201,14 +212,15 @@ def test_psnr_alone_grows_with_quality(tmp_path):
 @pytest.mark.parametrize(("dataset", "count"), [("live", 780), ("tid2013", 3001)])
 def test_more_rows_than_the_data_set_has_are_refused(load, dataset, count):
     rows = official_rows(dataset)
-    with pytest.raises(StoreError, match=rf"{count} rows, more than {dataset} has \(live 779, tid2013 3000, pip"):
+    with pytest.raises(StoreError,
+                       match=rf"{count} rows, more than {dataset} has \(live 779, tid2013 3000, pip"):
         load(dataset, [*rows, rows[0]])
 
 
 def test_a_pair_that_stands_there_twice_is_named(load):
     rows = official_rows("tid2013")
     again = (rows[7][0].swapcase(), *rows[7][1:])
-    with pytest.raises(StoreError, match=r"tid2013_psnr\.csv: the pair tid2013/i01_02_3 stands there twice"):
+    with pytest.raises(StoreError, match=r"tid2013_psnr\.csv: the pair tid2013/i01_02_3 is listed twice"):
         load("tid2013", [*rows[:100], again, *rows[101:]])
 
 
@@ -222,7 +234,8 @@ def test_a_label_that_is_no_number_is_named_with_its_line(load, label):
 
 def test_an_empty_label_is_named_with_its_line(tmp_path):
     (tmp_path / "live_psnr.csv").write_text("dis,ref,mos,pred\nimg1.bmp,a.bmp,,0.5\n")
-    with pytest.raises(StoreError, match=r"live_psnr\.csv line 2: the label of img1\.bmp is nan, expected a finite"):
+    with pytest.raises(StoreError,
+                       match=r"live_psnr\.csv line 2: the label of img1\.bmp is nan, expected a finite"):
         OfficialFolder(tmp_path).load(PSNR["live"], tmp_path / "live_psnr.csv")
 
 

@@ -8,7 +8,8 @@ def test_a_part_says_who_wrote_it_and_how_it_ended(tmp_path):
     part.append('dis,"1"', 0.1 + 0.2)
     part.flush()
     found = read_part(part_path := tmp_path / "a.part")
-    assert (found.scores, found.session, found.failed) == ({'dis,"1"': 0.1 + 0.2}, {"id": "x", "device": "cpu"}, {})
+    assert (found.scores, found.session,
+            found.failed) == ({'dis,"1"': 0.1 + 0.2}, {"id": "x", "device": "cpu"}, {})
     part.close({"seconds": 1.5, "failed": {"dis2": "torn"}})
     found = read_part(part_path)
     assert found.session == {"id": "x", "device": "cpu", "seconds": 1.5}

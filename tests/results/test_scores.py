@@ -38,7 +38,8 @@ def test_the_same_table_however_it_is_written(read, content):
 
 def test_numbers_are_read_to_the_last_bits(read):
     random = np.random.default_rng(0)
-    numbers = [0.1 + 0.2, 1e-17, 123456789.123456789, 5e-324, -1.7976931348623157e308, *random.uniform(0, 1, 1000)]
+    numbers = [0.1 + 0.2, 1e-17, 123456789.123456789, 5e-324, -1.7976931348623157e308,
+               *random.uniform(0, 1, 1000)]
     numbers = [float(number) for number in numbers]
     table = read("name,x,y\n" + "".join(f"a,{number!r},0\n" for number in numbers))
     # pandas before 3.1 rounds some in the last bits (9e-13 at most); what is printed needs 1e-5.
@@ -59,14 +60,15 @@ def test_names_stay_as_they_are(read):
 
 
 def test_infinite_scores_are_read_so_that_they_can_be_counted(read):
-    assert read("name,x,y\na,inf,1\nb,-inf,1\nc,Infinity,1\n")["x"].to_list() == [math.inf, -math.inf, math.inf]
+    assert read("name,x,y\na,inf,1\nb,-inf,1\nc,Infinity,1\n")["x"].to_list() == [
+            math.inf, -math.inf, math.inf]
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN"])
 def test_scores_that_are_not_a_number_are_read_so_that_they_can_be_counted(read, word):
     """As numpy, C and our own `repr` write it."""
-    assert np.isnan(read(f"name,x,y\na,{word},1\nb,2,{word}\n")[["x", "y"]].to_numpy()).tolist() == [[True, False],
-                                                                                                    [False, True]]
+    assert np.isnan(read(f"name,x,y\na,{word},1\nb,2,{word}\n")[["x", "y"]].to_numpy()).tolist() == [
+        [True, False], [False, True]]
 
 
 def test_a_header_alone_is_a_table_without_rows(read):
@@ -88,7 +90,8 @@ def test_an_empty_file_has_no_columns(read):
             read(content)
 
 
-@pytest.mark.parametrize("row", ["a,1,2,3", "a,1,2,", "a,one,2", "a,1,2x", "a,NA,2", "a,1,null", "a,0x10,1", "a,True,1",
+@pytest.mark.parametrize(
+    "row", ["a,1,2,3", "a,1,2,", "a,one,2", "a,1,2x", "a,NA,2", "a,1,null", "a,0x10,1", "a,True,1",
                                  "a,1 000,2", 'a,"1,5",2', "a,1,-", '"a,1,2'])
 def test_a_row_that_does_not_fit_is_refused(read, row):
     with pytest.raises(StoreError, match=r"scores\.csv: not a table of name,x,y"):
@@ -97,7 +100,8 @@ def test_a_row_that_does_not_fit_is_refused(read, row):
 
 @pytest.mark.parametrize("row", ["a,1", "a", "torn at the en"])
 def test_a_row_with_too_few_fields_is_refused(read, row):
-    """A file whose writer was killed ends like this; its last row must not pass for a pair without a score."""
+    """A file whose writer was killed ends like this; its last row must not pass for a pair without a
+    score."""
     with pytest.raises(StoreError, match=r"scores\.csv: not a table of name,x,y"):
         read(f"name,x,y\nz,1,2\n{row}")
 
@@ -108,11 +112,13 @@ def test_a_file_that_is_not_utf_8_is_refused(read, content):
         read(content)
 
 
-@pytest.mark.parametrize(("label_up", "score_up"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(("label_up", "score_up"),
+                         [(True, True), (True, False), (False, True), (False, False)])
 def test_quality_and_opinion_grow_with_the_image(label_up, score_up):
     names = np.array(["a", "b", "c"], dtype=object)
     pairs = Pairs(names, names, names, np.array([1.0, 2.0, 3.0]), label_up)
-    scores = Scores(ScoreKey("set", "net", "original"), Path("x.csv"), pairs, np.array([0.5, math.nan, math.inf]),
+    scores = Scores(ScoreKey("set", "net", "original"), Path("x.csv"), pairs,
+                    np.array([0.5, math.nan, math.inf]),
                     score_up, 3, {})
     assert scores.oriented_labels.tolist() == [1.0, 2.0, 3.0] if label_up else [-1.0, -2.0, -3.0]
     assert scores.quality[0] == (0.5 if score_up else -0.5)

@@ -1,4 +1,5 @@
-"""Jobs through submitit, as under SLURM, with its executor for one machine; scripts/slurm_smoke.sh has a real SLURM."""
+"""Jobs through submitit, as under SLURM, with its executor for one machine; scripts/slurm_smoke.sh has a real
+SLURM."""
 
 import json
 import os
@@ -25,7 +26,8 @@ SLOW = ["dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1"]
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch):
-    """Several processes at once, each with as many threads as cores, would wait for each other for minutes."""
+    """Several processes at once, each with as many threads as cores, would wait for each other for
+    minutes."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -93,14 +95,17 @@ def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
 
 @pytest.mark.parametrize("word", [signal.SIGUSR2, signal.SIGTERM])
 def test_queued_again_by_a_signal_it_goes_on_from_its_own_files(tmp_path, word):
-    """Trap: the task starts from zero. SLURM sends SIGUSR2 before the time limit, SIGTERM before a preemption."""
+    """Trap: the task starts from zero. SLURM sends SIGUSR2 before the time limit, SIGTERM before a
+    preemption."""
     write_pairs(tmp_path, [(224, 224)], levels=40)
     run(*SLOW, "results_dir=whole", cwd=tmp_path)
     command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *SLOW, "device=cpu"]
-    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
 
     def rows():
-        return sum(line[:1] != b"#" for part in tmp_path.rglob("*.part") for line in part.read_bytes().splitlines())
+        return sum(line[:1] != b"#" for part in tmp_path.rglob("*.part") for line
+                   in part.read_bytes().splitlines())
 
     wait_for(rows, "scores")
     (record,) = tmp_path.rglob("*.run")
@@ -131,7 +136,8 @@ def test_sigterm_outside_of_a_cluster_keeps_all_scores(tmp_path):
 def test_other_code_than_was_submitted_is_refused(folder, monkeypatch, capsys):
     """Trap: a job reads the source when it starts."""
     run(*ARGUMENTS, cwd=folder, **{SUBMITTED_CODE: code_digest()})
-    output = run("-m", *ARGUMENTS, "results_dir=other", cwd=folder, status=1, **{SUBMITTED_CODE: "0123456789ab"})
+    output = run("-m", *ARGUMENTS, "results_dir=other", cwd=folder, status=1,
+                 **{SUBMITTED_CODE: "0123456789ab"})
     assert "the code has changed since this job was submitted (then 0123456789ab, now " in output
     assert not list((folder / "other").rglob("*.csv"))
     monkeypatch.chdir(folder)
@@ -147,7 +153,8 @@ def hydra_of(*arguments):
 
 
 def test_the_launcher_for_slurm_resumes_often_and_jobs_download_nothing():
-    """Trap: with a limit of ten minutes or less, every warning counts as a timeout; and none is granted by default."""
+    """Trap: with a limit of ten minutes or less, every warning counts as a timeout; and none is granted by
+    default."""
     launcher = hydra_of("hydra/launcher=slurm", "hydra.launcher.partition=gpu")["launcher"]
     assert launcher["_target_"].endswith(".SlurmLauncher")
     assert launcher["timeout_min"] >= 20
@@ -171,8 +178,8 @@ WITHOUT = """
 import sys, runpy
 class Absent:
     def find_spec(self, name, *_):
-        if name.split(".")[0] in ("hydra_submitit_launcher", "submitit", "joblib") or "hydra_joblib" in name or (
-                "hydra_submitit" in name):
+        if (name.split(".")[0] in ("hydra_submitit_launcher", "submitit", "joblib")
+                or "hydra_joblib" in name or "hydra_submitit" in name):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import hydra_plugins
@@ -186,7 +193,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_without_the_extra_it_is_one_clear_error(folder, launcher):
     command = [sys.executable, "-c", WITHOUT, str(ROOT / "run.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "-m", f"hydra/launcher={launcher}", *ARGUMENTS], cwd=folder, capture_output=True,
+    done = subprocess.run([*command, "-m", f"hydra/launcher={launcher}", *ARGUMENTS], cwd=folder,
+                          capture_output=True,
                           text=True, check=False, env=environment)
     assert done.returncode == 1
     assert "pip install 'zsiqa[cluster]'" in done.stderr

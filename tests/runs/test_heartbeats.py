@@ -9,8 +9,8 @@ import pytest
 from zsiqa.runs.heartbeats import SECONDS_UNTIL_DEAD, Journal, read_journal
 
 
-def journal(folder, *cells, shard=(0, 1)):
-    return Journal(folder, cells or ["psnr/original"], shard)
+def journal(folder, *files, shard=(0, 1)):
+    return Journal(folder, files or ["psnr/original"], shard)
 
 
 def test_a_run_at_work_is_there_and_then_gone(tmp_path, monkeypatch):
@@ -84,6 +84,6 @@ def test_a_sign_of_life(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "a"}'])
-def test_a_torn_file_is_passed_over(tmp_path, content):
+def test_a_torn_file_is_skipped(tmp_path, content):
     (tmp_path / "x.run").write_text(content)
     assert read_journal(tmp_path) == []

@@ -10,7 +10,8 @@ from test_sharding import run
 from zsiqa.cli.main import main
 from zsiqa.runs.heartbeats import Journal
 
-ARGUMENTS = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr,ms_ssim", "perturbation=[original,rotate]"]
+ARGUMENTS = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr,ms_ssim",
+             "perturbation=[original,rotate]"]
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,12 @@ def test_json_has_every_file(status):
 def test_missing_partial_and_running(status, folder):
     where = "results_dir=other"
     arguments = [*ARGUMENTS[:2], "baseline=psnr", where]
-    assert status(*arguments) == (1, f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 job, 1 score file: "
+    assert status(*arguments) == (1,
+                                  f"job 0: {' '.join(arguments)}\n  missing    1 file\n1 job, 1 score file: "
                                      "1 missing\n")
     run(*arguments, "num_shards=2", "shard=1", cwd=folder)
-    assert "  partial    1 file, 80 of 160 pairs: missing: 80 pairs of the references ref0.png, ref1.png\n" in status(*arguments)[1]
+    assert ("  partial    1 file, 80 of 160 pairs: missing: 80 pairs of the references ref0.png, ref1.png\n"
+            in status(*arguments)[1])
     code, text = status(*arguments, "num_shards=2", "shard=range(2)")
     assert "  missing    1 file, 0 of 80 pairs\n" in text
     assert "  done       1 file, 80 of 80 pairs\n" in text
@@ -73,7 +76,8 @@ def test_scores_of_other_settings_are_not_those_that_are_wanted(status):
 
 
 def test_only_missing_leaves_out_what_is_there(folder):
-    arguments = ["-m", *ARGUMENTS[:2], "baseline=psnr", "perturbation=original,rotate,dilate", "only_missing=true"]
+    arguments = ["-m", *ARGUMENTS[:2], "baseline=psnr", "perturbation=original,rotate,dilate",
+                 "only_missing=true"]
     output = run(*arguments, cwd=folder)
     assert output.count("done already: ") == 2
     assert "psnr    dilate " in output
@@ -89,8 +93,10 @@ def test_a_part_of_the_data_set_can_be_all_that_is_asked_for(status, folder):
     run(*limited, cwd=folder)
     assert status(*limited) == (0, f"job 0: {' '.join(limited)}\n  done       1 file, 10 of 10 pairs\n"
                                    "1 job, 1 score file: 1 done\n")
-    assert "  partial    1 file, 3 of 40 pairs: missing: 37 pairs of the references ref0.png\n" in status(*where, "dataset.references=[ref0]")[1]
-    assert "  partial    1 file, 10 of 160 pairs: missing: 150 pairs of the references ref2.png" in status(*where)[1]
+    assert "  partial    1 file, 3 of 40 pairs: missing: 37 pairs of the references ref0.png\n" in status(
+            *where, "dataset.references=[ref0]")[1]
+    assert "  partial    1 file, 10 of 160 pairs: missing: 150 pairs of the references ref2.png" in status(
+            *where)[1]
     assert "  failed     1 file: dataset.references: unknown nobody; there are" in status(
         *where, "dataset.references=[nobody]")[1]
 
@@ -101,9 +107,11 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     file = folder / "damaged/scores/pairs/psnr/original.csv"
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(*arguments)[1]
+    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(
+            *arguments)[1]
     file.write_text(f"{whole.rpartition(',')[0]},\n")
-    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(*arguments)[1]
+    assert "  partial    1 file, 159 of 160 pairs: missing: 1 pair of the references ref3.png\n" in status(
+            *arguments)[1]
     file.write_text(whole[:-3])
     assert "original.csv ends in the middle of a line: something cut it off" in status(*arguments)[1]
     assert "To fix it, run its command again with overwrite=true" in run(*arguments, cwd=folder, status=1)
@@ -129,7 +137,8 @@ def test_pairs_and_labels_of_ones_own_may_change(status, folder):
 
 
 @pytest.mark.parametrize(("argument", "message"), [
-    ("dataset.limit=0", "dataset.limit must be a whole number of at least 1"), ("shard=7", "shard=7, but num_shards=1"),
+    ("dataset.limit=0", "dataset.limit must be a whole number of at least 1"),
+    ("shard=7", "shard=7, but num_shards=1"),
     ("dataset.csv=no.csv", "no.csv")])
 def test_what_a_run_would_refuse_is_refused(folder, monkeypatch, capsys, argument, message):
     monkeypatch.chdir(folder)

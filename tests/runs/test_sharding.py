@@ -1,4 +1,5 @@
-"""A run as several jobs: the split, and what runs make of it. PSNR on tiny images, so that whole runs take a second."""
+"""A run as several jobs: the split, and what runs make of it. PSNR on tiny images, so that whole runs take a
+second."""
 
 import json
 import os
@@ -19,7 +20,8 @@ ARGUMENTS = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr", "perturb
 
 
 def run(*arguments, cwd, status=0, **environment):
-    done = subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments, "device=cpu"], cwd=cwd, text=True,
+    done = subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments, "device=cpu"],
+                          cwd=cwd, text=True,
                           capture_output=True, check=False, env={**os.environ, **environment})
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
@@ -72,7 +74,8 @@ def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
     assert not list(tmp_path.rglob("*.part"))
     sessions = json.loads(next(tmp_path.rglob("rotate.json")).read_text())["sessions"]
     assert [session["shard"] for session in sessions] == [[0, 4], [2, 4], [2, 3], [0, 1]]
-    assert all({"device", "seconds", "versions", "host", "git_commit"} <= session.keys() for session in sessions)
+    assert all({"device", "seconds", "versions", "host", "git_commit"} <= session.keys() for session
+               in sessions)
 
 
 def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):

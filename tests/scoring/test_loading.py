@@ -31,7 +31,8 @@ def test_a_block_is_the_reference_with_its_variants_then_the_distorted_images(tm
     assert [[image.serves for image in images] for images in distorted] == [
         [[(index, name)] for name in ALL] for index in range(2)]
     assert all(image.tiles.shape == (4, 224, 224, 3) for images in block for image in images)
-    np.testing.assert_array_equal(reference[1].tiles[0], np.asarray(Image.open(tmp_path / "ref.png"))[:224, :224])
+    np.testing.assert_array_equal(reference[1].tiles[0],
+                                  np.asarray(Image.open(tmp_path / "ref.png"))[:224, :224])
 
 
 def test_blocks_with_nothing_to_do_are_not_loaded(tmp_path):
@@ -54,7 +55,8 @@ def test_eight_bit_modes_become_rgb(mode, tmp_path):
 def test_cmyk_by_pillows_formula_and_one_bit_as_black_and_white(tmp_path):
     Image.new("CMYK", (4, 4), (10, 200, 30, 40)).save(tmp_path / "ink.tif")
     ink = [255 * (1 - value / 255) * (1 - 40 / 255) for value in (10, 200, 30)]
-    np.testing.assert_allclose(open_rgb(tmp_path / "ink.tif").getpixel((0, 0)), ink, atol=0.5 + 1e-9)  # rounded
+    # rounded
+    np.testing.assert_allclose(open_rgb(tmp_path / "ink.tif").getpixel((0, 0)), ink, atol=0.5 + 1e-9)
     Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "bit.png")
     assert [open_rgb(tmp_path / "bit.png").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
 
@@ -83,7 +85,8 @@ def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of odd metadata
 @pytest.mark.parametrize("suffix", ["png", "bmp", "jpg", "tif", "gif", "webp", "jp2"])
 def test_damaged_files_are_oserrors(suffix, tmp_path):
-    """Cut short or scrambled at many places: an image or an OSError (ValueError for a strange mode), never else."""
+    """Cut short or scrambled at many places: an image or an OSError (ValueError for a strange mode), never
+    else."""
     whole = tmp_path / f"whole.{suffix}"
     make_image(64, 48, 0).save(whole)
     content = whole.read_bytes()

@@ -23,8 +23,10 @@ from zsiqa.types import WeightsError, ZsiqaError
 
 pytestmark = pytest.mark.numeric
 
-VIT = {"pretrained": False, "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"]}
-CNN = {"pretrained": False, "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
+VIT = {"pretrained": False,
+       "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"]}
+CNN = {"pretrained": False,
+       "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
 ALL = ("l2", "cosine", "skld", "jsd", "wsd")
 
 
@@ -41,7 +43,8 @@ def noisy_pair(batch, height, width, dtype=torch.float32, seed=0):
 
 @pytest.mark.parametrize(("settings", "sizes"), [
     (["backbone=efficientnet_lite0", "distance=all", "representation=all"], [(430, 230), (240, 300)]),
-    (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], [(65, 48), (40, 80)]),  # whole images
+    # whole images
+    (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], [(65, 48), (40, 80)]),
 ], ids=["tiles", "whole images"])
 def test_the_score_of_a_run(settings, sizes, tmp_path, capsys):
     file = write_pairs(tmp_path / "images", sizes, levels=2)
@@ -72,33 +75,40 @@ def test_batches_are_their_pairs_one_by_one():
     ones = torch.cat([metric(ref[index:index + 1], dis[index:index + 1]) for index in range(3)])
     torch.testing.assert_close(whole, ones, rtol=1e-6, atol=0)  # other companions, other rounding
     metric.batch_tiles = 1
-    torch.testing.assert_close(metric(ref, dis), whole, rtol=5e-6, atol=0)  # other kernels: tests/scoring/test_engine.py
+    # other kernels: tests/scoring/test_engine.py
+    torch.testing.assert_close(metric(ref, dis), whole, rtol=5e-6, atol=0)
 
 
 @pytest.mark.parametrize("settings", [VIT, CNN], ids=["vit", "cnn"])
 @pytest.mark.parametrize("representation", ["features", "embedding"])
 @pytest.mark.parametrize("distance", ALL)
 def test_gradients_of_both_images(distance, representation, settings):
-    """In float64, along a random direction. Two tiles, so that tiling and its overlap are differentiated, too."""
+    """In float64, along a random direction. Two tiles, so that tiling and its overlap are differentiated,
+    too."""
     metric = Metric("timm", distance, representation, **settings).double()
-    ref, dis = (one.requires_grad_() for one in noisy_pair(1, metric.window, metric.window + 6, torch.float64))
+    ref, dis = (one.requires_grad_() for one
+                in noisy_pair(1, metric.window, metric.window + 6, torch.float64))
     score = metric(ref, dis).sum()
     assert score.dtype == torch.float64
     score.backward()
     along = torch.randn(2, *ref.shape, dtype=ref.dtype, generator=torch.Generator().manual_seed(9))
     step = 1e-7
     with torch.no_grad():
-        up, down = (metric(*(one + sign * step * way for one, way in zip((ref, dis), along, strict=True))).sum()
+        up, down = (
+            metric(*(one + sign * step * way for one, way in zip((ref, dis), along, strict=True))).sum()
                     for sign in (1, -1))
     slope = sum((one.grad * way).sum() for one, way in zip((ref, dis), along, strict=True))
-    # Features are rounded at 1e-16, their differences over the step at 1e-9, and 1e3 times that where the slope of an
-    # embedding is small beside its features'. WSD has kinks, |p - q|; the step crosses a few in ten thousands of terms.
-    assert slope.item() == pytest.approx(((up - down) / (2 * step)).item(), rel=1e-3 if distance == "wsd" else 1e-5)
+    # Features are rounded at 1e-16, their differences over the step at 1e-9, and 1e3 times that where the
+    # slope of an embedding is small beside its features'. WSD has kinks, |p - q|; the step crosses a few in
+    # ten thousands of terms.
+    assert slope.item() == pytest.approx(((up - down) / (2 * step)).item(),
+                                         rel=1e-3 if distance == "wsd" else 1e-5)
 
 
 @pytest.mark.parametrize("distance", [distances.SKLD(), distances.JSD(), distances.L2(), distances.Cosine(),
-                                      distances.WSD(), distances.WSD(order=2, weights="energy"), distances.SKLD(
-                                          softmax_over="columns"), distances.JSD(euclidean_term=True)], ids=str)
+                                      distances.WSD(), distances.WSD(order=2, weights="energy"),
+                                      distances.SKLD(softmax_over="columns"),
+                                      distances.JSD(euclidean_term=True)], ids=str)
 @pytest.mark.parametrize("shape", [(2, 1, 9, 8), (1, 2, 3, 8, 8)], ids=["tokens", "maps"])
 def test_every_option_passes_gradcheck(distance, shape):
     random = torch.Generator().manual_seed(1)
@@ -161,7 +171,8 @@ def test_copies_and_files_compute_the_same():
 
 
 def test_building_leaves_the_caller_alone():
-    """Neither its random numbers nor its own Hydra configuration change; random weights depend on the seed alone."""
+    """Neither its random numbers nor its own Hydra configuration change; random weights depend on the seed
+    alone."""
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

@@ -41,7 +41,8 @@ def test_a_report_accounts_for_all_of_the_time():
     first, *lines = profile.report(aside=("decode",)).splitlines()
     assert first == "10.0 s in all:"
     assert [(line[:22].strip(), line[22:].split()) for line in lines] == [
-        ("model", ["6.00", "s", "60%"]), ("distances", ["3.00", "s", "30%"]), ("everything else", ["1.00", "s", "10%"]),
+        ("model", ["6.00", "s", "60%"]), ("distances", ["3.00", "s", "30%"]),
+        ("everything else", ["1.00", "s", "10%"]),
         ("decode", ["5.00", "s", "in", "other", "threads"])]
 
 

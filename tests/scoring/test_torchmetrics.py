@@ -12,7 +12,8 @@ from zsiqa.scoring.metric import Metric
 from zsiqa.torchmetrics import ZeroShotIQA
 from zsiqa.types import ZsiqaError
 
-CNN = {"pretrained": False, "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
+CNN = {"pretrained": False,
+       "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
 
 
 def pairs(count, seed=0):
@@ -28,7 +29,8 @@ def test_mean_over_pairs_of_batches_of_any_size():
         target, preds = pairs(size, seed=size)
         expected = single(target, preds)
         scores.append(expected)
-        assert metric(preds, target).item() == pytest.approx(expected.mean().item(), rel=1e-6), "of this batch"
+        assert metric(preds,
+                      target).item() == pytest.approx(expected.mean().item(), rel=1e-6), "of this batch"
     assert metric.compute().item() == pytest.approx(torch.cat(scores).mean().item(), rel=1e-6)  # float32
     metric.reset()
     target, preds = pairs(2)
@@ -37,12 +39,14 @@ def test_mean_over_pairs_of_batches_of_any_size():
 
 
 def test_in_a_collection_cloned_and_as_a_loss():
-    collection = MetricCollection({"a": ZeroShotIQA("timm", "l2", **CNN), "b": ZeroShotIQA("timm", "wsd", **CNN)})
+    collection = MetricCollection(
+        {"a": ZeroShotIQA("timm", "l2", **CNN), "b": ZeroShotIQA("timm", "wsd", **CNN)})
     clone = collection.clone(prefix="val_").train()
     target, preds = pairs(2)
     found = clone(preds, target)
     assert found.keys() == {"val_a", "val_b"}
-    assert found["val_b"].item() == pytest.approx(Metric("timm", "wsd", **CNN)(target, preds).mean().item(), rel=1e-6)
+    assert found["val_b"].item() == pytest.approx(
+            Metric("timm", "wsd", **CNN)(target, preds).mean().item(), rel=1e-6)
     preds.requires_grad_()
     ZeroShotIQA("timm", "l2", **CNN)(preds, target).backward()
     assert preds.grad.any()

@@ -86,10 +86,10 @@ def _list(_options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from zsiqa.datasets.inspection import (
+        check_headers,
         decode,
         describe_headers,
         image_files,
-        judge_headers,
         missing,
         read_headers,
     )
@@ -106,7 +106,7 @@ def _check(options: argparse.Namespace) -> int:
     files = image_files(found.pairs)
     there = [path for path in files if path.is_file()]
     headers = read_headers(there)
-    problems = [*missing(found, facts), *judge_headers(found, headers, facts)]
+    problems = [*missing(found, facts), *check_headers(found, headers, facts)]
     print(f"  images   {len(there):,} of {len(files):,}")
     print(f"  sizes    {describe_headers(headers) or 'none'}")
     if options.images or options.hash:
@@ -134,7 +134,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> int:
-    from zsiqa.datasets.inspection import image_files, judge_headers, missing, read_headers
+    from zsiqa.datasets.inspection import check_headers, image_files, missing, read_headers
 
     if options.out and options.out.suffix != ".csv":
         raise DatasetError(f"--out {options.out}: expected a name that ends in .csv; "
@@ -148,7 +148,7 @@ def _manifest(options: argparse.Namespace) -> int:
     headers = read_headers(image_files(found.pairs))
     text = to_csv(found, root, headers, facts)
     for note in (*found.warnings,
-                 *(f"[{options.name}] {problem}" for problem in judge_headers(found, headers, facts))):
+                 *(f"[{options.name}] {problem}" for problem in check_headers(found, headers, facts))):
         print(f"warning: {note}", file=sys.stderr)
     if not options.out:
         print(text, end="")

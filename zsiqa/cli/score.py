@@ -100,7 +100,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from zsiqa.datasets.inspection import image_files, passed_over
+    from zsiqa.datasets.inspection import image_files, skipped
     from zsiqa.datasets.pairing import pair_up
     from zsiqa.runs.plan import plan
 
@@ -115,7 +115,7 @@ def _score(options: argparse.Namespace) -> int:
              for cfg in compose_all(options)]
     if options.heatmap:
         check_heatmap(options, [cfg for cfg, *_ in plans])
-    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(passed_over(image_files(pairs))))
+    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(skipped(image_files(pairs))))
     try:
         for cfg, passes in plans:
             for engine in engines(cfg, passes, options.pad):

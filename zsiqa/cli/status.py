@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zsiqa.terminal import plural
 
 if TYPE_CHECKING:
-    from zsiqa.runs.progress import Cell
+    from zsiqa.runs.progress import FileProgress
 
 
 def add_parser(commands: Any) -> None:
@@ -30,22 +30,22 @@ def add_parser(commands: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from zsiqa.runs.sweep import cells, expand
+    from zsiqa.runs.sweep import expand, progress_of
 
-    jobs = [(job, cells(job)) for job in expand(options.arguments)]
+    jobs = [(job, progress_of(job)) for job in expand(options.arguments)]
     print(_to_json(jobs) if options.json else _to_text(jobs))
-    return 0 if all(cell.done for _, files in jobs for cell in files) else 1
+    return 0 if all(file.done for _, files in jobs for file in files) else 1
 
 
-def _to_json(jobs: list[tuple[list[str], list[Cell]]]) -> str:
+def _to_json(jobs: list[tuple[list[str], list[FileProgress]]]) -> str:
     import json
 
-    return json.dumps([{"job": job, **cell.key._asdict(), "state": cell.state, "there": cell.there,
-                        "pairs": cell.pairs, "why": cell.why}
-                       for job, files in jobs for cell in files], indent=2)
+    return json.dumps([{"job": job, **file.key._asdict(), "state": file.state, "there": file.there,
+                        "pairs": file.pairs, "why": file.why}
+                       for job, files in jobs for file in files], indent=2)
 
 
-def _to_text(jobs: list[tuple[list[str], list[Cell]]]) -> str:
+def _to_text(jobs: list[tuple[list[str], list[FileProgress]]]) -> str:
     """Return a paragraph for each job, with one line for all its files in the same state."""
     from zsiqa.runs.progress import STATES
 
@@ -53,10 +53,10 @@ def _to_text(jobs: list[tuple[list[str], list[Cell]]]) -> str:
     for number, (job, files) in enumerate(jobs):
         lines.append(f"job {number}: {' '.join(job) or '(the default)'}")
         alike: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-        for cell in files:
-            amount = f"{cell.there:,} of {'?' if cell.pairs is None else format(cell.pairs, ',')} pairs"
-            group = alike.setdefault((cell.state, amount if cell.there or cell.pairs else "", cell.why), {})
-            group.setdefault(cell.key.metric, []).append(cell.key.perturbation)
+        for file in files:
+            amount = f"{file.there:,} of {'?' if file.pairs is None else format(file.pairs, ',')} pairs"
+            group = alike.setdefault((file.state, amount if file.there or file.pairs else "", file.why), {})
+            group.setdefault(file.key.metric, []).append(file.key.perturbation)
         for (state, amount, why), metrics in alike.items():
             count = sum(map(len, metrics.values()))
             line = f"  {state:7}  {count:3} {'files' if count > 1 else 'file'}"
@@ -67,7 +67,7 @@ def _to_text(jobs: list[tuple[list[str], list[Cell]]]) -> str:
             lines.append(line)
             if len(alike) > 1 and state != "done":
                 lines += [f"             {metric}: {', '.join(names)}" for metric, names in metrics.items()]
-    counts = Counter(cell.state for _, files in jobs for cell in files)
+    counts = Counter(file.state for _, files in jobs for file in files)
     total = f"{plural(len(jobs), 'job')}, {plural(counts.total(), 'score file')}: "
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     return "\n".join([*lines, total + states])

@@ -70,7 +70,7 @@ def decode(paths: Sequence[Path]) -> tuple[list[str], dict[str, list[Path]]]:
     return _problems({"not to be decoded": errors} if errors else {}), same
 
 
-def passed_over(paths: Iterable[Path]) -> list[str]:
+def skipped(paths: Iterable[Path]) -> list[str]:
     """List notes on files of which decoding ignores a part: frames after the first, the EXIF orientation."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in paths:
@@ -106,7 +106,7 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def judge_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Mapping[str, Any]) -> list[str]:
+def check_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Mapping[str, Any]) -> list[str]:
     """List images that cannot be read, or whose size is not that of the reference or of the release.
 
     Args:

@@ -41,7 +41,7 @@ def read(csv_path: str | Path) -> Manifest:
     seen: set[str] = set()
     for pair in pairs:
         if pair.pair_id in seen:
-            raise DatasetError(f"{path}: the pair {pair.pair_id} stands there twice; keep one of them")
+            raise DatasetError(f"{path}: the pair {pair.pair_id} is listed twice; keep one of them")
         seen.add(pair.pair_id)
     return Manifest(tuple(pairs), label_files=(path,))
 

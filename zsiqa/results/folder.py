@@ -116,7 +116,7 @@ def _read_finished(path: Path) -> tuple[Pairs, np.ndarray]:
         raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
     ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
     if len(twice := ids[table["pair_id"].duplicated()]):
-        raise StoreError(f"{path}: the pair {twice[0]} stands there twice. {REMEDY}")
+        raise StoreError(f"{path}: the pair {twice[0]} is listed twice. {REMEDY}")
     labels = table["mos"].to_numpy()
     if not np.isfinite(labels).all():
         raise StoreError(f"{path}: a label is missing; remove the file and score again")

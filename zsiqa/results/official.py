@@ -90,9 +90,8 @@ class OfficialFolder:
         if path in self._owners:
             return self._owners[path]._replace(metric=rest)
         if dataset not in known["datasets"] or not rest:
-            raise StoreError(f"{path}: its name names no data set; expected "
-                             f"<dataset>_<method>[_tra-1|_sca-1|_rot-1].csv with one of "
-                             f"{', '.join(known['datasets'])}")
+            raise StoreError(f"{path}: expected a name <dataset>_<method>[_tra-1|_sca-1|_rot-1].csv with one "
+                             f"of {', '.join(known['datasets'])}")
         perturbation, suffix = max(((name, suffix) for name, suffix in known["perturbations"].items()
                                     if rest.endswith(suffix)), key=lambda item: len(item[1]))
         return ScoreKey(dataset, rest.removesuffix(suffix), perturbation)
@@ -168,7 +167,7 @@ def _identify(table: pd.DataFrame, dataset: str, facts: Mapping[str, Any], path:
     ids = [f"{dataset}/{stem}" for stem in stems]
     if len(set(ids)) < len(ids):
         twice = next(name for row, name in enumerate(ids) if name in ids[:row])
-        raise StoreError(f"{path}: the pair {twice} stands there twice")
+        raise StoreError(f"{path}: the pair {twice} is listed twice")
     refs = [change_case(name.rpartition(".")[0]) for name in table["ref"]]
     return Pairs(np.array(ids, dtype=object), np.array(refs, dtype=object), np.array(types, dtype=object),
                  mos, facts["higher_is_better"])

@@ -233,9 +233,9 @@ class ScoreFile:
     def _check(self) -> None:
         """Refuse scores of another identity, and scores without a sidecar."""
         if self.path.exists() and not self.sidecar.exists():
-            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, so nobody knows how it came "
-                             f"about; give another results_dir=DIR to keep it, or overwrite=true to replace "
-                             f"it")
+            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, which says how its scores "
+                             f"were made; give another results_dir=DIR to keep it, or overwrite=true to "
+                             f"replace it")
         parts = self.path.parent.glob(f"{self.path.stem}.*.part")
         if not self.path.exists() and not any(size_of(part) for part in parts):
             return

@@ -22,7 +22,7 @@ from zsiqa.runs.background import repeating
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.runs.notes import describe
-from zsiqa.runs.plan import FileKey, Target, cell_names
+from zsiqa.runs.plan import FileKey, Target, file_names
 from zsiqa.runs.slurm import job_name
 from zsiqa.scoring.profiling import Profile, unmeasured
 from zsiqa.terminal import track
@@ -46,7 +46,7 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileK
         return {}
     info = describe(cfg, dataset)
     paths = [target.file.path for target in unfinished.values()]
-    journal = Journal(paths[0].parent.parent, cell_names(paths), (cfg.shard, cfg.num_shards))
+    journal = Journal(paths[0].parent.parent, file_names(paths), (cfg.shard, cfg.num_shards))
     failures: dict[str, dict[str, str]] = {}
     if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected, journal)

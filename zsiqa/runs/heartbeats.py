@@ -34,13 +34,13 @@ class Entry:
     """State of a run, read from its file.
 
     Attributes:
-        cells: `metric/perturbation` of its score files.
+        files: `metric/perturbation` of its score files.
         about: `host`, `pid`, `job`, `started`, `shard`: (index, number of shards); `error` if the run failed.
         age: seconds since its last heartbeat.
     """
 
     path: Path
-    cells: frozenset[str]
+    files: frozenset[str]
     about: Mapping[str, Any]
     age: float
 
@@ -76,13 +76,13 @@ class Journal:
 
     Args:
         folder: folder of the data set's scores.
-        cells: `metric/perturbation` of the run's score files.
+        files: `metric/perturbation` of the run's score files.
         shard: (index, number of shards).
     """
 
-    def __init__(self, folder: Path, cells: Iterable[str], shard: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, files: Iterable[str], shard: tuple[int, int]) -> None:
         self.path = folder / f"{uuid.uuid4().hex[:12]}.run"
-        self._cells, self._shard, self._signed = sorted(cells), shard, 0.0
+        self._files, self._shard, self._signed = sorted(files), shard, 0.0
         self._started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
     @contextmanager
@@ -121,18 +121,18 @@ class Journal:
         """Remove the heartbeat files of stopped runs on the same score files and pairs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for entry in read_journal(self.path.parent):
-            if not entry.alive and entry.cells <= set(self._cells) and (
+            if not entry.alive and entry.files <= set(self._files) and (
                     of_any_shard or self._shard[1] == 1
                     or list(self._shard) == list(entry.about.get("shard", ()))):
                 entry.path.unlink(missing_ok=True)
 
     def alone(self) -> bool:
         """Return whether no other run is active on any of these score files."""
-        return not any(entry.alive and entry.cells & set(self._cells) and entry.path != self.path
+        return not any(entry.alive and entry.files & set(self._files) and entry.path != self.path
                        for entry in read_journal(self.path.parent))
 
     def _write(self, **more: str) -> None:
-        about = {"cells": self._cells, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
+        about = {"files": self._files, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
                  "started": self._started, "shard": list(self._shard), **more}
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(about), encoding="utf-8")
@@ -145,6 +145,6 @@ def read_journal(folder: Path) -> Sequence[Entry]:
     for path in sorted(folder.glob("*.run")):
         with suppress(OSError, ValueError, KeyError, TypeError):  # removed, or cut off by a full disk
             about = json.loads(path.read_text(encoding="utf-8"))
-            cells = frozenset(about.pop("cells"))
-            entries.append(Entry(path, cells, about, time.time() - path.stat().st_mtime))
+            files = frozenset(about.pop("files"))
+            entries.append(Entry(path, files, about, time.time() - path.stat().st_mtime))
     return entries

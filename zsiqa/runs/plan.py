@@ -211,7 +211,7 @@ def _scores_folder(cfg: DictConfig, folder: str) -> Path:
     return Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
 
 
-def cell_names(paths: Iterable[Path]) -> list[str]:
+def file_names(paths: Iterable[Path]) -> list[str]:
     """Return `metric/perturbation` of each score file, the names that heartbeat files use."""
     return [f"{path.parent.name}/{path.stem}" for path in paths]
 

@@ -16,7 +16,7 @@ from zsiqa.results.pair_list import read_pairs
 from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
 from zsiqa.results.scores import ScoreKey
 from zsiqa.runs.heartbeats import Entry, read_journal
-from zsiqa.runs.plan import cell_names, identify_images, planned_files
+from zsiqa.runs.plan import file_names, identify_images, planned_files
 from zsiqa.runs.selection import part_of, select
 from zsiqa.terminal import plural
 from zsiqa.types import Dataset, DatasetError, StoreError
@@ -27,7 +27,7 @@ STATES = ("done", "running", "failed", "partial", "missing")
 
 
 @dataclass(frozen=True)
-class Cell:
+class FileProgress:
     """Progress of one score file, for the pairs that a job must score.
 
     Attributes:
@@ -49,7 +49,7 @@ class Cell:
         return self.state == "done"
 
 
-def look(cfg: DictConfig) -> list[Cell]:
+def look(cfg: DictConfig) -> list[FileProgress]:
     """Return the progress of the score files that a configuration fills.
 
     Raises:
@@ -77,10 +77,10 @@ def _own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: Mapping[str, Any],
-             journal: Sequence[Entry]) -> Cell:
+             journal: Sequence[Entry]) -> FileProgress:
     """Return the progress of one score file. `expected`: entries that its identity must have."""
     key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
-    entries = [entry for entry in journal if cell_names([path])[0] in entry.cells and (
+    entries = [entry for entry in journal if file_names([path])[0] in entry.files and (
         cfg.num_shards == 1 or list(entry.about.get("shard", ())) in ([cfg.shard, cfg.num_shards], [0, 1]))]
     there, total, lacking = 0, None, ""
     if path.with_suffix(".json").is_file():
@@ -88,7 +88,7 @@ def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: M
             sidecar = read_sidecar(path.with_suffix(".json"))
             differing = [name for name, value in expected.items() if sidecar["identity"].get(name) != value]
             if differing:
-                return Cell(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
+                return FileProgress(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
             file = ScoreFile(path, sidecar["identity"])
             everything = int(sidecar["dataset"]["pairs"])
             whole = file.is_complete() and _is_whole(path, everything)
@@ -99,31 +99,31 @@ def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: M
                 there, total = len(wanted.keys() & scored), len(wanted)
                 lacking = _name_references([ref for pair_id, ref in wanted.items() if pair_id not in scored])
             if there == everything:  # in part files: enough for a selection, but the whole must be joined
-                return Cell(key, "partial", there, total,
+                return FileProgress(key, "partial", there, total,
                             "all in parts; the same command joins them into one file")
             if whole or there == total:
                 same = labels.items() <= sidecar["dataset"].items()
-                return Cell(key, "done", total, total) if same else Cell(
+                return FileProgress(key, "done", total, total) if same else FileProgress(
                     key, "partial", total, total,
                     "the labels have changed; the same command updates the file")
         except (StoreError, DatasetError) as error:
-            return Cell(key, "failed", why=_cause(str(error)))
+            return FileProgress(key, "failed", why=_cause(str(error)))
         except (KeyError, TypeError):
-            return Cell(key, "failed",
+            return FileProgress(key, "failed",
                         why=f"{path.with_suffix('.json')} does not state the number of pairs; run it again")
     elif path.is_file():
-        return Cell(key, "failed",
+        return FileProgress(key, "failed",
                     why=f"{path} has no {path.stem}.json beside it; put it back, or move the file away")
     active = [entry for entry in entries if entry.alive]
     if active:
-        return Cell(key, "running", there, total, "; ".join(map(str, active)))
+        return FileProgress(key, "running", there, total, "; ".join(map(str, active)))
     if errors := [entry.error for entry in entries if entry.error]:
-        return Cell(key, "failed", there, total, _cause(errors[-1]))
+        return FileProgress(key, "failed", there, total, _cause(errors[-1]))
     last = min(entries, key=lambda entry: entry.age, default=None)
     stopped = f"stopped without an error message: {last}" if last else ""
     if not there:
-        return Cell(key, "missing", there, total, stopped)
-    return Cell(key, "partial", there, total, f"{lacking}; {stopped}" if stopped else lacking)
+        return FileProgress(key, "missing", there, total, stopped)
+    return FileProgress(key, "partial", there, total, f"{lacking}; {stopped}" if stopped else lacking)
 
 
 def _scored_pairs(file: ScoreFile) -> frozenset[str]:

@@ -31,7 +31,7 @@ from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.machine import check_code, code_digest
 from zsiqa.runs.notes import describe
-from zsiqa.runs.plan import cell_names, identify_images, plan, planned_files, read_target
+from zsiqa.runs.plan import file_names, identify_images, plan, planned_files, read_target
 from zsiqa.runs.selection import part_of, select
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
@@ -125,7 +125,7 @@ def _note_failure(cfg: DictConfig, error: Exception) -> None:
         for file in planned_files(cfg):
             folders.setdefault(file.path.parent.parent, []).append(file.path)
         for folder, paths in folders.items():
-            Journal(folder, cell_names(paths), (cfg.shard, cfg.num_shards)).fail(error)
+            Journal(folder, file_names(paths), (cfg.shard, cfg.num_shards)).fail(error)
 
 
 def run(cfg: DictConfig) -> None:

@@ -19,7 +19,7 @@ from hydra.errors import OverrideParseException
 from zsiqa import CONFIGS
 from zsiqa.config import check_settings, compose, explain
 from zsiqa.results.scores import split_metric
-from zsiqa.runs.progress import Cell, look
+from zsiqa.runs.progress import FileProgress, look
 from zsiqa.types import ZsiqaError
 
 OF_BACKBONES = ("distance", "representation")
@@ -85,7 +85,7 @@ def jobs_of(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
             for (backbone, dataset), job in needed.items()]
 
 
-def cells(arguments: Sequence[str]) -> list[Cell]:
+def progress_of(arguments: Sequence[str]) -> list[FileProgress]:
     """Return the progress of the score files that a job fills.
 
     Raises:
@@ -100,7 +100,7 @@ def unfinished(jobs: Iterable[list[str]]) -> list[list[str]]:
     """Return the jobs that still lack scores; print the others."""
     left = []
     for job in jobs:
-        if all(cell.done for cell in cells(job)):
+        if all(file.done for file in progress_of(job)):
             print(f"done already: {' '.join(job)}")
         else:
             left.append(job)

@@ -78,7 +78,7 @@ def test_check_of_a_damaged_set(data, capsys):
     assert err.startswith("error: [tid2013] 1 distorted image named in mos_with_names.txt missing, "
                           "e.g. distorted_images/i01_08_2.bmp. Fix: unpack the archive again")
     for problem in (
-            "1 image not readable, e.g. reference_images/i25.bmp (UnidentifiedImageError; 4 bytes). Fix: ",
+            "1 image not readable, e.g. reference_images/i25.bmp (not a readable image (4 bytes)). Fix: ",
             "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the "
             "reference "
             "240x232). Fix: ", "1 image not to be decoded, e.g. distorted_images/i01_11_1.bmp (image file "

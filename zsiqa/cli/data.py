@@ -104,7 +104,7 @@ def _check(options: argparse.Namespace) -> int:
     print(f"  digest   {'differs from' if found.warnings else 'equals'} that of the release"
           f"{' (names only)' if 'names_sha256' in facts else ''}")
     files = image_files(found.pairs)
-    there = [path for path in files if path.exists()]
+    there = [path for path in files if path.is_file()]
     headers = read_headers(there)
     problems = [*missing(found, facts), *check_headers(found, headers, facts)]
     print(f"  images   {len(there):,} of {len(files):,}")

@@ -85,7 +85,7 @@ def skipped(paths: Iterable[Path]) -> list[str]:
 
 def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
     """List problems: images that the labels name but that are missing."""
-    lacking = [pair for pair in manifest.pairs if not pair.dis_path.exists()]
+    lacking = [pair for pair in manifest.pairs if not pair.dis_path.is_file()]
     problems = []
     for part, (first, last) in facts.get("parts", {}).items():
         members = [pair for pair in manifest.pairs if first <= ref_id(pair, facts) <= last]
@@ -95,7 +95,7 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
                             f"Fix: unpack it here, too")
             lacking = [pair for pair in lacking if pair not in set(gone)]
     references = [path for path in dict.fromkeys(pair.ref_path for pair in manifest.pairs)
-                  if not path.exists()]
+                  if not path.is_file()]
     for kind, paths in (("distorted", [pair.dis_path for pair in lacking]), ("reference", references)):
         if paths:
             problems.append(f"{plural(len(paths), f'{kind} image')} named in "

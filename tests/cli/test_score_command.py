@@ -161,9 +161,9 @@ def test_large_images_need_an_option_that_the_message_names(tmp_path, capsys):
     option = re.search("(--max-megapixels) ([0-9]+)", said).groups()
     assert score(ref, dis, "--baseline", "psnr", *option) == 0
     assert score(ref, other, "--baseline", "psnr", "--max-megapixels", "1", "--pad", "reflect") == 1
-    said = capsys.readouterr().err
-    assert said.endswith("the distorted image is 1000 x 1500 but its reference is 1500 x 1000; they must have "
-                         "the same size\n"), "which no option would correct"
+    assert capsys.readouterr().err.endswith(
+        "the distorted image is 1000 x 1500 but its reference is 1500 x 1000; they must have the same "
+        "size\n"), "which no option would correct"
     assert score(ref, dis, "--baseline", "psnr", "--max-megapixels", "much") == 1
     assert "max_megapixels must be a whole number of at least 1, found 'much'" in capsys.readouterr().err
 

@@ -9,8 +9,8 @@ from scipy.io import savemat
 
 from zsiqa.datasets import live, pipal, tid2013
 from zsiqa.datasets.labels import parse_table
-from zsiqa.datasets.release import Tree, labels_sha256, ref_id
-from zsiqa.releases import published
+from zsiqa.datasets.release import Tree, digest_of
+from zsiqa.releases import published, ref_id
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError
 
@@ -153,6 +153,6 @@ def test_pipal_is_the_authors_pairs_in_the_order_of_their_names(authors, tmp_pat
     assert [(p.dis, p.ref, str(p.mos)) for p in found.pairs] == sorted(rows)
     assert found.warnings == ()
     facts = published()["pipal"]
-    assert labels_sha256(found.pairs[::-1],
-                         facts)[0] != labels_sha256(found.pairs, facts)[0] == facts["sha256"]
+    assert digest_of(found.pairs[::-1],
+                         facts)[0] != digest_of(found.pairs, facts)[0] == facts["sha256"]
     assert ref_id(found.pairs[0], facts) == "A0001"

@@ -168,7 +168,7 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
     Floats read back exactly, paths are relative to `root`, unknown values are empty. `subsets` are separated
     by "|". `width` and `height` are those of the distorted image.
     """
-    from zsiqa.datasets.release import ref_id
+    from zsiqa.releases import ref_id
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -177,7 +177,7 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
     for row, pair in enumerate(manifest.pairs):
         header = headers[pair.dis_path]
         writer.writerow([
-            row, facts["name"], pair.pair_id, ref_id(pair, facts), pair.ref, pair.dis, repr(pair.mos),
+            row, facts["name"], pair.pair_id, ref_id(pair.ref, facts), pair.ref, pair.dis, repr(pair.mos),
             repr(pair.native_mos), "" if math.isnan(pair.mos_std) else repr(pair.mos_std),
             facts["higher_is_better"], pair.type, facts["types"].get(pair.type, ""), pair.level,
             "|".join(pair.subsets),
@@ -188,9 +188,9 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
 
 def provenance(manifest: Manifest, root: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the origin of a manifest, for the JSON file beside it."""
-    from zsiqa.datasets.release import labels_sha256
+    from zsiqa.datasets.release import digest_of
 
-    digest, released = labels_sha256(manifest.pairs, facts)
+    digest, released = digest_of(manifest.pairs, facts)
     return {"schema": SCHEMA, "dataset": facts["name"], "pairs": len(manifest.pairs),
             "root": str(root.absolute()), "layout": manifest.layout,
             "higher_is_better": facts["higher_is_better"],

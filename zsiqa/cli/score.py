@@ -265,7 +265,7 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
 
 def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
     """Add the scores or errors of an engine to the outcomes."""
-    from zsiqa.scoring.engine import Failed
+    from zsiqa.scoring.engine import Failed, Scored
     from zsiqa.terminal import track
 
     results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
@@ -273,11 +273,11 @@ def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
         results = track(results, total=len(outcomes), unit="images")
     for result in results:
         outcome = outcomes[result.index]
-        if isinstance(result, Failed):
-            error = str(result.error).removeprefix(f"{outcome.pair.pair_id} (original): ")
+        if isinstance(result, Scored):
+            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
+        for problem in [str(result.error)] if isinstance(result, Failed) else result.undefined.values():
+            error = problem.removeprefix(f"{outcome.pair.pair_id} (original): ")
             if error.startswith("the image has"):  # too few pixels
                 error += "; --pad reflect enlarges it"
             if error not in outcome.errors:
                 outcome.errors.append(error)
-        else:
-            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zsiqa.releases import labels_sha256, published
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
 from zsiqa.results.scores import Alignment, Pairs, ScoreKey, Scores, align
@@ -17,19 +18,32 @@ from zsiqa.types import StoreError
 
 @dataclass(frozen=True)
 class FileFinding:
-    """A score file and its problem."""
+    """A score file and its problem; `damaged` if it was left out because of it."""
 
     file: str
     problem: str
+    damaged: bool = False
 
 
-def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs], dict[ScoreKey, Scores]]:
-    """Check all score files of a folder.
+@dataclass(frozen=True)
+class FolderCheck:
+    """Findings on the score files of a folder.
 
-    Returns:
-        Findings, sorted by file; by data set, the pairs that most of its files have; all complete sets of
-        scores.
+    Attributes:
+        findings: sorted by file.
+        usual: by data set, the pairs that most of its files have.
+        whole: all complete sets of scores.
+        unchecked: number of files without a checksum.
     """
+
+    findings: list[FileFinding]
+    usual: dict[str, Pairs]
+    whole: dict[ScoreKey, Scores]
+    unchecked: int
+
+
+def check_files(folder: ScoreFolder) -> FolderCheck:
+    """Check all score files of a folder."""
     odd = []
     read: dict[Path, Scores] = {}
     contents: dict[bytes, list[Path]] = defaultdict(list)
@@ -41,7 +55,7 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
             key = names[path] if path in names else folder.stray_key(path)
             read[path] = folder.load(key, path)
         except (StoreError, OSError) as error:
-            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error)))
+            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error), damaged=True))
     usual = {}
     for dataset in sorted({scores.key.dataset for scores in read.values()}):
         seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
@@ -50,6 +64,7 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
             same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
             commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
             usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
+    released: dict[Pairs, bool] = {}
     for path, scores in read.items():
         problems = []
         if path not in names:
@@ -65,6 +80,11 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
             problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: "
                             f"{examples}")
+        if not scores.checked and len(scores.values) == scores.expected and scores.key.dataset in published():
+            if scores.pairs not in released:
+                released[scores.pairs] = _has_released_labels(scores.pairs, scores.key.dataset)
+            if not released[scores.pairs]:
+                problems.append("the labels are not those of the release")
         if scores.key.dataset in usual:
             problems += _differences(align(scores, usual[scores.key.dataset]))
         if problems:
@@ -79,7 +99,18 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
         complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
         if complete is not None:
             whole[key] = complete
-    return sorted(odd, key=lambda finding: finding.file), usual, whole
+    return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
+                       sum(not scores.checked for scores in read.values()))
+
+
+def _has_released_labels(pairs: Pairs, dataset: str) -> bool:
+    """Return whether the labels are those of the release, in the order of the file or by id."""
+    facts = published()[dataset]
+    for order in (slice(None), np.argsort(pairs.ids)):
+        digest, expected = labels_sha256(pairs.ids[order], pairs.refs[order], pairs.labels[order], facts)
+        if digest == expected:
+            return True
+    return False
 
 
 def _differences(alignment: Alignment) -> list[str]:

@@ -12,8 +12,8 @@ import numpy as np
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
+from zsiqa.results.files import digest
 from zsiqa.results.folder import ScoreFolder
-from zsiqa.results.score_file import digest
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 

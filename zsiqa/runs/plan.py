@@ -15,7 +15,9 @@ from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
 from zsiqa.config import metric_name, plain
-from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
+from zsiqa.results.files import digest
+from zsiqa.results.score_file import ScoreFile
+from zsiqa.results.sidecar import read_sidecar
 from zsiqa.runs.engines import build_backbone, build_baselines
 from zsiqa.runs.notes import backbone_notes, protocol_note
 from zsiqa.types import Dataset, MetricKey, StoreError
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 # older files are refused. Revision 1 (not stored in files): l2, SKLD, JSD and the embedding's normalisation
 # in float32.
 HALF_PRECISION = 2
-
 
 
 class FileKey(NamedTuple):
@@ -94,15 +95,19 @@ class Target:
     """One score file of a run, with the scores that it holds so far.
 
     Attributes:
-        scores: (pairs,) in the data set's order, NaN where there is none yet.
-        complete: the finished file exists.
-        stale: the existing scores are of another run, and will be replaced.
+        planned: the file as planned.
+        file: reads and writes it.
+        scores: (pairs,) in the data set's order, NaN where there is none.
+        missing: (pairs,) bool, True where a score is still to be computed.
+        finished: the finished file exists, with today's labels.
+        stale: the existing scores are of another run, or damaged, and will be replaced.
     """
 
     planned: PlannedFile
     file: ScoreFile
     scores: np.ndarray
-    complete: bool
+    missing: np.ndarray
+    finished: bool
     stale: bool
 
     def describe(self, dataset: Dataset) -> dict[str, Any]:
@@ -221,16 +226,20 @@ def read_target(planned: PlannedFile, file: ScoreFile, dataset: Dataset, info: M
     """Read the scores that a score file already holds.
 
     Raises:
-        StoreError: if the file holds scores of another run, and `overwrite` is False.
+        StoreError: if the file is damaged or holds scores of another run, and `overwrite` is False.
     """
+    finished = False
     try:
-        # First, because a concurrent run may finish at any moment.
-        # If the labels differ, the file is written again.
-        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
         stored = file.read()
+        if file.is_finished():
+            finished = read_sidecar(file.sidecar)["dataset"] == info["dataset"]  # False if labels changed
+            file.tidy()
     except StoreError:
         if not overwrite:
             raise
-        return Target(planned, file, np.full(len(dataset.pairs), np.nan), complete=False, stale=True)
+        count = len(dataset.pairs)
+        return Target(planned, file, np.full(count, np.nan), np.ones(count, dtype=bool), finished=False,
+                      stale=True)
     scores = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
-    return Target(planned, file, scores, complete and not np.isnan(scores).any(), stale=False)
+    missing = np.array([pair.pair_id not in stored for pair in dataset.pairs])
+    return Target(planned, file, scores, missing, finished, stale=False)

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -146,7 +145,7 @@ def run(cfg: DictConfig) -> None:
     targets = [{key: read_target(planned.files[key], file, dataset, about, overwrite=cfg.overwrite)
                 for key, file in planned.score_files(images, weights).items()} for planned, weights in passes]
     all_targets = [target for of_pass in targets for target in of_pass.values()]
-    fresh = any(np.isnan(target.scores[selected]).any() for target in all_targets)
+    fresh = any(target.missing[selected].any() for target in all_targets)
     failures: dict[str, str] = {}
     for (planned, weights), of_pass in zip(passes, targets, strict=True):
         build = functools.partial(planned.build, weights)

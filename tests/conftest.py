@@ -150,5 +150,7 @@ def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None,
     file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)
     info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better},
             "notes": list(notes), **(about or {})}
-    fill(file, pairs, scores, info)
+    for old in file.path.parent.glob(f"{key.perturbation}.*"):
+        old.unlink()
+    fill(file, pairs, scores, info, *info.pop("sessions", []))
     return file.path

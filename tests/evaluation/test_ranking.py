@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import noisy, official_rows, write_official
+from conftest import fill, noisy, official_rows, write_official
 from scipy import stats
 
 from zsiqa.evaluation.bootstrap import (
@@ -48,8 +48,7 @@ def _store(root, quality, labels=LABELS, refs=REFS, kinds=KINDS):
         file = ScoreFile(root / f"set/{metric}/original.csv", {"metric": metric})
         info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)},
                 "notes": ["a caveat"]}
-        file.claim(info)
-        file.finish(pairs, -np.asarray(values, dtype=float), info)
+        fill(file, pairs, -np.asarray(values, dtype=float), info)
     return open_folder(root)
 
 

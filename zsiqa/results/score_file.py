@@ -245,6 +245,8 @@ def read_about(path: Path) -> dict[str, Any]:
         parts = [part for part in map(read_part, part_files(path)) if part.header]
         if parts:
             about = dict(parts[0].header)
+            if "pairs_file" not in about:
+                raise StoreError(f"{parts[0].path} does not name its list of pairs. {REMEDY}")
             if any(part.header["identity"] != about["identity"] for part in parts):
                 raise StoreError(f"{path.parent} has parts of runs whose settings differ. {REMEDY}")
             return {**about, "sessions": sort_sessions(parts)}

@@ -131,7 +131,8 @@ def fill(file: ScoreFile, pairs, scores, info=None, session=None) -> bool:
     """Write scores as a run does, in one part; NaN is a score that is not defined. True if they are all."""
     info = {"dataset": {"pairs": len(pairs), "higher_is_better": True}, "notes": [], **(info or {})}
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    file.begin({**info, "pairs_file": pair_list.write_pairs(file.path.parent.parent, pairs)}, session or {})
+    info["pairs_file"] = pair_list.write_pairs(file.path.parent.parent, pairs)
+    file.begin(info, session or {})
     for pair, score in zip(pairs, scores, strict=False):
         file.append(pair.pair_id, score)
     return file.finish(pairs, info)

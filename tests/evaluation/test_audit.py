@@ -240,10 +240,9 @@ def test_contradictions_of_the_paper_need_no_scores(tmp_path):
 def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     _, found = duplicates
     data = json.loads(json.dumps(to_json(found), allow_nan=False))
-    assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files",
-                          "unchecked", "complete", "agreement", "file_findings", "identical_images", "not_deterministic",
-                          "half_precision",
-                          "wrong_sign", "cells"]
+    assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "unchecked",
+                          "complete", "agreement", "file_findings", "identical_images", "not_deterministic",
+                          "half_precision", "wrong_sign", "cells"]
     assert len(data["cells"]) == sum(data["counts"].values()) == 756
     assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric",
             "paper", "value",

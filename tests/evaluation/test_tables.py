@@ -127,8 +127,7 @@ def test_an_unfinished_file_is_no_cell(tmp_path):
     file.path.parent.mkdir(parents=True)
     file.begin({"dataset": {"pairs": 2, "higher_is_better": True}, "notes": [], "pairs_file": write_pairs(
         tmp_path / "set", [image_pair(tmp_path / "ref", tmp_path / name) for name in "ab"])}, {})
-    file.append("a", 1.0)
-    file.close()
+    file.close(failed={"a": "torn"})
     assert build(tmp_path).cells[0].verdict == "missing"
 
 

@@ -18,7 +18,7 @@ from zsiqa.types import StoreError
 IDENTITY = {"backbone": {"name": "dinov1", "eps": 1e-12}, "weights": {"sha256": "abc"}, "window": 224}
 # Floats that only round-trip with all their digits.
 SCORES = [0.1 + 0.2, 1e-17, 123456789.123456789, 2.0 / 3.0]
-INFO = {"dataset": {"pairs": 4, "higher_is_better": True}, "notes": []}
+INFO = {"dataset": {"pairs": 4, "higher_is_better": True}, "notes": [], "pairs_file": "0.pairs"}
 
 
 @pytest.fixture

@@ -72,6 +72,8 @@ def check_header(path: Path, header: dict[str, Any]) -> dict[str, Any]:
     if problem := _mismatch(header, SHAPE):
         raise ValueError(problem)
     checksum = header.get("checksum")
+    if ("csv_sha256" in header) != (checksum is not None):
+        raise ValueError("it has one of the entries checksum and csv_sha256, expected both or neither")
     if checksum not in (None, digest({name: value for name, value in header.items() if name != "checksum"})):
         raise ValueError("its content does not match its checksum")
     if header.get("file", key_of(path)) != key_of(path):

@@ -13,7 +13,7 @@ from zsiqa.results.parts import read_part
 from zsiqa.results.score_file import ScoreFile, part_files, read_about
 from zsiqa.results.sidecar import read_sidecar
 from zsiqa.results.table import read_finished
-from zsiqa.types import StoreError
+from zsiqa.types import ImagePair, StoreError
 
 IDENTITY = {"backbone": {"name": "dinov1", "eps": 1e-12}, "weights": {"sha256": "abc"}, "window": 224}
 # Floats that only round-trip with all their digits.
@@ -284,6 +284,39 @@ def test_parts_of_another_identity_are_never_read(make, pairs):
     file.close()
     assert make({"other": 1}).read() == {}
     assert len(make().read()) == 1
+
+
+def test_parts_that_contradict_each_other_are_refused_and_cleared(make, pairs):
+    for score in (1.0, 2.0):
+        file = begin(make())
+        file.append(pairs[0].pair_id, score)
+        file.close()
+    with pytest.raises(StoreError, match="differ by more than rounding: other images, or other code"):
+        make().read()
+    make().clear()
+    assert make().read() == {}
+
+
+def test_a_csv_file_that_is_gone_is_refused(make, pairs):
+    fill(make(), pairs, SCORES)
+    make().path.unlink()
+    with pytest.raises(StoreError, match=r"original\.csv is gone, but .*json is there.*overwrite=true"):
+        make().read()
+    make().clear()
+    assert names(make()) == []
+
+
+def test_any_text_in_names_and_types_reads_back(make, tmp_path):
+    texts = ["a\nb", "a,b", 'a"b', "=1+1", " a ", "\N{SNOWMAN}", "#", "nan", "1e3"]
+    pairs = [ImagePair(f"{text}{index}", text, text, float(index), tmp_path, tmp_path, text)
+             for index, text in enumerate(texts)]
+    file = make()
+    assert fill(file, pairs, [0.5] * len(pairs))
+    table = read_finished(file.path, read_sidecar(file.sidecar))
+    assert table["pair_id"].tolist() == [pair.pair_id for pair in pairs]
+    assert table["type"].tolist() == table["ref"].tolist() == texts
+    listed = read_pairs(file.path.parent.parent / read_sidecar(file.sidecar)["pairs_file"])
+    assert [pair.type for pair in listed] == texts
 
 
 def test_scores_without_a_sidecar_are_refused(make, pairs):

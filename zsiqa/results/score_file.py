@@ -98,8 +98,13 @@ class ScoreFile:
                 self._refuse_others(read_part(part).header.get("identity", self.identity))
             except StoreError:
                 part.unlink(missing_ok=True)
-        if self.path.exists() and not part_files(self.path):
-            self.path.unlink()  # it has no sidecar
+        try:
+            self.read()
+        except StoreError:  # the parts contradict each other
+            for part in part_files(self.path):
+                part.unlink(missing_ok=True)
+        if not part_files(self.path):  # then the CSV file has no sidecar either
+            self.path.unlink(missing_ok=True)
 
     def append(self, pair_id: str, score: float, why: str = "") -> None:
         """Append a score to the part file; `flush` hands it to the operating system.
@@ -163,6 +168,8 @@ class ScoreFile:
             return False
         undefined = old.get("undefined", {key: why for part in parts for key, why in part.undefined.items()})
         about = {**info, "undefined": undefined, "sessions": old.get("sessions", sort_sessions(parts))}
+        if not old and self.is_finished():  # another run was faster
+            return self.finish(pairs, info)
         self._publish(table, about, old)
         self.tidy()
         return True

@@ -46,6 +46,8 @@ def check_content(path: Path, sidecar: Mapping[str, Any]) -> bytes:
     Raises:
         StoreError: if it is not what was written.
     """
+    if not path.is_file():
+        raise StoreError(f"{path} is gone, but {path.stem}.json is there. {REMEDY}")
     data = read_bytes(path)
     if "csv_sha256" in sidecar and hashlib.sha256(data).hexdigest() not in sidecar["csv_sha256"]:
         raise StoreError(f"{path} is damaged: it is not what was written (its checksum is in "

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import CSIQ_FILES, CSIQ_ROWS, csiq
+from trees import CSIQ_FILES, CSIQ_HEADER, CSIQ_ROWS, csiq
 
 from zsiqa.datasets.csiq import parse_list, parse_sheet, read
 from zsiqa.types import DatasetError

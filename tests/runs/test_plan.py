@@ -17,6 +17,6 @@ def test_images_are_identified_as_in_one_list(tmp_path, monkeypatch, together, k
     found = plan.identify_images(OmegaConf.create({"dataset": {"image_identity": known_by}}),
                                  Dataset("mine", "", pairs, higher_is_better=True))
     whole = [(pair.pair_id, pair.ref, pair.dis,
-              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if known_by == "paths" else ()))
+              *(str(path.absolute()) for path in (pair.ref_path, pair.dis_path) if known_by == "paths"))
              for pair in pairs]
     assert found == {"name": "mine", f"{known_by}_sha256": digest(whole)}

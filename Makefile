@@ -4,7 +4,7 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-numeric test-all lint tables report docs clean
+.PHONY: help setup demo test test-numeric test-fuzz test-all lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,7 +30,10 @@ demo: setup ## score real photographs with the embedded default, and print the t
 test: setup ## the tests: no GPU, no download, no data set
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-test-all: test test-numeric ## both
+test-all: test test-numeric test-fuzz ## all three
+
+test-fuzz: setup ## damaged label files of every data set, 20,000 of each kind (half an hour)
+	ZSIQA_TEST_EXAMPLES=20000 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/datasets/test_fuzz.py
 
 # Other vectors sum in another order. MKL heeds its variable on Intel's processors only. Each setting compiles anew:
 # PyTorch's cache would hand code for AVX2 to a process without it.

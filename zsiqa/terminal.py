@@ -17,7 +17,8 @@ SECONDS_BETWEEN_LINES = 10.0
 # What a terminal would obey, what would split a line, and bytes of file names that are not UTF-8 (Python
 # reads byte 0xNN as U+DCNN).
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # beginnings that spreadsheets take for a formula
+# Beginnings that spreadsheets take for a formula, in texts other than plain numbers and a dash.
+FORMULA = re.compile(r"(?![+-][0-9.]*$)[=+\-@\t\r]")
 
 
 def plural(number: int, what: str = "image") -> str:
@@ -53,10 +54,10 @@ def escape_formula(value: T) -> T | str:
     """Put an apostrophe before a text that a spreadsheet would take for a formula; numbers stay as they are.
 
     Examples:
-        >>> escape_formula("=a.png"), escape_formula("a.png"), escape_formula(-1.5)
-        ("'=a.png", 'a.png', -1.5)
+        >>> [escape_formula(value) for value in ("=a.png", "-1.png", "a.png", "-1.5", "-", -1.5)]
+        ["'=a.png", "'-1.png", 'a.png', '-1.5', '-', -1.5]
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:

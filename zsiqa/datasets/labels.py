@@ -130,7 +130,11 @@ def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
         except csv.Error as error:
             raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: "
                                f"restore the label file") from error
-        rows.append((where, [field.strip() for field in row]))
+        row = [field.strip() for field in row]
+        if CONTROL.search("".join(row)):  # a tab: `lines` refuses the others
+            raise DatasetError(f"[{dataset}] {where}: a tab inside of a field of {row}. Fix: restore the "
+                               f"label file")
+        rows.append((where, row))
     if rows and (twice := repeated(rows[0][1])):
         raise DatasetError(f"[{dataset}] {file}: column {twice!r} twice in the header. Fix: restore the "
                            f"label file")

@@ -1,7 +1,7 @@
 """Damaged label files of every data set, and of your own pairs: right labels, or one error of ours.
 
 Every accepted file must say what a plain parser reads in it, without any check. Short by default;
-ZSIQA_TEST_EXAMPLES sets the number of examples of each test (`make test-fuzz`: 20,000).
+ZSIQA_TEST_EXAMPLES sets the number of examples of each test (`make test-fuzz`: 4,000).
 """
 
 import csv

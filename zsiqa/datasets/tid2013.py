@@ -55,15 +55,16 @@ def parse_labels(data: bytes) -> list[Label]:
     before: tuple[str, ...] = ()
     for where, line in lines(data, LABELS, "tid2013"):
         mos, _, dis = line.strip().partition(" ")
-        match = NAME.fullmatch(dis.strip())
+        dis = dis.strip()
+        match = NAME.fullmatch(dis)
         if not match:
             raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: '
                                f'restore the file')
         if match.groups() <= before:
-            raise DatasetError(f"[tid2013] {where}: {dis.strip()} is out of order (reference, type, level); mos.txt "
+            raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level); mos.txt "
                                f"and mos_std.txt have this order, too. Fix: restore the file")
         before = match.groups()
-        labels.append(Label(where, dis.strip(), number(mos, where, "tid2013")))
+        labels.append(Label(where, dis, number(mos, where, "tid2013")))
     return labels
 
 

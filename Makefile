@@ -4,7 +4,7 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-numeric test-all lint tables report docs clean
+.PHONY: help setup demo test test-slow test-numeric test-fuzz test-all lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -33,7 +33,10 @@ test: setup ## the tests: no GPU, no download, no data set
 test-slow: setup ## the long repetitions that make test leaves out
 	$(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 4 --dist load
 
-test-all: test test-slow test-numeric ## all tests
+test-all: test test-slow test-fuzz test-numeric ## all tests
+
+test-fuzz: setup ## damaged label files of every data set, 4,000 of each of 8 kinds (10 minutes)
+	ZSIQA_TEST_EXAMPLES=4000 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/datasets/test_fuzz.py
 
 # Other vectors sum in another order. MKL heeds its variable on Intel's processors only. Each setting compiles anew:
 # PyTorch's cache would hand code for AVX2 to a process without it.

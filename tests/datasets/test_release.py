@@ -70,6 +70,11 @@ def test_the_columns_of_other_toolboxes(header, row):
     ("dist_name,mos\na,good", "x.csv line 2: expected a finite number, got 'good'"),
     ("dist_name,mos,std\na,1,", "x.csv line 2: expected a finite number, got ''"),
     ("dist_name,mos\n\na,1", "x.csv line 2: 0 fields, expected 2"),
+    ("dist_name,mos,mos\na,1,2", "x.csv: column 'mos' twice in the header"),
+    ("dist_name,mos\na\tb,1", r"x.csv line 2: a tab inside of a field of \['a\\tb', '1'\]"),
+    ("dist_name,mos\na\x1b,1", r"x.csv line 2: control character '\\x1b'"),
+    ("dist_name,mos\na,\u0663", "x.csv line 2: expected a finite number"),
+    ('dist_name,mos\na,"3,5"', "x.csv line 2: .* got '3,5'; write a decimal point, not a comma. Fix: "),
 ])
 def test_wrong_tables(content, message):
     with pytest.raises(DatasetError, match=message):

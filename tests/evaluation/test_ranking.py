@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -335,6 +336,16 @@ def test_one_metric_alone_has_no_comparisons(folder, tmp_path):
     assert found.alarms == []
     assert "compared" not in to_text(found)
     assert {path.suffix for path in write(found, tmp_path)} == {".csv", ".json"}
+
+
+def test_types_like_formulas_have_an_apostrophe(folder, tmp_path):
+    found = _analyse(folder)
+    types = found.types.rename(columns={name: f"=cmd|{name}" for name in found.types.columns[:1]})
+    write(replace(found, types=types), tmp_path)
+    (path,) = tmp_path.glob("*_types.csv")
+    table = pd.read_csv(path, index_col=0)
+    assert list(table.columns) == [f"'{name}" if name.startswith("=") else name for name in types.columns]
+    np.testing.assert_array_equal(table, types)
 
 
 def test_a_metric_given_twice_counts_once(folder):

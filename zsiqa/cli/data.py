@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa import __version__
-from zsiqa.terminal import plural
+from zsiqa.terminal import escape, plural
 from zsiqa.types import DatasetError, Manifest
 
 if TYPE_CHECKING:
@@ -119,14 +119,13 @@ def _check(options: argparse.Namespace) -> int:
         print(f"  equal    {plural(sum(map(len, groups)))} with the pixels of another one"
               f"{''.join(f', e.g. {paths[0].name} = {paths[1].name}' for paths in groups[:1])}")
     if found.unnamed:
-        names = ", ".join(os.fsencode(path.name).decode(errors="replace")
-                          for path in sorted(found.unnamed)[:3])
+        names = ", ".join(escape(path.name) for path in sorted(found.unnamed)[:3])
         print(f"  others   {plural(len(found.unnamed))} that no label names, left out, e.g. {names}")
     sys.stdout.flush()
     for warning in found.warnings:
-        print(f"{'error' if options.strict else 'warning'}: {warning}", file=sys.stderr)
+        print(f"{'error' if options.strict else 'warning'}: {escape(warning)}", file=sys.stderr)
     for problem in problems:
-        print(f"error: [{options.name}] {problem}", file=sys.stderr)
+        print(f"error: [{options.name}] {escape(problem)}", file=sys.stderr)
     failed = bool(problems or (options.strict and found.warnings))
     print("not complete and as released: see the errors" if failed else "complete" if found.warnings
           else "complete and as released")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsiqa.cli.options import touch_output
 from zsiqa.cli.score_output import Found, Outcome, as_json, as_text, write_csv
+from zsiqa.terminal import escape
 from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _score(options: argparse.Namespace) -> int:
 
     problems, pairs = pair_up(options.ref, options.dis)
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {escape(problem)}", file=sys.stderr)
     check_outputs([options.csv, options.json, options.heatmap], pairs)
     for option, path in (("--csv", options.csv), ("--json", options.json)):
         if path is not None and str(path) != "-":
@@ -128,7 +129,7 @@ def _score(options: argparse.Namespace) -> int:
         heatmap(options, plans[0][0], pairs[0])
     errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escape(error)}", file=sys.stderr)
     return 1 if problems or errors else 0
 
 
@@ -160,7 +161,7 @@ def show(found: Found, options: argparse.Namespace) -> None:
     if str(options.json) != "-" and (text := as_text(found)):
         print(text)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {escape(note)}", file=sys.stderr)
 
 
 def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:

@@ -34,7 +34,7 @@ from zsiqa.runs.plan import file_names, identify_images, plan, planned_files, re
 from zsiqa.runs.selection import part_of, select
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
-from zsiqa.terminal import exit_on_broken_pipe
+from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
 
 # For configs/hydra/launcher.
@@ -104,7 +104,7 @@ def _job(cfg: DictConfig) -> None:
     except BrokenPipeError:
         raise
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         if sweeping:
             _note_failure(cfg, error)
     except Exception as error:  # a bug, or submitit gave up a job that timed out too often

@@ -1,5 +1,6 @@
 """Damage to any file of a store: refused with the file's name, or without effect on what is read."""
 
+import os
 import random
 import re
 import shutil
@@ -148,3 +149,23 @@ def test_the_files_of_one_metric_in_place_of_anothers_are_refused(store, tmp_pat
             key: before[key] for key in before if key[0] != "done"}
         for suffix in suffixes:
             shutil.copy(store / f"set/done/original{suffix}", root / f"set/done/original{suffix}")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_named_and_not_opened(store, tmp_path, kind):
+    """Opening a named pipe would wait for ever."""
+    root = tmp_path / "store"
+    shutil.copytree(store, root)
+    before = outcomes(root)
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to("/dev/zero")
+        check(root, path, before, like_a_kill=False)
+        path.rmdir() if kind == "folder" else path.unlink()
+        path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,17 @@ def find_differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any,
                 for difference in find_differences(old.get(key), new.get(key),
                                                    f"{name}.{key}" if name else key)]
     return [] if old == new else [(name, old, new)]
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a regular file.
+
+    Raises:
+        OSError: if it is none (a named pipe would wait for ever), or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file; remove it", str(path))
+    return path.read_bytes()
 
 
 def parse_json(text: str) -> dict[str, Any]:

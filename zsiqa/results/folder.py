@@ -68,7 +68,7 @@ class StoredFolder:
         names |= {path.with_name(f"{path.stem.rpartition('.')[0]}.csv")
                   for path in self.root.glob("*/*/*.part")}
         self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in sorted(names)
-                      if path.with_suffix(".json").is_file() or part_files(path)}
+                      if path.with_suffix(".json").exists() or part_files(path)}
         self.strays = [path for path in sorted(self.root.glob("*/*/*.csv"))
                        if path not in self.files.values() and not path.name.endswith(".partial.csv")]
 
@@ -95,7 +95,7 @@ class StoredFolder:
             StoreError: if it, its sidecar or a part is damaged, or parts disagree.
         """
         about = read_about(path)
-        if path.with_suffix(".json").is_file():
+        if path.with_suffix(".json").exists():
             table = read_finished(path, about)
             columns, values = _columns(table), table["score"].to_numpy()
         else:  # the parts are joined in memory

@@ -13,7 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from zsiqa.results.files import remove_litter, replace_file
+from zsiqa.results.files import read_regular, remove_litter, replace_file
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = ("pair_id", "ref", "dis", "type", "subsets", "mos")
@@ -46,7 +46,7 @@ def read_pairs(path: Path) -> list[ImagePair]:
         StoreError: if there is no such file, or it is damaged.
     """
     try:
-        content = path.read_bytes().decode("utf-8")
+        content = read_regular(path).decode("utf-8")
         if path.stem != _digest(content):
             raise ValueError("its content does not match the digest in its name")
         rows = csv.DictReader(io.StringIO(content, newline=""))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from zsiqa.results.files import cannot_write
+from zsiqa.results.files import cannot_write, read_regular
 from zsiqa.results.sidecar import REMEDY, check_header
 from zsiqa.types import StoreError
 
@@ -127,7 +127,7 @@ def read_part(path: Path) -> Part:
         StoreError: if a line is damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:  # another run has just finished, and removed it
         return Part(path)
     except OSError as error:

@@ -53,7 +53,7 @@ class ScoreFile:
 
     def is_finished(self) -> bool:
         """Return whether the file has a sidecar."""
-        return self.sidecar.is_file()
+        return self.sidecar.exists()
 
     def read(self) -> dict[str, float]:
         """Read the scores by pair_id; NaN for pairs for which the metric is not defined.
@@ -248,7 +248,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: if a file is damaged, there is none, or parts are of different identities.
     """
-    if not path.with_suffix(".json").is_file():
+    if not path.with_suffix(".json").exists():
         parts = [part for part in map(read_part, part_files(path)) if part.header]
         if parts:
             about = dict(parts[0].header)

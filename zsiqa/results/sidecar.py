@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.files import digest, parse_json, replace_file
+from zsiqa.results.files import digest, parse_json, read_regular, replace_file
 from zsiqa.types import StoreError
 
 SCHEMA = 4
@@ -52,7 +52,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         StoreError: if it is damaged, of another schema, or belongs to another file.
     """
     try:
-        return check_header(path, parse_json(path.read_text(encoding="utf-8")))
+        return check_header(path, parse_json(read_regular(path).decode("utf-8")))
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror})") from error
     except ValueError as error:

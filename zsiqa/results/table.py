@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsiqa.results.files import digest
+from zsiqa.results.files import digest, read_regular
 from zsiqa.results.sidecar import REMEDY
 from zsiqa.types import ImagePair, StoreError
 
@@ -93,7 +93,7 @@ def read_bytes(path: Path) -> bytes:
         StoreError: if it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror})") from error
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.files import parse_json, process_exists, replace_file
+from zsiqa.results.files import parse_json, process_exists, read_regular, replace_file
 from zsiqa.runs.slurm import job_name
 from zsiqa.types import StoreError
 
@@ -139,7 +139,7 @@ def read_journal(folder: Path) -> Sequence[Entry]:
         with suppress(FileNotFoundError):  # its run has just ended
             age = time.time() - path.stat().st_mtime
             try:
-                about = parse_json(path.read_text(encoding="utf-8"))
+                about = parse_json(read_regular(path).decode("utf-8"))
                 files, shard = about.pop("files"), about.get("shard", [0, 1])
                 if not (isinstance(files, list) and all(isinstance(name, str) for name in files)
                         and isinstance(shard, list) and [type(number) for number in shard] == [int, int]):

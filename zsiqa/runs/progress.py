@@ -102,13 +102,13 @@ def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: M
     key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
     there, total, lacking = 0, None, ""
     try:
-        if path.is_file() or path.with_suffix(".json").is_file() or part_files(path):
+        if path.is_file() or path.with_suffix(".json").exists() or part_files(path):
             about = read_about(path)
             differing = [name for name, value in expected.items() if about["identity"].get(name) != value]
             if differing:
                 return FileProgress(key, "failed",
                                     why=f"there are scores of other settings: {', '.join(differing)}")
-            if path.with_suffix(".json").is_file():
+            if path.with_suffix(".json").exists():
                 return _look_at_finished(cfg, path, about, labels)
             wanted = _pairs_to_score(path.parent.parent / about["pairs_file"], **part_of(cfg))
             total = len(wanted)

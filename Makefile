@@ -4,7 +4,7 @@ BIN := .venv/bin
 SCORES ?= results/scores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-numeric test-all lint tables report docs clean
+.PHONY: help setup demo test test-slow test-numeric test-fuzz test-all lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -28,9 +28,16 @@ demo: setup ## score real photographs with the embedded default, and print the t
 	$(BIN)/zsiqa report --dataset demo
 
 test: setup ## the tests: no GPU, no download, no data set
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
-test-all: test test-numeric ## both
+test-slow: setup ## the long repetitions that make test leaves out
+	$(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 4 --dist load
+
+test-all: test test-slow test-fuzz test-numeric ## all tests
+
+test-fuzz: setup ## damaged label files, images and weights, 4,000 of each of 22 kinds (20 minutes)
+	ZSIQA_TEST_EXAMPLES=4000 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -k "fuzz or damaged_files" \
+		tests/datasets/test_fuzz.py tests/datasets/test_images.py tests/backbones/test_state_dicts.py
 
 # Other vectors sum in another order. MKL heeds its variable on Intel's processors only. Each setting compiles anew:
 # PyTorch's cache would hand code for AVX2 to a process without it.

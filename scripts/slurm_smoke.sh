@@ -138,7 +138,7 @@ sweep() { # ARGUMENTS: the shards, as a job array
         "${job[@]}" num_shards=3 'shard=range(3)' "$@"
 }
 entry() { grep -l "\"shard\": \[$1, 3\]" results/scores/demo/*.run; } # what the run of a shard says of itself
-rows() { cat results/scores/demo/*/*.part 2> /dev/null | grep -vc '^#' || true; }
+rows() { cat results/scores/demo/*/*.part 2> /dev/null | grep -c '^\[' || true; }
 job=(backbone=efficientnet_lite0 'distance=[wsd,cosine]' dataset=demo)
 
 bring_up
@@ -151,7 +151,7 @@ whole=$!
 
 sweep > "$top/first.log" 2>&1 &
 driver=$!
-await 120 "scores of shard 0" bash -c 'cat results/scores/demo/*/*.part | grep -q "^[^#]"'
+await 120 "scores of shard 0" bash -c 'cat results/scores/demo/*/*.part | grep -q "^\["'
 await 60 "shard 1 at work" entry 1
 sleep 2
 id=$(squeue -h -o %F | head -n 1)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zsiqa.results import pair_list
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import ImagePair
@@ -126,6 +127,17 @@ def authors(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def fill(file: ScoreFile, pairs, scores, info=None, session=None) -> bool:
+    """Write scores as a run does, in one part; NaN is a score that is not defined. True if they are all."""
+    info = {"dataset": {"pairs": len(pairs), "higher_is_better": True}, "notes": [], **(info or {})}
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    info["pairs_file"] = pair_list.write_pairs(file.path.parent.parent, pairs)
+    file.begin(info, session or {})
+    for pair, score in zip(pairs, scores, strict=False):
+        file.append(pair.pair_id, score)
+    return file.finish(pairs, info)
+
+
 def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None,
                  higher_is_better: bool = True, notes=(),
                  identity=None, about=None) -> Path:
@@ -139,6 +151,7 @@ def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None,
     file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)
     info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better},
             "notes": list(notes), **(about or {})}
-    file.claim(info)
-    file.finish(pairs, scores, info)
+    for old in file.path.parent.glob(f"{key.perturbation}.*"):
+        old.unlink()
+    fill(file, pairs, scores, info, *info.pop("sessions", []))
     return file.path

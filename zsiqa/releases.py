@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -18,3 +19,27 @@ def published() -> Mapping[str, Mapping[str, Any]]:
     """Load `configs/published.yaml` (cached): facts by data set, including its `name`."""
     read: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return {name: {"name": name, **facts} for name, facts in read.items()}
+
+
+def labels_sha256(ids: Iterable[str], refs: Iterable[str], labels: Iterable[float],
+                  facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Compute the SHA-256 of the labels; return it and the release's.
+
+    The lines are `pair_id,ref_id,mos`, or `pair_id` (configs/published.yaml).
+
+    Args:
+        ids: pair_id of each pair, in the release's order.
+        refs: names of the references, with or without suffix.
+        labels: as the evaluator uses them.
+        facts: of the data set.
+    """
+    released = facts.get("names_sha256")
+    text = "\n".join(pair_id if released else f"{pair_id},{ref_id(ref, facts)},{label:.6f}"
+                     for pair_id, ref, label in zip(ids, refs, labels, strict=True))
+    return hashlib.sha256(text.encode()).hexdigest(), released or facts["sha256"]
+
+
+def ref_id(ref: str, facts: Mapping[str, Any]) -> str:
+    """Name a reference as the digests do: the stem, in lower case where the release mixes cases."""
+    stem = ref.rsplit(".", 1)[0]
+    return stem.lower() if facts["case"] == "lower" else stem

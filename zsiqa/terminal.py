@@ -1,8 +1,9 @@
-"""Terminal output: plurals, progress, a broken pipe."""
+"""Output for people: plurals, escapes, progress, a broken pipe."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,11 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
+# What a terminal would obey, what would split a line, and bytes of file names that are not UTF-8 (Python
+# reads byte 0xNN as U+DCNN).
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Beginnings that spreadsheets take for a formula, in texts other than plain numbers and a dash.
+FORMULA = re.compile(r"(?![+-][0-9.]*$)[=+\-@\t\r]")
 
 
 def plural(number: int, what: str = "image") -> str:
@@ -23,6 +29,35 @@ def plural(number: int, what: str = "image") -> str:
         ('1 image', '2,000 jobs')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def escape(text: str) -> str:
+    r"""Escape control characters, and bytes that are not UTF-8, as in `\n` and `\xff`.
+
+    Examples:
+        >>> print(escape("caf\udce9 \x1b[31m\n"))
+        caf\xe9 \x1b[31m\n
+    """
+    def written(match: re.Match[str]) -> str:
+        byte = ord(match[0]) - 0xDC00
+        return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else match[0].encode("unicode_escape").decode()
+
+    return UNPRINTABLE.sub(written, text)
+
+
+def print_error(error: object) -> None:
+    """Print an error on stderr; its own lines stay lines."""
+    print("error: " + "\n".join(map(escape, str(error).split("\n"))), file=sys.stderr)
+
+
+def escape_formula(value: T) -> T | str:
+    """Put an apostrophe before a text that a spreadsheet would take for a formula; numbers stay as they are.
+
+    Examples:
+        >>> [escape_formula(value) for value in ("=a.png", "-1.png", "a.png", "-1.5", "-", -1.5)]
+        ["'=a.png", "'-1.png", 'a.png', '-1.5', '-', -1.5]
+    """
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:

@@ -4,7 +4,9 @@ import csv
 import json
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,6 +203,67 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
     values = [one["scores"][f"{TINY_NAME}-wsd"] for one in stored["pairs"] if not one["errors"]]
     mean = next(line for line in streams.out.splitlines() if line.startswith("mean")).split()[1]
     assert float(mean) == pytest.approx(sum(values) / 2, rel=1e-6), "printed with seven digits"
+
+
+@pytest.fixture
+def odd_names(tmp_path):
+    """Bytes that are not UTF-8, control characters, and formulas, as names in the folders ref and dis."""
+    names = [b"caf\xe9.png", b"a\nb\x1b[31m.png", b"=1+1.png", b"-1.png", b"plain.png"]
+    for folder, sigma in (("ref", 0), ("dis", 10)):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            with Path(os.fsdecode(os.fsencode(tmp_path / folder) + b"/" + name)).open("wb") as stream:
+                add_noise(make_image(160, 160, 1), sigma, 1).save(stream, "png")
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are always Unicode")
+def test_odd_names_are_scored_and_escaped(odd_names, monkeypatch, capsys):
+    monkeypatch.chdir(odd_names)
+    (odd_names / "ref" / os.fsdecode(b"alone\x1b\xff.png")).write_bytes(b"")
+    (odd_names / "dis" / os.fsdecode(b"bad\xff.png")).write_bytes(b"no image")
+    (odd_names / "ref" / os.fsdecode(b"bad\xff.png")).write_bytes(b"no image")
+    assert score("ref", "dis", "--baseline", "psnr", "--csv", "out.csv", "--json", "out.json") == 1
+    streams = capsys.readouterr()
+    escaped = [r"-1.png", "=1+1.png", r"a\nb\x1b[31m.png", r"bad\xff.png", r"caf\xe9.png", "plain.png"]
+    for name in escaped:
+        assert any(line.startswith(name) for line in streams.out.splitlines()), name
+    assert r"error: ref/alone\x1b\xff.png has no counterpart in dis" in streams.err.splitlines()
+    assert r"error: bad\xff.png: " in streams.err
+    assert b"\x1b" not in (streams.out + streams.err).encode(), "and all of it is UTF-8"
+    stored = json.loads((odd_names / "out.json").read_bytes())["pairs"]
+    assert [one["dis"] for one in stored] == [f"dis/{name}" for name in escaped]
+    assert [bool(one["scores"]) for one in stored] == [name != r"bad\xff.png" for name in escaped]
+    with (odd_names / "out.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["dis"] for row in rows] == [f"dis/{name}" for name in escaped]
+    assert [row["psnr"] != "" for row in rows] == [name != r"bad\xff.png" for name in escaped]
+
+
+def test_formulas_have_an_apostrophe_in_the_csv(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", "-d"):
+        Path(folder).mkdir(exist_ok=True)
+        make_image(160, 160, 1).save(f"{folder}/=1+1.png")
+    assert score("=1+1.png", "./-d/=1+1.png", "--baseline", "psnr", "--csv", "out.csv") == 0
+    with Path("out.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["ref"], row["dis"], row["error"]) == ("'=1+1.png", "'-d/=1+1.png", "")
+    assert float(row["psnr"]) > 0, "numbers stay numbers"
+    assert "'" not in capsys.readouterr().out
+
+
+def test_a_terminal_without_a_character_loses_no_score(pair, tmp_path):
+    Path(tmp_path / "ref").mkdir()
+    pair[0].rename(tmp_path / "ref" / "é.png")
+    (tmp_path / "dis").mkdir()
+    pair[1].rename(tmp_path / "dis" / "é.png")
+    make_image(160, 160, 1).save(tmp_path / "ref" / "e.png")
+    make_image(160, 160, 1).save(tmp_path / "dis" / "e.png")
+    done = subprocess.run([sys.executable, "-m", "zsiqa", "score", "ref", "dis", "--baseline", "psnr"],
+                          cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True,
+                          text=True, check=True)
+    assert r"\xe9.png" in done.stdout
 
 
 def test_padding_by_reflection(folders, capsys):

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import CSIQ_FILES, CSIQ_ROWS, csiq
+from trees import CSIQ_FILES, CSIQ_HEADER, CSIQ_ROWS, csiq
 
 from zsiqa.datasets.csiq import parse_list, parse_sheet, read
 from zsiqa.types import DatasetError
@@ -60,6 +60,7 @@ def test_labels_of_other_toolboxes(tmp_path, name, content):
     ({"rows": [*CSIQ_ROWS, ("../elk", 1, "blur", 1, 0, 1)]},
      r"row 9: '../elk.BLUR.1.png' is no image of CSIQ"),
     ({"rows": [*CSIQ_ROWS, CSIQ_ROWS[0]]}, "the pair csiq/1600.awgn.1 stands twice in csiq.DMOS.xlsx"),
+    ({"header": (*CSIQ_HEADER, "dmos")}, "column 'dmos' twice in the header of csiq.DMOS.xlsx"),
     ({"rows": CSIQ_ROWS[:3]}, "3 label rows in csiq.DMOS.xlsx, expected 4"),
 ])
 def test_wrong_sheets(tmp_path, change, message):

@@ -1,3 +1,4 @@
+import gc
 import os
 
 import numpy as np
@@ -38,7 +39,19 @@ def test_pairs_with_a_byte_order_mark_and_more_columns(csv_file):
     (b"ref,dis,mos\nr.png,a.png,good\n", "line 2: mos must be a finite number, found 'good'"),
     (b"ref,dis,mos\nr.png,a.png,nan\n", "line 2: mos must be a finite number"),
     (b"ref,dis,mos\nr.png,,1\n", "line 2: ref and dis must be file names"),
-    (b'ref,dis,mos\nr.png,"a\n.png",1\n', "ref and dis must be file names"),
+    (b'ref,dis,mos\nr.png,"a\n.png",1\n', r"line 3: control characters in \['r.png', 'a\\n.png'"),
+    (b"ref,dis,mos\nr\x1b[31m.png,a.png,1\n", r"line 2: control characters in \['r\\x1b"),
+    (b"ref,dis,mos\nr.png,a\0.png,1\n", "line 2: control characters"),
+    ("ref,dis,mos\nr.png,a\u2028.png,1\n".encode(), "line 2: control characters"),
+    (b'ref,dis,mos,type\nr.png,a.png,1,"a\rb"\n', "control characters"),
+    (b"ref,dis,mos,level\nr.png,a.png,1,a\tb\n", "line 2: control characters"),
+    (b"ref,dis,mos,mos\nr.png,a.png,1,2\n", "column 'mos' twice in the header"),
+    (b"ref,dis,mos,who,who\nr.png,a.png,1,2,3\n", "column 'who' twice in the header"),
+    (b"ref;dis;mos\nr.png;a.png;3,5\n", "separate fields by commas"),
+    (b'ref,dis,mos\nr.png,a.png,"3,5"\n',
+     "line 2: mos must be a finite number, found '3,5'; write a decimal point"),
+    *((f"ref,dis,mos\nr.png,a.png,{text}\n".encode(), "line 2: mos must be a finite number")
+      for text in ("\u0663", "1_0", "0x10", "infinity", "inf", "1e999", "\u00a03", "1e", "", " ", "--1")),
     (b"ref,dis,mos\nr.png,a.png,1\nr.png,b.png,1\nr.png,a.png,2\n", "is listed twice"),
     (b"ref,dis,mos\nr.png,\xff.png,1\n", "not a UTF-8 CSV file"),
     (b'ref,dis,mos\nr.png,"a.png,1\n', "not a UTF-8 CSV file"),
@@ -47,6 +60,37 @@ def test_bad_pairs_are_one_clear_error(csv_file, content, message):
     csv_file.write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         pairs.read(csv_file)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("3", 3), ("-.5", -0.5), ("+2.", 2), ("1e-3", 1e-3), ("1E+3", 1e3), (" 3.5 ", 3.5), ("007", 7)])
+def test_decimal_numbers_are_labels(csv_file, text, value):
+    csv_file.write_text(f"ref,dis,mos\nr.png,a.png,{text}\n")
+    assert pairs.read(csv_file).pairs[0].mos == value
+
+
+def test_columns_without_a_name_may_repeat(csv_file):
+    csv_file.write_text("ref,dis,mos,,\nr.png,a.png,1,,\n\nr.png,b.png,2,x,\n")  # from a spreadsheet
+    assert [pair.mos for pair in pairs.read(csv_file).pairs] == [1, 2]
+
+
+def test_formulas_are_file_names(csv_file, tmp_path):
+    write_images(tmp_path, ["-1.png", "=a.png"])
+    csv_file.write_text("ref,dis,mos\n-1.png,=a.png,1\n")
+    (pair,) = pairs.read(csv_file).pairs
+    assert (pair.ref, pair.dis, pair.ref_path.is_file(), pair.dis_path.is_file()) == (
+        "-1.png", "=a.png", True, True)
+
+
+def test_pairs_share_references_and_garbage_is_collected_again(csv_file):
+    csv_file.write_text("ref,dis,mos\nr.png,a.png,1\nr.png,b.png,2\n")
+    first, second = pairs.read(csv_file).pairs
+    assert first.ref_path is second.ref_path
+    assert first.ref is second.ref
+    csv_file.write_text("ref,dis,mos\nr.png,a.png,x\n")
+    with pytest.raises(DatasetError):
+        pairs.read(csv_file)
+    assert gc.isenabled()
 
 
 def test_unusual_names_are_names(csv_file, tmp_path):

@@ -9,8 +9,8 @@ from scipy.io import savemat
 
 from zsiqa.datasets import live, pipal, tid2013
 from zsiqa.datasets.labels import parse_table
-from zsiqa.datasets.release import Tree, labels_sha256, ref_id
-from zsiqa.releases import published
+from zsiqa.datasets.release import Tree, digest_of
+from zsiqa.releases import published, ref_id
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError
 
@@ -70,6 +70,11 @@ def test_the_columns_of_other_toolboxes(header, row):
     ("dist_name,mos\na,good", "x.csv line 2: expected a finite number, got 'good'"),
     ("dist_name,mos,std\na,1,", "x.csv line 2: expected a finite number, got ''"),
     ("dist_name,mos\n\na,1", "x.csv line 2: 0 fields, expected 2"),
+    ("dist_name,mos,mos\na,1,2", "x.csv: column 'mos' twice in the header"),
+    ("dist_name,mos\na\tb,1", r"x.csv line 2: a tab inside of a field of \['a\\tb', '1'\]"),
+    ("dist_name,mos\na\x1b,1", r"x.csv line 2: control character '\\x1b'"),
+    ("dist_name,mos\na,\u0663", "x.csv line 2: expected a finite number"),
+    ('dist_name,mos\na,"3,5"', "x.csv line 2: .* got '3,5'; write a decimal point, not a comma. Fix: "),
 ])
 def test_wrong_tables(content, message):
     with pytest.raises(DatasetError, match=message):
@@ -153,6 +158,6 @@ def test_pipal_is_the_authors_pairs_in_the_order_of_their_names(authors, tmp_pat
     assert [(p.dis, p.ref, str(p.mos)) for p in found.pairs] == sorted(rows)
     assert found.warnings == ()
     facts = published()["pipal"]
-    assert labels_sha256(found.pairs[::-1],
-                         facts)[0] != labels_sha256(found.pairs, facts)[0] == facts["sha256"]
+    assert digest_of(found.pairs[::-1],
+                         facts)[0] != digest_of(found.pairs, facts)[0] == facts["sha256"]
     assert ref_id(found.pairs[0], facts) == "A0001"

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import image_pair, noisy, official_rows, write_official
+from conftest import fill, image_pair, noisy, official_rows, write_official
 from scipy import stats
 
 from zsiqa.evaluation.audit import audit
@@ -11,6 +11,7 @@ from zsiqa.evaluation.half_grid import is_on_half_grid, tie_range
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.report.audit import to_json, to_text
 from zsiqa.results.folder import open_folder
+from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.types import ImagePair
 
@@ -76,8 +77,7 @@ def _store(root, metrics, count=8, perturbations=("original",), refs=("A0001", "
     for metric, scores in metrics.items():
         for number, name in enumerate(perturbations):
             file = ScoreFile(root / f"set/{metric}/{name}.csv", {"metric": metric})
-            file.claim(info)
-            file.finish(pairs, scores(len(pairs), number), info)
+            fill(file, pairs, scores(len(pairs), number), info)
     return root
 
 
@@ -97,8 +97,9 @@ def test_a_clean_folder_has_no_findings(folder):
     assert found.file_findings == found.duplicates == found.non_deterministic == []
     assert found.half_precision == found.wrong_sign == []
     assert found.agreement == {
-            "tid2013": "4 files with a row for every pair, 4 with one and the same sequence of "
-                                          "pairs and labels, which is not that of commit 1d8c1ce"}
+        "tid2013": "4 files with a row for every pair, 4 with one and the same sequence of pairs and labels, "
+                   "which is not that of commit 1d8c1ce; the labels are not those of the release"}
+    assert (found.unchecked, found.file_findings) == (4, [])
 
 
 def _write(rows=ROWS, scores=None, name=FIRST):
@@ -239,10 +240,9 @@ def test_contradictions_of_the_paper_need_no_scores(tmp_path):
 def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     _, found = duplicates
     data = json.loads(json.dumps(to_json(found), allow_nan=False))
-    assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "complete",
-                          "agreement", "file_findings", "identical_images", "not_deterministic",
-                          "half_precision",
-                          "wrong_sign", "cells"]
+    assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "unchecked",
+                          "complete", "agreement", "file_findings", "identical_images", "not_deterministic",
+                          "half_precision", "wrong_sign", "cells"]
     assert len(data["cells"]) == sum(data["counts"].values()) == 756
     assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric",
             "paper", "value",
@@ -328,8 +328,8 @@ def test_the_authors_empty_and_cut_files(real):
     for dataset in ("live", "tid2013"):
         assert real.complete[dataset] == 168
         assert real.agreement[dataset].endswith(
-                "168 with one and the same sequence of pairs and labels, that of "
-                                                "commit 1d8c1ce")
+            "168 with one and the same sequence of pairs and labels, that of commit 1d8c1ce; the labels are "
+            "those of the release")
 
 
 def test_the_equal_images_of_live(real):
@@ -459,7 +459,9 @@ def test_a_store_in_parts_is_audited_as_it_is_read(tmp_path):
         ImagePair(f"tid2013/{dis.rpartition('.')[0].lower()}", ref, dis, mos, tmp_path / ref, tmp_path / dis)
              for dis, ref, mos in rows]
     file = ScoreFile(tmp_path / "tid2013/psnr/original.csv", {"baseline": {"name": "psnr"}})
-    file.claim({"dataset": {"pairs": 50, "higher_is_better": False}, "notes": []}, pairs)
+    file.path.parent.mkdir(parents=True)
+    file.begin({"dataset": {"pairs": 50, "higher_is_better": False}, "notes": [],
+                "pairs_file": write_pairs(tmp_path / "tid2013", pairs)}, {})
     for number, pair in enumerate(pairs[:40]):
         file.append(pair.pair_id, float(number))
     file.close()

@@ -1,11 +1,12 @@
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import noisy, official_rows, write_official
+from conftest import fill, noisy, official_rows, write_official
 from scipy import stats
 
 from zsiqa.evaluation.bootstrap import (
@@ -48,8 +49,7 @@ def _store(root, quality, labels=LABELS, refs=REFS, kinds=KINDS):
         file = ScoreFile(root / f"set/{metric}/original.csv", {"metric": metric})
         info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)},
                 "notes": ["a caveat"]}
-        file.claim(info)
-        file.finish(pairs, -np.asarray(values, dtype=float), info)
+        fill(file, pairs, -np.asarray(values, dtype=float), info)
     return open_folder(root)
 
 
@@ -336,6 +336,16 @@ def test_one_metric_alone_has_no_comparisons(folder, tmp_path):
     assert found.alarms == []
     assert "compared" not in to_text(found)
     assert {path.suffix for path in write(found, tmp_path)} == {".csv", ".json"}
+
+
+def test_types_like_formulas_have_an_apostrophe(folder, tmp_path):
+    found = _analyse(folder)
+    types = found.types.rename(columns={name: f"=cmd|{name}" for name in found.types.columns[:1]})
+    write(replace(found, types=types), tmp_path)
+    (path,) = tmp_path.glob("*_types.csv")
+    table = pd.read_csv(path, index_col=0)
+    assert list(table.columns) == [f"'{name}" if name.startswith("=") else name for name in types.columns]
+    np.testing.assert_array_equal(table, types)
 
 
 def test_a_metric_given_twice_counts_once(folder):

@@ -4,13 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import noisy, official_rows, write_official, write_stored
+from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.tables import PAPER, build_table, count_verdicts, read_specs, table_names, to_frame
 from zsiqa.evaluation.verdicts import VERDICTS
 from zsiqa.results.folder import open_folder
 from zsiqa.results.official import conventions, file_name
+from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey, split_metric
 
@@ -123,9 +124,10 @@ def test_different_amounts_of_a_perturbation_in_a_column_are_noted(tmp_path):
 
 def test_an_unfinished_file_is_no_cell(tmp_path):
     file = ScoreFile(tmp_path / "set/net-features-l2/original.csv", {})
-    file.claim({})
-    file.append("a", 1.0)
-    file.close()
+    file.path.parent.mkdir(parents=True)
+    file.begin({"dataset": {"pairs": 2, "higher_is_better": True}, "notes": [], "pairs_file": write_pairs(
+        tmp_path / "set", [image_pair(tmp_path / "ref", tmp_path / name) for name in "ab"])}, {})
+    file.close(failed={"a": "torn"})
     assert build(tmp_path).cells[0].verdict == "missing"
 
 

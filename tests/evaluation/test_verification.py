@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import noisy, official_rows, write_official
+from conftest import fill, noisy, official_rows, write_official
 
 from zsiqa.cli.main import main
 from zsiqa.evaluation.correlation import correlate
@@ -30,8 +30,7 @@ def _ours(tmp_path, scores, key=KEY, rows=ROWS):
              for dis, ref, mos in rows]
     file = ScoreFile(tmp_path / f"ours/{'/'.join(key)}.csv", {})
     info = {"dataset": {"name": "tid2013", "higher_is_better": False, "pairs": len(pairs)}, "notes": []}
-    file.claim(info)
-    file.finish(pairs, scores, info)
+    fill(file, pairs, scores, info)
 
 
 def _verify(tmp_path, datasets=None, metrics=None, rtol=1e-3):

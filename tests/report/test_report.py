@@ -24,6 +24,7 @@ from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
 from zsiqa.report.page import to_json, to_page
 from zsiqa.results.folder import open_folder
+from zsiqa.results.score_file import ScoreFile, read_about
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
 
@@ -235,16 +236,15 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
     assert main(
             ["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
-    notes = ["the file has 20 of 24 rows: mine (dilate): dinov1-features-wsd",
-             "* scores of 3 of 24 pairs: mine (translate, dilate): three"]
+    notes = ["* scores of 3 of 24 pairs: mine (translate, dilate): three"]
     left_out = [
         f"mine ({name}): few pairs: three has scores of 3 of 24, and is left out (--metric keeps it in)"
                 for name in ("translate", "dilate")]
     assert {line for line in said
             if line.startswith("note: ")} == {f"note: {note}" for note in [*notes, *left_out]}
-    assert sum(line.startswith("error: ") for line in said) == 2
+    assert sum(line.startswith("error: ") for line in said) == 3
     page = (tmp_path / "out/index.html").read_text()
-    assert page.count("could not be read") == 2
+    assert page.count("could not be read") == 3
     assert "rotate.csv" in page
     assert all(f"<li>{note}</li>" in page for note in notes)
     assert len(data_of(page)["datasets"][0]["points"]) == 11
@@ -252,9 +252,15 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
 
 def test_runs_that_are_not_complete_are_told_apart(copied):
     for perturbation, when in (("original", "1"), ("rotate", "2")):
-        sidecar = copied / "mine/psnr" / f"{perturbation}.json"
-        said = json.loads(sidecar.read_text())
-        sidecar.write_text(json.dumps({**said, "complete": False, "sessions": [{"started": when}]}))
+        path = copied / "mine/psnr" / f"{perturbation}.csv"
+        about = read_about(path)
+        begun = ScoreFile(path, about["identity"])
+        scores = begun.read()
+        path.unlink()
+        begun.sidecar.unlink()
+        begun.begin({name: about[name] for name in ("dataset", "notes", "pairs_file")}, {"started": when})
+        begun.append(*next(iter(scores.items())))
+        begun.close()
     warnings = re.findall(r'<p class="warning">(mine .*?)</p>',
                           to_page(collected(copied), {}, encode_thumbnail))
     assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name
@@ -330,6 +336,7 @@ def test_a_sidecar_cannot_have_anything_executed(pictured):
     sidecar = pictured / "scores/pairs/psnr/original.json"
     said = json.loads(sidecar.read_text())
     said["config"]["dataset"]["read"] = {"_target_": "pathlib.Path.mkdir", "self": str(pictured / "owned")}
+    del said["checksum"], said["csv_sha256"]
     sidecar.write_text(json.dumps(said))
     assert images_of(pictured)[1] == ""
     assert not (pictured / "owned").exists()

@@ -326,6 +326,12 @@ def test_latex_with_hostile_names_compiles(hostile, tmp_path):
     assert "Overfull" not in compiled([hostile], tmp_path)
 
 
+def test_names_like_formulas_have_an_apostrophe_in_the_csv(tmp_path):
+    write_tables([make({"g": {"x": [-0.5]}}, dataset="=cmd|x")], tmp_path, ["csv"])
+    (row,) = pd.read_csv(tmp_path / "cells.csv").to_dict("records")
+    assert (row["dataset"], row["value"]) == ("'=cmd|x", -0.5)
+
+
 @pytest.mark.parametrize(("formats", "names"), [
     (["md"], ["tables.md"]), (["html"], ["tables.html"]), (["csv"], ["cells.csv"]),
     (["tex"], ["small.tex", "other.tex", "tables.tex"]), ([], []),

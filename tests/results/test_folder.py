@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
+from zsiqa.results.files import digest
 from zsiqa.results.folder import StoredFolder, load_whole, open_folder
 from zsiqa.results.official import OfficialFolder
+from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
@@ -82,7 +84,9 @@ def test_a_part_of_a_published_data_set_is_not_the_whole(tmp_path):
 
 
 def test_a_file_without_any_score_is_not_there(tmp_path):
-    ScoreFile(tmp_path.joinpath(*KEY).with_suffix(".csv"), {}).claim({})
+    file = ScoreFile(tmp_path.joinpath(*KEY).with_suffix(".csv"), {})
+    file.begin({}, {})
+    file.close()
     assert StoredFolder(tmp_path).files == {}
 
 
@@ -101,8 +105,8 @@ def test_a_damaged_sidecar_is_a_clear_error(tmp_path, content):
     path = write_stored(tmp_path, KEY, [1.0])
     path.with_suffix(".json").write_text(content)
     folder = StoredFolder(tmp_path)
-    why = "has schema 1, this zsiqa has 3" if "schema" in content else "is damaged"
-    with pytest.raises(StoreError, match=rf"original\.json does not say how .*: it {why}"):
+    why = "has schema 1, this zsiqa has 4" if "schema" in content else "is damaged"
+    with pytest.raises(StoreError, match=rf"original\.json {why}"):
         folder.load(KEY, path)
 
 
@@ -186,7 +190,7 @@ def test_parts_are_joined_as_they_are_read(tmp_path):
     about = {"dataset": {"pairs": 4, "higher_is_better": True}, "notes": ["random"]}
     for shard in ((2, 0), (3,)):
         file = ScoreFile(tmp_path / "set/metric/original.csv", {"window": 224})
-        file.claim(about, pairs)
+        file.begin({**about, "pairs_file": write_pairs(tmp_path / "set", pairs)}, {})
         for index in shard:
             file.append(pairs[index].pair_id, 0.5 + index)
         file.close()
@@ -201,8 +205,8 @@ def test_parts_are_joined_as_they_are_read(tmp_path):
 
 def test_parts_whose_list_of_pairs_is_damaged_are_a_clear_error(tmp_path):
     file = ScoreFile(tmp_path / "set/metric/original.csv", {"window": 224})
-    file.claim({"dataset": {"pairs": 1, "higher_is_better": True}, "notes": []},
-               [image_pair(tmp_path / "ref", tmp_path / "dis")])
+    listed = write_pairs(tmp_path / "set", [image_pair(tmp_path / "ref", tmp_path / "dis")])
+    file.begin({"dataset": {"pairs": 1, "higher_is_better": True}, "notes": [], "pairs_file": listed}, {})
     file.append("dis", 1.0)
     file.close()
     folder = open_folder(tmp_path)
@@ -216,8 +220,45 @@ def test_parts_whose_list_of_pairs_is_damaged_are_a_clear_error(tmp_path):
         folder.load(key, path)
 
 
-def test_a_pair_that_stands_twice_is_a_clear_error(tmp_path):
-    path = write_stored(tmp_path, KEY, [1.0, 2.0])
-    path.write_text(path.read_text().replace("dis1,", "dis0,"))
-    with pytest.raises(StoreError, match="the pair dis0 is listed twice"):
-        StoredFolder(tmp_path).load(KEY, path)
+@pytest.fixture
+def unchecked(tmp_path):
+    """A file that another tool wrote: without checksums."""
+    path = write_stored(tmp_path, KEY, [1.0, 2.0], about={"dataset": {
+        "name": "set", "pairs": 2, "higher_is_better": True, "labels_sha256": digest([0.0, 10.0])}})
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    del sidecar["checksum"], sidecar["csv_sha256"], sidecar["file"]
+    path.with_suffix(".json").write_text(json.dumps(sidecar))
+    return path
+
+
+def test_a_file_without_checksums_is_read_and_known_as_unchecked(unchecked, tmp_path):
+    scores = StoredFolder(tmp_path).load(KEY, unchecked)
+    assert (scores.checked, scores.values.tolist()) == (False, [1.0, 2.0])
+    other = StoredFolder(tmp_path).load(KEY, write_stored(tmp_path, KEY._replace(metric="m"), [1.0, 2.0]))
+    assert other.checked
+
+
+@pytest.mark.parametrize(("old", "new", "problem"), [
+    ("dis1,", "dis0,", "the pair dis0 is listed twice"),
+    (",2.0\n", ",inf\n", "the pair dis1 has no finite score"),
+    (",2.0\n", ",\n", "the pair dis1 has no finite score"),
+    (",10.0,", ",,", "a label is missing"),
+    (",10.0,", ",11.0,", "its labels are not those that original.json states"),
+    ("dis1,ref0,dis1,blur,10.0,2.0\n", "", "1 rows, expected 2"),
+    (",2.0\n", ",2.0", "it does not end with a line break"),
+])
+def test_a_file_without_checksums_is_checked_as_far_as_it_can_be(unchecked, tmp_path, old, new, problem):
+    text = unchecked.read_text()
+    assert old in text
+    unchecked.write_text(text.replace(old, new))
+    with pytest.raises(StoreError, match=rf"original\.csv: .*{problem}"):
+        StoredFolder(tmp_path).load(KEY, unchecked)
+
+
+def test_further_columns_hold_further_scores(unchecked, tmp_path):
+    header, *rows = unchecked.read_text().splitlines()
+    unchecked.write_text("\n".join([f"{header},layer 1", f"{rows[0]},0.25", f"{rows[1]},", ""]))
+    assert StoredFolder(tmp_path).load(KEY, unchecked).values.tolist() == [1.0, 2.0]
+    unchecked.write_text("\n".join([f"{header},score", f"{rows[0]},0.25", f"{rows[1]},", ""]))
+    with pytest.raises(StoreError, match="expected the columns"):
+        StoredFolder(tmp_path).load(KEY, unchecked)

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zsiqa.results.scores import Pairs, ScoreKey, Scores, read_table, split_metric
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_metric
+from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
 
 COLUMNS = {"name": str, "x": float, "y": float}

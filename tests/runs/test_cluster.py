@@ -66,7 +66,7 @@ def test_a_job_that_fails_ends_with_status_1_and_the_others_go_on(folder, monkey
     monkeypatch.chdir(folder)
     assert main(["status", *ARGUMENTS[:2], "baseline=ms_ssim,psnr"]) == 1
     text = capsys.readouterr().out
-    assert "failed     1 file, 0 of 160 pairs: ref0.png|dis0_1.png (original): " in text
+    assert "failed     1 file: ref0.png|dis0_1.png (original): " in text
     assert "done       1 file, 160 of 160 pairs" in text
 
 

@@ -20,8 +20,6 @@ def test_a_run_at_work_is_there_and_then_gone(tmp_path, monkeypatch):
         (entry,) = read_journal(tmp_path)
         assert entry.alive
         assert str(entry) == f"SLURM job 12_3 on {socket.gethostname()}, shard 2 of 8"
-        assert not journal(tmp_path).alone()
-        assert journal(tmp_path, "psnr/rotate").alone(), "others do not touch these files"
     assert not list(tmp_path.iterdir())
 
 
@@ -30,7 +28,6 @@ def test_a_run_that_fails_says_why_and_its_successor_takes_that_away(tmp_path):
         raise ValueError("torn\nin pieces")
     (entry,) = read_journal(tmp_path)
     assert (entry.alive, entry.error) == (False, "torn\nin pieces")
-    assert journal(tmp_path).alone()
     with journal(tmp_path).at_work():
         (entry,) = read_journal(tmp_path)
         assert not entry.error
@@ -83,7 +80,20 @@ def test_a_sign_of_life(tmp_path):
     own.sign()  # its file is gone: nothing happens
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "a"}'])
-def test_a_torn_file_is_skipped(tmp_path, content):
-    (tmp_path / "x.run").write_text(content)
-    assert read_journal(tmp_path) == []
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "a"}', '{"files": "many"}', "[" * 100_000,
+                                     '{"files": ["psnr/original"], "shard": [0, null]}', '{"files": [NaN]}',
+                                     '{"files": [["psnr/original"]]}', "\udcff"])
+def test_a_damaged_file_is_named_and_the_next_run_removes_it(tmp_path, content):
+    (tmp_path / "x.run").write_bytes(content.encode(errors="surrogateescape"))
+    (entry,) = read_journal(tmp_path)
+    assert not entry.alive
+    assert entry.error.startswith(f"{tmp_path}/x.run is damaged (")
+    with journal(tmp_path).at_work():
+        assert not (tmp_path / "x.run").exists()
+
+
+@pytest.mark.parametrize("process", [None, "many", 1.5, 10**30, {}])
+def test_a_run_whose_process_is_not_known_is_alive_while_it_signs(tmp_path, process):
+    about = {"files": ["psnr/original"], "host": socket.gethostname(), "pid": process}
+    (tmp_path / "x.run").write_text(json.dumps(about))
+    assert read_journal(tmp_path)[0].alive == (process != 10**30)

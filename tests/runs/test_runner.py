@@ -1,8 +1,10 @@
 """`python run.py` as its users run it: whole processes, the embedded weights, images on disk."""
 
 import csv
+import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from conftest import add_noise, make_image, write_pairs
 
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.weights import package_file
+from zsiqa.results.parts import read_part
+from zsiqa.results.score_file import part_files, read_about
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = ["distance=all", "representation=all", "perturbation=all"]
@@ -74,7 +78,6 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     scores = {row["dis"]: float(row["score"]) for row in rows}
     assert scores["dis0_6.png"] > scores["dis0_3.png"] > scores["dis0_1.png"] > 0
     sidecar = json.loads((results / name).with_suffix(".json").read_text())
-    assert sidecar["complete"]
     assert len(sidecar["dataset"].pop("labels_sha256")) == 64
     assert sidecar["dataset"] == {"name": "pairs", "label": "pairs", "higher_is_better": False, "pairs": 12}
     # the package's file, 57934424.pth
@@ -148,14 +151,48 @@ def test_other_labels_are_taken_over_without_scoring_again(tmp_path):
     assert metric_lines(output)[0].split()[4] == "0.200", "SRCC against the new labels, in the new direction"
 
 
-def test_a_finished_file_that_lost_rows_is_completed(tmp_path):
+def test_a_damaged_file_stops_the_run_and_overwrite_computes_it_and_no_other(tmp_path):
     write_pairs(tmp_path, [(230, 230)], levels=4)
-    run("dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path)
-    (file,) = tmp_path.rglob("original.csv")
-    whole = file.read_text()
-    file.write_text("".join(whole.splitlines(keepends=True)[:3]))
-    run("dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path)
-    assert file.read_text() == whole
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "distance=[wsd,l2]"]
+    run(*arguments, cwd=tmp_path)
+    whole = score_files(tmp_path)
+    damaged, other = sorted(tmp_path.rglob("original.csv"))
+    written = other.stat().st_mtime_ns
+    damaged.write_text("".join(damaged.read_text().splitlines(keepends=True)[:3]))
+    output = run(*arguments, cwd=tmp_path, status=1)
+    assert "original.csv is damaged: it is not what was written" in output
+    assert "run its command again with overwrite=true" in output
+    run(*arguments, "overwrite=true", cwd=tmp_path)
+    assert score_files(tmp_path) == whole
+    assert other.stat().st_mtime_ns == written
+
+
+def test_a_pair_for_which_a_metric_is_not_defined_is_computed_once(tmp_path):
+    """A textbook PSNR is infinite for equal images; on_error=skip stores that with its reason."""
+    (tmp_path / "textbook.py").write_text(
+        "from zsiqa.baselines.baseline import Baseline\n"
+        "class PSNR(Baseline):\n"
+        "    def compare(self, reference, distorted):\n"
+        "        return -10 * (reference[0] - distorted[0]).square().mean((1, 2, 3)).log10()\n")
+    write_pairs(tmp_path, [(230, 230)], levels=3)
+    with (tmp_path / "pairs.csv").open("a") as stream:
+        stream.write("ref0.png,ref0.png,0.5\n")
+    arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=[psnr,ms_ssim]",
+                 "baselines.psnr.model._target_=textbook.PSNR"]
+    run_here = functools.partial(run, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    output = run_here(*arguments, status=1)
+    assert "ref0.png|ref0.png (original): the score is not finite: psnr = inf" in output
+    assert "on_error=skip" in output
+    output = run_here(*arguments, "on_error=skip")
+    assert re.search(r"^psnr +original +3 ", output, re.MULTILINE)
+    assert re.search(r"^ms_ssim +original +4 ", output, re.MULTILINE)
+    sidecar = json.loads(next(tmp_path.rglob("psnr/original.json")).read_text())
+    assert list(sidecar["undefined"]) == ["ref0.png|ref0.png"]
+    note = "psnr/original: not defined for 1 pair, which has no score; original.json has the reason"
+    assert note in output
+    again = run_here(*arguments)
+    assert "all scores were there already" in again
+    assert note in again
 
 
 def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
@@ -238,20 +275,21 @@ def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
                  cwd=tmp_path, status=1)
     assert "1 of 6 pairs lack a score" in output
     name = tmp_path / "results/scores/pairs/efficientnet_lite0-features-wsd/original"
-    sidecar = json.loads(name.with_suffix(".json").read_text())
-    assert not sidecar["complete"]
-    assert len(sidecar["sessions"]) == 2
-    assert "not a readable image" in sidecar["failed"]["ref1.png|dis1_2.png"]
-    rows = csv.DictReader(name.with_suffix(".csv").read_text().splitlines())
+    path = name.with_suffix(".csv")
+    assert not path.exists()
+    assert len(read_about(path)["sessions"]) == 2
+    failed = {pair: why for part in part_files(path) for pair, why in read_part(part).failed.items()}
+    assert "not a readable image" in failed["ref1.png|dis1_2.png"]
+    rows = csv.DictReader(path.with_suffix(".partial.csv").read_text().splitlines())
     assert [row["dis"] for row in rows if not row["score"]] == ["dis1_2.png"]
     add_noise(make_image(240, 240, 1), 3, 0).save(tmp_path / "dis1_2.png")
     run(f"dataset.csv={data}", "dataset=pairs", "batch_tiles=1", cwd=tmp_path)
     sidecar = json.loads(name.with_suffix(".json").read_text())
-    assert (sidecar["complete"], sidecar["failed"], len(sidecar["sessions"])) == (True, {}, 3)
+    assert (len(sidecar["sessions"]), path.exists()) == (3, True)
 
 
-def scores_of(results, name="original"):
-    (file,) = results.rglob(f"{name}.csv")
+def scores_of(results):
+    (file,) = results.rglob("original*.csv")
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
 
 
@@ -266,8 +304,8 @@ def test_a_part_first_and_the_rest_later(tmp_path):
     output = run(*arguments, "dataset.limit=5", cwd=tmp_path)
     assert "5 of 12 pairs, EfficientNet-Lite0: scored" in output
     assert all(line.split()[2] == "5" for line in metric_lines(output))
-    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
-    assert (sidecar["complete"], sidecar["notes"], sidecar["dataset"]["pairs"]) == (False, [], 12)
+    about = read_about(next((tmp_path / "results").rglob("original.partial.csv")).with_name("original.csv"))
+    assert (about["notes"], about["dataset"]["pairs"], len(about["sessions"])) == ([], 12, 1)
     output = run(*arguments, "dataset.references=[ref1]", "dataset.limit=3", cwd=tmp_path)
     assert "3 of 12 pairs" in output
     assert all(sum(map(bool, scores_of(folder).values())) == 6
@@ -278,7 +316,7 @@ def test_a_part_first_and_the_rest_later(tmp_path):
     assert score_files(tmp_path / "results/scores") == score_files(
             tmp_path / "whole/scores"), "to the last bit"
     sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
-    assert (sidecar["complete"], sidecar["notes"], len(sidecar["sessions"])) == (True, [], 3)
+    assert (sidecar["notes"], len(sidecar["sessions"])) == ([], 3)
     before = score_files(tmp_path / "results")
     assert "2 of 12 pairs" in run(*arguments, "dataset.limit=2", cwd=tmp_path)
     assert score_files(tmp_path / "results") == before, "the whole stays whole"
@@ -315,8 +353,8 @@ def test_a_part_of_a_published_set_whose_labels_are_others(tmp_path):
     output = run(*arguments, cwd=tmp_path)
     assert "\nwarning: [csiq] the labels in csiq_label.txt are not those of the release" in output
     assert "CSIQ, 2 of 866 pairs" in output
-    sidecar = json.loads(next((tmp_path / "results").rglob("original.json")).read_text())
-    assert [note[:17] for note in sidecar["notes"]] == ["[csiq] the labels"]
+    about = read_about(next((tmp_path / "results").rglob("original.partial.csv")).with_name("original.csv"))
+    assert [note[:17] for note in about["notes"]] == ["[csiq] the labels"]
     assert [name for name, score in scores_of(tmp_path / "results").items() if score] == names[:2]
 
 
@@ -465,6 +503,7 @@ def test_scores_of_an_older_half_precision_are_refused(folder, tmp_path):
     (sidecar,) = tmp_path.rglob("*.json")
     content = json.loads(sidecar.read_text())
     assert content["identity"].pop("half_precision_revision") == 2
+    del content["checksum"], content["csv_sha256"]
     sidecar.write_text(json.dumps(content))
     before = score_files(tmp_path)
     output = run(*arguments, cwd=tmp_path, status=1)
@@ -610,15 +649,15 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
 
 @pytest.mark.numeric
 def test_a_baseline_goes_on_where_it_stopped(tmp_path):
-    """A part of the scores taken away, as if the run had been killed; the rest comes out byte for byte."""
+    """Some scores of some files are there already; the rest comes out byte for byte."""
     write_pairs(tmp_path, [(180, 170), (164, 200)], levels=5)
     arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=[ms_ssim,fsimc]", "perturbation=all"]
     run(*arguments, cwd=tmp_path)
     whole = score_files(tmp_path / "results")
-    for number, file in enumerate(sorted((tmp_path / "results").rglob("*.csv"))):
-        file.write_text("".join(file.read_text().splitlines(keepends=True)[:1 + number]))
-    run(*arguments, cwd=tmp_path)
-    assert score_files(tmp_path / "results") == whole
+    for part in (["dataset.limit=3", "perturbation=[rotate,dilate]"], ["dataset.references=[ref1]"],
+                 ["dataset.limit=7", "baseline=fsimc"], []):
+        run(*arguments, *part, "results_dir=parts", cwd=tmp_path)
+    assert score_files(tmp_path / "parts") == whole
 
 
 def test_a_baseline_without_its_weights_and_with_images_too_small(tmp_path):

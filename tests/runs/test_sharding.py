@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import write_pairs
 
+from zsiqa.results.parts import read_part
+from zsiqa.results.score_file import part_files, read_about
 from zsiqa.runs.sharding import shard_of
 from zsiqa.scoring.loading import plan_blocks
 from zsiqa.types import ImagePair
@@ -113,9 +115,11 @@ def test_what_failed_in_a_shard_is_not_forgotten(tmp_path):
     assert "1 of 80 pairs lack a score" in run(*arguments, "shard=0", cwd=tmp_path, status=1)
     run(*arguments, "shard=1", cwd=tmp_path)
     assert "1 of 160 pairs lack a score" in run(*ARGUMENTS, "on_error=skip", cwd=tmp_path, status=1)
-    sidecar = json.loads(next(tmp_path.rglob("rotate.json")).read_text())
-    assert list(sidecar["failed"]) == ["ref0.png|dis0_7.png"]
-    assert len(sidecar["sessions"]) == 3
+    partial = next(tmp_path.rglob("rotate.partial.csv"))
+    path = partial.with_name("rotate.csv")
+    assert {name for part in part_files(path) for name in read_part(part).failed} == {"ref0.png|dis0_7.png"}
+    assert len(read_about(path)["sessions"]) == 3
+    assert partial.read_text().count(",\n") == 1
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -285,13 +285,15 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
     assert (len(broken) - 1, "original") in scored
 
 
-def test_a_score_that_is_not_finite_is_a_failure(backbone, pairs):
+def test_a_score_that_is_not_finite_is_undefined_and_the_others_are_kept(backbone, pairs):
     bad = make_scorer(backbone, perturbations={"original": Original()}, distances={
-        ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan)})
+        ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan),
+        ("features", "good"): lambda ref, _dis: torch.ones(len(ref[0]))})
     outcomes = list(bad.score(pairs[:2]))
-    assert all(isinstance(outcome, Failed) and "features-bad = nan" in str(outcome.error) for outcome
-               in outcomes)
     assert len(outcomes) == 2
+    for outcome in outcomes:
+        assert outcome.scores.keys() == {("features", "good")}
+        assert "features-bad = nan" in outcome.undefined["features", "bad"]
 
 
 def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):

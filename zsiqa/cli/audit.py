@@ -60,7 +60,7 @@ def _judge(options: argparse.Namespace) -> int:
     print(to_text(found) if options.json is None or to_file else as_json)
     if to_file:
         options.json.write_text(as_json + "\n", encoding="utf-8")
-    return 1 if found.counts["drift"] else 0
+    return 1 if found.counts["drift"] or any(one.damaged for one in found.file_findings) else 0
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa import __version__
-from zsiqa.terminal import plural
+from zsiqa.terminal import escape, plural
 from zsiqa.types import DatasetError, Manifest
 
 if TYPE_CHECKING:
@@ -119,14 +119,13 @@ def _check(options: argparse.Namespace) -> int:
         print(f"  equal    {plural(sum(map(len, groups)))} with the pixels of another one"
               f"{''.join(f', e.g. {paths[0].name} = {paths[1].name}' for paths in groups[:1])}")
     if found.unnamed:
-        names = ", ".join(os.fsencode(path.name).decode(errors="replace")
-                          for path in sorted(found.unnamed)[:3])
+        names = ", ".join(escape(path.name) for path in sorted(found.unnamed)[:3])
         print(f"  others   {plural(len(found.unnamed))} that no label names, left out, e.g. {names}")
     sys.stdout.flush()
     for warning in found.warnings:
-        print(f"{'error' if options.strict else 'warning'}: {warning}", file=sys.stderr)
+        print(f"{'error' if options.strict else 'warning'}: {escape(warning)}", file=sys.stderr)
     for problem in problems:
-        print(f"error: [{options.name}] {problem}", file=sys.stderr)
+        print(f"error: [{options.name}] {escape(problem)}", file=sys.stderr)
     failed = bool(problems or (options.strict and found.warnings))
     print("not complete and as released: see the errors" if failed else "complete" if found.warnings
           else "complete and as released")
@@ -168,7 +167,7 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
     Floats read back exactly, paths are relative to `root`, unknown values are empty. `subsets` are separated
     by "|". `width` and `height` are those of the distorted image.
     """
-    from zsiqa.datasets.release import ref_id
+    from zsiqa.releases import ref_id
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -177,7 +176,7 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
     for row, pair in enumerate(manifest.pairs):
         header = headers[pair.dis_path]
         writer.writerow([
-            row, facts["name"], pair.pair_id, ref_id(pair, facts), pair.ref, pair.dis, repr(pair.mos),
+            row, facts["name"], pair.pair_id, ref_id(pair.ref, facts), pair.ref, pair.dis, repr(pair.mos),
             repr(pair.native_mos), "" if math.isnan(pair.mos_std) else repr(pair.mos_std),
             facts["higher_is_better"], pair.type, facts["types"].get(pair.type, ""), pair.level,
             "|".join(pair.subsets),
@@ -188,9 +187,9 @@ def to_csv(manifest: Manifest, root: Path, headers: Mapping[Path, Header], facts
 
 def provenance(manifest: Manifest, root: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the origin of a manifest, for the JSON file beside it."""
-    from zsiqa.datasets.release import labels_sha256
+    from zsiqa.datasets.release import digest_of
 
-    digest, released = labels_sha256(manifest.pairs, facts)
+    digest, released = digest_of(manifest.pairs, facts)
     return {"schema": SCHEMA, "dataset": facts["name"], "pairs": len(manifest.pairs),
             "root": str(root.absolute()), "layout": manifest.layout,
             "higher_is_better": facts["higher_is_better"],

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 
 import shtab
 
 from zsiqa import __version__
 from zsiqa.cli import audit, data, rank, report, run, score, status, tables, weights
-from zsiqa.terminal import exit_on_broken_pipe
+from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import ZsiqaError
 
 
 @exit_on_broken_pipe()
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # no lost scores where the terminal lacks a character
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = make_parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -25,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return 130
     except (ZsiqaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 1
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsiqa.cli.options import touch_output
 from zsiqa.cli.score_output import Found, Outcome, as_json, as_text, write_csv
+from zsiqa.terminal import escape
 from zsiqa.types import ImagePair, ZsiqaError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _score(options: argparse.Namespace) -> int:
 
     problems, pairs = pair_up(options.ref, options.dis)
     for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {escape(problem)}", file=sys.stderr)
     check_outputs([options.csv, options.json, options.heatmap], pairs)
     for option, path in (("--csv", options.csv), ("--json", options.json)):
         if path is not None and str(path) != "-":
@@ -131,7 +132,7 @@ def _score(options: argparse.Namespace) -> int:
         heatmap(options, plans[0][0], pairs[0])
     errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escape(error)}", file=sys.stderr)
     return 1 if problems or errors else 0
 
 
@@ -163,7 +164,7 @@ def show(found: Found, options: argparse.Namespace) -> None:
     if str(options.json) != "-" and (text := as_text(found)):
         print(text)
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {escape(note)}", file=sys.stderr)
 
 
 def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
@@ -270,7 +271,7 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
 
 def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
     """Add the scores or errors of an engine to the outcomes."""
-    from zsiqa.scoring.engine import Failed
+    from zsiqa.scoring.engine import Failed, Scored
     from zsiqa.terminal import track
 
     results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
@@ -278,11 +279,11 @@ def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
         results = track(results, total=len(outcomes), unit="images")
     for result in results:
         outcome = outcomes[result.index]
-        if isinstance(result, Failed):
-            error = str(result.error).removeprefix(f"{outcome.pair.pair_id} (original): ")
+        if isinstance(result, Scored):
+            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
+        for problem in [str(result.error)] if isinstance(result, Failed) else result.undefined.values():
+            error = problem.removeprefix(f"{outcome.pair.pair_id} (original): ")
             if error.startswith("the image has"):  # too few pixels
                 error += "; --pad reflect enlarges it"
             if error not in outcome.errors:
                 outcome.errors.append(error)
-        else:
-            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})

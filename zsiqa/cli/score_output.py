@@ -1,11 +1,16 @@
-"""Write scores of image pairs as JSON, CSV or text."""
+"""Write scores of image pairs as JSON, CSV or text.
+
+Control characters of file names, and bytes that are not UTF-8, are escaped in all three.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsiqa.terminal import escape, escape_formula
 from zsiqa.types import ImagePair
 
 if TYPE_CHECKING:
@@ -38,9 +43,10 @@ class Found:
 def as_json(found: Found) -> dict[str, Any]:
     """Convert to plain data: metrics with their directions, notes, scores and errors of each pair."""
     return {"metrics": {name: {"higher_is_better": higher} for name, higher in found.directions.items()},
-            "notes": list(found.notes),
-            "pairs": [{"ref": str(outcome.pair.ref_path), "dis": str(outcome.pair.dis_path),
-                       "scores": outcome.scores, "errors": outcome.errors} for outcome in found.outcomes]}
+            "notes": list(map(escape, found.notes)),
+            "pairs": [{"ref": escape(str(outcome.pair.ref_path)), "dis": escape(str(outcome.pair.dis_path)),
+                       "scores": outcome.scores, "errors": list(map(escape, outcome.errors))}
+                      for outcome in found.outcomes]}
 
 
 def table(found: Found) -> pd.DataFrame:
@@ -48,7 +54,7 @@ def table(found: Found) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([outcome.scores for outcome in found.outcomes], columns=list(found.directions),
-                        dtype=float, index=[outcome.pair.pair_id for outcome in found.outcomes])
+                        dtype=float, index=[escape(outcome.pair.pair_id) for outcome in found.outcomes])
 
 
 def write_csv(path: Path, found: Found) -> None:
@@ -56,10 +62,13 @@ def write_csv(path: Path, found: Found) -> None:
 
     A missing score is empty; the last column has the errors.
     """
+    def texts(values: Iterable[object]) -> list[str]:
+        return [escape_formula(escape(str(value))) for value in values]
+
     frame = table(found)
-    frame.insert(0, "ref", [str(outcome.pair.ref_path) for outcome in found.outcomes])
-    frame.insert(1, "dis", [str(outcome.pair.dis_path) for outcome in found.outcomes])
-    frame["error"] = ["; ".join(outcome.errors) for outcome in found.outcomes]
+    frame.insert(0, "ref", texts(outcome.pair.ref_path for outcome in found.outcomes))
+    frame.insert(1, "dis", texts(outcome.pair.dis_path for outcome in found.outcomes))
+    frame["error"] = texts("; ".join(outcome.errors) for outcome in found.outcomes)
     frame.to_csv(path, index=False)
 
 

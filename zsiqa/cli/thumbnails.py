@@ -13,7 +13,7 @@ from PIL import Image
 from zsiqa.config import compose
 from zsiqa.datasets.images import open_rgb
 from zsiqa.releases import published
-from zsiqa.results.score_file import read_sidecar
+from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import ScoreKey
 from zsiqa.runs.runner import read_dataset
 from zsiqa.types import ImageError, StoreError, ZsiqaError
@@ -53,11 +53,11 @@ def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | N
 
 
 def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
-    """Data set settings in the first readable sidecar; {} without one, as for the authors' files."""
+    """Data set settings that the first readable score file states; {} without one, as for the authors'."""
     for key, path in files.items():
         if key.dataset == dataset:
             try:
-                config = read_sidecar(path.with_suffix(".json")).get("config")
+                config = read_about(path).get("config")
             except StoreError:
                 continue
             if isinstance(config, Mapping) and isinstance(config.get("dataset"), Mapping):

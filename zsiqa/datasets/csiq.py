@@ -71,6 +71,8 @@ def parse_sheet(data: bytes) -> list[Label]:
     if start is None:
         raise DatasetError(f"[csiq] no row with {', '.join(COLUMNS)} in the sheet {SHEET} of {LABELS}. Fix: "
                            f"download it again")
+    if twice := next((name for name in COLUMNS if rows[start].count(name) > 1), ""):
+        raise DatasetError(f"[csiq] column {twice!r} twice in the header of {LABELS}. Fix: download it again")
     places = [rows[start].index(name) for name in COLUMNS]
     labels = []
     for line, row in enumerate(rows[start + 1:], start=start + 2):

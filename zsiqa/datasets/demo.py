@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from zsiqa.datasets.images import open_rgb
 from zsiqa.datasets import pairs
 from zsiqa.types import DatasetError, Manifest
 
@@ -94,7 +95,7 @@ def _photograph(package: str, file: str) -> Image.Image:
     if spec is None or not spec.submodule_search_locations:
         raise DatasetError(f"demo: its photographs ship in {PIP_NAMES[package]}, which is not installed; run "
                            f"`pip install {PIP_NAMES[package]}`")
-    image = Image.open(Path(spec.submodule_search_locations[0]) / file).convert("RGB")
+    image = open_rgb(Path(spec.submodule_search_locations[0]) / file)
     left, top = (image.width - WIDTH) // 2, (image.height - HEIGHT) // 2
     return image.crop((left, top, left + WIDTH, top + HEIGHT))
 

@@ -14,7 +14,8 @@ from typing import Any
 from PIL.ExifTags import Base
 
 from zsiqa.datasets.images import EIGHT_BIT_MODES, open_image, open_rgb
-from zsiqa.datasets.release import names_of, ref_id
+from zsiqa.datasets.release import names_of
+from zsiqa.releases import ref_id
 from zsiqa.terminal import plural
 from zsiqa.types import ImageError, ImagePair, Manifest
 
@@ -88,8 +89,8 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
     lacking = [pair for pair in manifest.pairs if not pair.dis_path.is_file()]
     problems = []
     for part, (first, last) in facts.get("parts", {}).items():
-        members = [pair for pair in manifest.pairs if first <= ref_id(pair, facts) <= last]
-        gone = [pair for pair in lacking if first <= ref_id(pair, facts) <= last]
+        members = [pair for pair in manifest.pairs if first <= ref_id(pair.ref, facts) <= last]
+        gone = [pair for pair in lacking if first <= ref_id(pair.ref, facts) <= last]
         if gone and len(gone) == len(members):
             problems.append(f"{part} ({first}-{last}) is missing: {plural(len(gone))}. "
                             f"Fix: unpack it here, too")
@@ -125,7 +126,7 @@ def check_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
     for pair in manifest.pairs:
         ref = headers.get(pair.ref_path, Header(error="not there"))
         dis = headers.get(pair.dis_path, Header(error="not there"))
-        expected = released.get(ref_id(pair, facts), released.get(None))
+        expected = released.get(ref_id(pair.ref, facts), released.get(None))
         if not ref.error and pair.ref_path not in seen and expected and ref.size != expected:
             example = f"{_short(pair.ref_path)} ({ref.size}, expected {expected})"
             found["of another size than in the release"].append(example)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from zsiqa.types import DatasetError
 
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Python's float would also take `1_0`, `infinity`, and digits of other scripts.
+NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+DECIMAL_COMMA = re.compile(r"[ \t]*[+-]?[0-9]*,[0-9]+[ \t]*")
+# Characters that would split a line, or that a terminal would obey.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Columns of other toolboxes' tables: of Waterloo's IQA-Dataset (and of the official code's live.txt), and
 # of pyiqa.
 COLUMNS = {"dis": ("dis_img_path", "dist_name"), "ref": ("ref_img_path", "ref_name", "hq_name"),
@@ -113,10 +118,10 @@ def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
 
 
 def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
-    """Split every line of a CSV file: (file and line, fields).
+    """Split every line of a CSV file: (file and line, fields). The first line is the header.
 
     Raises:
-        DatasetError: if the file is not text or a line is not valid CSV.
+        DatasetError: if the file is not text, a line is not valid CSV, or the header has a column twice.
     """
     rows = []
     for where, line in lines(data, file, dataset):
@@ -125,7 +130,14 @@ def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
         except csv.Error as error:
             raise DatasetError(f"[{dataset}] {where}: expected comma-separated fields, got {line!r}. Fix: "
                                f"restore the label file") from error
-        rows.append((where, [field.strip() for field in row]))
+        row = [field.strip() for field in row]
+        if CONTROL.search("".join(row)):  # a tab: `lines` refuses the others
+            raise DatasetError(f"[{dataset}] {where}: a tab inside of a field of {row}. Fix: restore the "
+                               f"label file")
+        rows.append((where, row))
+    if rows and (twice := repeated(rows[0][1])):
+        raise DatasetError(f"[{dataset}] {file}: column {twice!r} twice in the header. Fix: restore the "
+                           f"label file")
     return rows
 
 
@@ -133,7 +145,7 @@ def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
     """Split a text file into (file and line, text), without empty lines at its end.
 
     Raises:
-        DatasetError: if the file is not UTF-8 text.
+        DatasetError: if the file is not UTF-8 text, or has control characters other than tabs.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -142,6 +154,10 @@ def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:
                            f"file") from error
     text = text.rstrip(" \t\r\n")
     texts = [line.removesuffix("\r") for line in text.split("\n")] if text else []
+    for number, line in enumerate(texts, start=1):
+        if match := CONTROL.search(line.replace("\t", " ")):
+            raise DatasetError(f"[{dataset}] {file} line {number}: control character {match[0]!r}. Fix: "
+                               f"restore the label file")
     return [(f"{file} line {number}", line) for number, line in enumerate(texts, start=1)]
 
 
@@ -151,8 +167,23 @@ def number(text: str, where: str, dataset: str) -> float:
     Raises:
         DatasetError: if the text is anything else.
     """
-    value = float(text) if NUMBER.fullmatch(text.strip()) else math.nan
+    value = to_number(text)
     if not math.isfinite(value):
-        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}. Fix: restore the "
-                           f"label file")
+        raise DatasetError(f"[{dataset}] {where}: expected a finite number, got {text!r}{advise(text)}. Fix: "
+                           f"restore the label file")
     return value
+
+
+def to_number(text: str) -> float:
+    """Parse a number in ASCII digits, with blanks around it or not; return NaN for any other text."""
+    return float(text) if NUMBER.fullmatch(text) else math.nan
+
+
+def advise(text: str) -> str:
+    """Advise on a decimal comma, for messages; return "" for any other text."""
+    return "; write a decimal point, not a comma" if DECIMAL_COMMA.fullmatch(text) else ""
+
+
+def repeated(header: Sequence[str]) -> str:
+    """Return the first name that stands twice in a header, "" if none; columns without a name are ignored."""
+    return next((name for name, count in Counter(header).items() if name and count > 1), "")

@@ -168,7 +168,7 @@ def _sources(infos: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
     found = {}
     for folder, data in infos.items():
         for line in data.decode("utf-8", errors="replace").splitlines():
-            match = re.fullmatch(r"\s*([\w-]+\.bmp)\s+(img[0-9]+\.bmp)\s+(\S+)\s*", line,
+            match = re.fullmatch(r"\s*([\w-]+\.bmp)\s+(img[0-9]+\.bmp)\s+([!-~]+)\s*", line,
                                  re.ASCII | re.IGNORECASE)
             if match:
                 found[f"{folder}/{match[2].lower()}"] = (match[1], match[3])

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import csv
+import gc
 import math
-import unicodedata
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
+from zsiqa.datasets.labels import CONTROL, advise, repeated, to_number
 from zsiqa.types import DatasetError, ImagePair, Manifest
+
+NEEDED, OPTIONAL = ("ref", "dis", "mos"), ("type", "level")
 
 
 def read(csv_path: str | Path) -> Manifest:
@@ -28,35 +35,67 @@ def read(csv_path: str | Path) -> Manifest:
         raise DatasetError(f"no file {path}; give the path of a CSV with the columns ref,dis,mos (paths "
                            f"relative to the CSV)")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            if missing := [name for name in ("ref", "dis", "mos") if name not in (reader.fieldnames or ())]:
-                raise DatasetError(f"{path}: no column {', '.join(missing)} in the header "
-                                   f"{reader.fieldnames}; expected ref,dis,mos and optionally type,level")
-            pairs = [_pair(row, path, reader.line_num) for row in reader]
+        with path.open(newline="", encoding="utf-8-sig") as stream, _no_collection():
+            pairs = tuple(_pairs(stream, path))
     except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: not a UTF-8 CSV file ({error})") from error
     if not pairs:
         raise DatasetError(f"{path}: no pairs below the header")
-    seen: set[str] = set()
-    for pair in pairs:
-        if pair.pair_id in seen:
-            raise DatasetError(f"{path}: the pair {pair.pair_id} is listed twice; keep one of them")
-        seen.add(pair.pair_id)
-    return Manifest(tuple(pairs), label_files=(path,))
+    return Manifest(pairs, label_files=(path,))
 
 
-def _pair(row: dict[str, str], path: Path, line: int) -> ImagePair:
-    if None in row or None in row.values():
-        raise DatasetError(f"{path} line {line}: expected the header's number of fields")
-    ref, dis = row["ref"], row["dis"]
-    if not ref or not dis or any(unicodedata.category(character) == "Cc" for character in ref + dis):
-        raise DatasetError(f"{path} line {line}: ref and dis must be file names, found {ref!r} and {dis!r}")
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the garbage collector: it would search all pairs again and again, a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        mos = float(row["mos"])
-    except ValueError:
-        mos = math.nan
-    if not math.isfinite(mos):
-        raise DatasetError(f"{path} line {line}: mos must be a finite number, found {row['mos']!r}")
-    return ImagePair(pair_id=f"{ref}|{dis}", ref=ref, dis=dis, mos=mos, ref_path=path.parent / ref,
-                     dis_path=path.parent / dis, type=row.get("type") or "", level=row.get("level") or "")
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
+    reader = csv.reader(stream, strict=True)
+    header = next(reader, [])
+    _check_header(header, path)
+    # A column that is not there is the empty field that each row gets at its end.
+    fields = itemgetter(*(header.index(name) if name in header else len(header)
+                          for name in (*NEEDED, *OPTIONAL)))
+    seen: set[str] = set()
+    references: dict[str, tuple[str, Path]] = {}  # shared by their pairs, to save memory
+    folder = path.parent
+
+    def wrong(what: str) -> DatasetError:
+        return DatasetError(f"{path} line {reader.line_num}: {what}")
+
+    for row in reader:
+        if not row:  # an empty line
+            continue
+        if len(row) != len(header):
+            raise wrong(f"expected the header's number of fields, {len(header)}, found {len(row)}")
+        ref, dis, mos, kind, level = fields([*row, ""])
+        if not ref or not dis:
+            raise wrong(f"ref and dis must be file names, found {ref!r} and {dis!r}")
+        if CONTROL.search(f"{ref}{dis}{kind}{level}"):
+            raise wrong(f"control characters in {[ref, dis, kind, level]}; remove them, and rename such "
+                        f"files")
+        value = to_number(mos)
+        if not math.isfinite(value):
+            raise wrong(f"mos must be a finite number, found {mos!r}{advise(mos)}")
+        pair_id = f"{ref}|{dis}"
+        if pair_id in seen:
+            raise wrong(f"the pair {pair_id} is listed twice; keep one of them")
+        seen.add(pair_id)
+        ref, ref_path = references.get(ref) or references.setdefault(ref, (ref, folder / ref))
+        yield ImagePair(pair_id, ref, dis, value, ref_path, folder / dis, sys.intern(kind), sys.intern(level))
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    if missing := [name for name in NEEDED if name not in header]:
+        hint = "; separate fields by commas" if any(mark in "".join(header) for mark in ";\t") else ""
+        raise DatasetError(f"{path}: no column {', '.join(missing)} in the header {header}; expected "
+                           f"ref,dis,mos and optionally type,level{hint}")
+    if twice := repeated(header):
+        raise DatasetError(f"{path}: column {twice!r} twice in the header; remove or rename one of them")

@@ -8,7 +8,6 @@ of a label file becomes a pair or an error; and the digest of all labels is comp
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import re
 from collections import defaultdict
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.datasets.labels import Label, Labels
+from zsiqa.releases import labels_sha256
 from zsiqa.types import DatasetError, ImagePair, Manifest
 
 IMAGES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -191,7 +191,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
         raise tree.error(f"{count} references in {source}, expected {facts['references']}",
                          "restore the label file")
     warnings = []
-    digest, expected = labels_sha256(pairs, facts)
+    digest, expected = digest_of(pairs, facts)
     if digest != expected:
         warnings.append(f"[{facts['name']}] the labels in {source} are not those of the release: "
                         f"SHA-256 {digest[:12]}..., expected {expected[:12]}... Fix: use the release's own "
@@ -200,26 +200,15 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
     return Manifest(pairs, labels.layout, tuple(labels.files), tuple(warnings), unnamed)
 
 
-def labels_sha256(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Compute the SHA-256 of the labels; return it and the release's.
-
-    The lines are `pair_id,ref_id,mos`, or `pair_id` (configs/published.yaml).
-    """
-    released = facts.get("names_sha256")
-    text = "\n".join(pair.pair_id if released else f"{pair.pair_id},{ref_id(pair, facts)},{pair.mos:.6f}"
-                     for pair in pairs)
-    return hashlib.sha256(text.encode()).hexdigest(), released or facts["sha256"]
+def digest_of(pairs: Sequence[ImagePair], facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Compute the SHA-256 of the labels of pairs; return it and the release's."""
+    return labels_sha256([pair.pair_id for pair in pairs], [pair.ref for pair in pairs],
+                         [pair.mos for pair in pairs], facts)
 
 
 def names_of(files: Sequence[Path]) -> str:
     """Name the label files, for messages."""
     return files[0].name if len(files) == 1 else f"{files[0].name} ... {files[-1].name}"
-
-
-def ref_id(pair: ImagePair, facts: Mapping[str, Any]) -> str:
-    """Name a pair's reference as the digests do: the stem, in lower case where the release mixes cases."""
-    stem = pair.ref.rpartition(".")[0]
-    return stem.lower() if facts["case"] == "lower" else stem
 
 
 def _base(path: str) -> str:

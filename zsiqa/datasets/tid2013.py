@@ -55,7 +55,8 @@ def parse_labels(data: bytes) -> list[Label]:
     before: tuple[str, ...] = ()
     for where, line in lines(data, LABELS, "tid2013"):
         mos, _, dis = line.strip().partition(" ")
-        match = NAME.fullmatch(dis.strip())
+        dis = dis.strip()
+        match = NAME.fullmatch(dis)
         if not match:
             raise DatasetError(f'[tid2013] {where}: expected "<mos> iRR_TT_L.bmp", got {line!r}. Fix: '
                                f'restore the file')
@@ -63,7 +64,7 @@ def parse_labels(data: bytes) -> list[Label]:
             raise DatasetError(f"[tid2013] {where}: {dis} is out of order (reference, type, level); mos.txt "
                                f"and mos_std.txt have this order, too. Fix: restore the file")
         before = match.groups()
-        labels.append(Label(where, dis.strip(), number(mos, where, "tid2013")))
+        labels.append(Label(where, dis, number(mos, where, "tid2013")))
     return labels
 
 

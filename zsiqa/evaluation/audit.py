@@ -106,6 +106,8 @@ class Audit:
         files: number of files in the folder.
         complete: number of complete sets of scores, by data set.
         agreement: by data set, a sentence about the pairs and labels of its files.
+        file_findings: problems of files.
+        unchecked: number of files without a checksum.
         compared: number of metrics that were searched for identical images, by data set.
     """
 
@@ -118,6 +120,7 @@ class Audit:
     complete: dict[str, int]
     agreement: dict[str, str]
     file_findings: list[FileFinding]
+    unchecked: int = 0
     compared: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicates] = field(default_factory=list)
     non_deterministic: list[NonDeterministic] = field(default_factory=list)
@@ -133,10 +136,11 @@ def audit(measurer: Measurer) -> Audit:
     """
     folder = measurer.folder
     tables = [build_table(spec, measurer) for name in PAPER for spec in read_specs(name)]
-    file_findings, usual, whole = check_files(folder)
+    checked = check_files(folder)
+    usual, whole = checked.usual, checked.whole
     findings = Audit(folder.root, tables, count_verdicts(tables), _odd_rows(tables), _contradictions(tables),
                      len(folder.files) + len(folder.strays), dict(Counter(key.dataset for key in whole)),
-                     describe_agreement(usual, whole), file_findings)
+                     describe_agreement(usual, whole), checked.findings, checked.unchecked)
     for dataset, pairs in usual.items():
         of_dataset = {key: scores for key, scores in whole.items() if key.dataset == dataset}
         _add_identical_images(dataset, pairs, of_dataset, findings)

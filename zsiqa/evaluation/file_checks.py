@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zsiqa.releases import labels_sha256, published
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
 from zsiqa.results.scores import Alignment, Pairs, ScoreKey, Scores, align
@@ -17,19 +18,32 @@ from zsiqa.types import StoreError
 
 @dataclass(frozen=True)
 class FileFinding:
-    """A score file and its problem."""
+    """A score file and its problem; `damaged` if it was left out because of it."""
 
     file: str
     problem: str
+    damaged: bool = False
 
 
-def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs], dict[ScoreKey, Scores]]:
-    """Check all score files of a folder.
+@dataclass(frozen=True)
+class FolderCheck:
+    """Findings on the score files of a folder.
 
-    Returns:
-        Findings, sorted by file; by data set, the pairs that most of its files have; all complete sets of
-        scores.
+    Attributes:
+        findings: sorted by file.
+        usual: by data set, the pairs that most of its files have.
+        whole: all complete sets of scores.
+        unchecked: number of files without a checksum.
     """
+
+    findings: list[FileFinding]
+    usual: dict[str, Pairs]
+    whole: dict[ScoreKey, Scores]
+    unchecked: int
+
+
+def check_files(folder: ScoreFolder) -> FolderCheck:
+    """Check all score files of a folder."""
     odd = []
     read: dict[Path, Scores] = {}
     contents: dict[bytes, list[Path]] = defaultdict(list)
@@ -41,7 +55,7 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
             key = names[path] if path in names else folder.stray_key(path)
             read[path] = folder.load(key, path)
         except (StoreError, OSError) as error:
-            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error)))
+            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error), damaged=True))
     usual = {}
     for dataset in sorted({scores.key.dataset for scores in read.values()}):
         seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
@@ -79,7 +93,18 @@ def check_files(folder: ScoreFolder) -> tuple[list[FileFinding], dict[str, Pairs
         complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
         if complete is not None:
             whole[key] = complete
-    return sorted(odd, key=lambda finding: finding.file), usual, whole
+    return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
+                       sum(not scores.checked for scores in read.values()))
+
+
+def _has_released_labels(pairs: Pairs, dataset: str) -> bool:
+    """Return whether the labels are those of the release, in the order of the file or by id."""
+    facts = published()[dataset]
+    for order in (slice(None), np.argsort(pairs.ids)):
+        digest, expected = labels_sha256(pairs.ids[order], pairs.refs[order], pairs.labels[order], facts)
+        if digest == expected:
+            return True
+    return False
 
 
 def _differences(alignment: Alignment) -> list[str]:
@@ -105,4 +130,7 @@ def describe_agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -
                            if scores.path.is_file())
             texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
                                f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
+        if dataset in published() and "sha256" in published()[dataset]:
+            as_released = _has_released_labels(pairs, dataset)
+            texts[dataset] += f"; the labels are {'' if as_released else 'not '}those of the release"
     return texts

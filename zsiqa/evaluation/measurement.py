@@ -12,8 +12,8 @@ import numpy as np
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
+from zsiqa.results.files import digest
 from zsiqa.results.folder import ScoreFolder
-from zsiqa.results.score_file import digest
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
@@ -129,5 +129,6 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
               (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
     identity = dict(scores.identity)
     amount = digest(identity.pop("perturbation", None))
-    return Measurement(values, int(scores.usable.sum()), len(scores.values), scores.expected,
+    rows = len(scores.values) if scores.usable.any() else 0  # parts without a score are no file yet
+    return Measurement(values, int(scores.usable.sum()), rows, scores.expected,
                        notes=scores.notes, settings=digest(identity), amount=amount)

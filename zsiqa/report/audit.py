@@ -22,7 +22,8 @@ def to_json(found: Audit) -> dict[str, Any]:
     return {name: _plain(value) for name, value in {
         "scores": str(found.root), "counts": found.counts,
         "odd_rows": [asdict(row) for row in found.odd_rows],
-        "contradictions_in_the_paper": found.contradictions, "files": found.files, "complete": found.complete,
+        "contradictions_in_the_paper": found.contradictions, "files": found.files,
+        "unchecked": found.unchecked, "complete": found.complete,
         "agreement": found.agreement, "file_findings": [asdict(one) for one in found.file_findings],
         "identical_images": [asdict(one) for one in found.duplicates],
         "not_deterministic": [asdict(one) for one in found.non_deterministic],
@@ -51,7 +52,9 @@ def to_text(found: Audit) -> str:
     if found.contradictions:
         lines += ["", "The paper prints one quantity with two figures:",
                   *(f"  {line}" for line in found.contradictions)]
-    lines += ["", f"{found.files} files"]
+    unchecked = (f", {found.unchecked} without a checksum: only names, rows and labels could be checked"
+                 if found.unchecked else "")
+    lines += ["", f"{found.files} files{unchecked}"]
     lines += [f"  {dataset}: {text}" for dataset, text in found.agreement.items()]
     lines += [f"  {one.file}: {one.problem}" for one in found.file_findings]
     for dataset in found.agreement:

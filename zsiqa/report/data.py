@@ -16,7 +16,7 @@ from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
-from zsiqa.results.score_file import read_sidecar
+from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
 from zsiqa.types import StoreError
 
@@ -210,11 +210,10 @@ def _rank(analyses: Mapping[str, Analysis], key: ScoreKey) -> tuple[int, int]:
 
 
 def _label(loaded: Mapping[ScoreKey, Scores]) -> str:
-    """Name of the data set in the first sidecar; "" without one."""
+    """Name of the data set as its score files state it; "" if they do not, such as the authors'."""
     for scores in loaded.values():
-        sidecar = scores.path.with_suffix(".json")
-        if sidecar.is_file():
-            return str(read_sidecar(sidecar).get("dataset", {}).get("label") or "")
+        if scores.identity:
+            return str(read_about(scores.path)["dataset"].get("label", ""))
     return ""
 
 

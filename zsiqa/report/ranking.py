@@ -12,6 +12,7 @@ import pandas as pd
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import LEVEL, Analysis
 from zsiqa.report.drawing import significance_matrix
+from zsiqa.terminal import escape_formula
 
 ALARMS_SHOWN = 10
 FEW_REPLICATES = 500
@@ -96,6 +97,7 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     for name in ("methods", "types", "within", "comparisons", "significance"):
         frame: pd.DataFrame = getattr(found, name)
         path = folder / f"{stem}_{name}.csv"
+        frame = frame.rename(index=escape_formula, columns=escape_formula).map(escape_formula)
         frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
         written.append(path)
     share = None if math.isnan(found.label_share) else found.label_share

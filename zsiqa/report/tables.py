@@ -18,6 +18,7 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
+from zsiqa.terminal import escape_formula
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
@@ -186,7 +187,7 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
     if "html" in formats:
         files["tables.html"] = to_html(tables)
     if "csv" in formats:
-        files["cells.csv"] = to_frame(tables).to_csv(index=False, lineterminator="\n")
+        files["cells.csv"] = to_frame(tables).map(escape_formula).to_csv(index=False, lineterminator="\n")
     if "tex" in formats:
         files |= {f"{table.name}.tex": to_latex(table) for table in tables}
         files["tables.tex"] = to_latex_document(tables)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from zsiqa.releases import published
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
-from zsiqa.results.score_file import COLUMNS, REMEDY, ScoreFile, read_sidecar
-from zsiqa.results.scores import Pairs, ScoreKey, Scores, read_table
+from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
+from zsiqa.results.scores import Pairs, ScoreKey, Scores
+from zsiqa.results.table import is_checked, read_finished
 from zsiqa.types import StoreError
 
 
@@ -53,7 +54,7 @@ class ScoreFolder(Protocol):
 
 @dataclass
 class StoredFolder:
-    """Our own store: `<root>/<dataset>/<metric>/<perturbation>.json` with its CSV file or parts.
+    """Our own store: `<root>/<dataset>/<metric>/<perturbation>` as .csv with .json, or in parts.
 
     Parts that no run has joined yet are joined in memory when they are read.
     """
@@ -63,11 +64,13 @@ class StoredFolder:
     strays: list[Path] = field(init=False)
 
     def __post_init__(self) -> None:
-        begun = [path.with_suffix(".csv") for path in sorted(self.root.glob("*/*/*.json"))]
-        self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in begun
-                      if path.is_file() or any(path.parent.glob(f"{path.stem}.*.part"))}
-        known = set(self.files.values())
-        self.strays = [path for path in sorted(self.root.glob("*/*/*.csv")) if path not in known]
+        names = {path.with_suffix(".csv") for path in self.root.glob("*/*/*.json")}
+        names |= {path.with_name(f"{path.stem.rpartition('.')[0]}.csv")
+                  for path in self.root.glob("*/*/*.part")}
+        self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in sorted(names)
+                      if path.with_suffix(".json").exists() or part_files(path)}
+        self.strays = [path for path in sorted(self.root.glob("*/*/*.csv"))
+                       if path not in self.files.values() and not path.name.endswith(".partial.csv")]
 
     def held(self) -> list[ScoreKey]:
         """Return the keys with a score file."""
@@ -83,8 +86,7 @@ class StoredFolder:
         Raises:
             StoreError: always.
         """
-        raise StoreError(f"{path} has no {path.stem}.json beside it, which says how its scores were made; "
-                         f"remove it, or put the .json back")
+        raise without_sidecar(path)
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load a score file, finished or in parts.
@@ -92,48 +94,27 @@ class StoredFolder:
         Raises:
             StoreError: if it, its sidecar or a part is damaged, or parts disagree.
         """
-        sidecar = read_sidecar(path.with_suffix(".json"))
-        try:
-            about = sidecar["dataset"]
-            count, higher_is_better = about["pairs"], about["higher_is_better"]
-            notes = tuple(sidecar["notes"])
-            similarity = bool(sidecar.get("score", {}).get("higher_is_better", False))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path.with_suffix('.json')} lacks what evaluation needs ({error}); remove it "
-                             f"and its scores, and score again") from error
-        parts = ScoreFile(path, sidecar["identity"]).parts()
-        pairs, values = _join_parts(path, sidecar) if parts else _read_finished(path)
+        about = read_about(path)
+        if path.with_suffix(".json").exists():
+            table = read_finished(path, about)
+            columns, values = _columns(table), table["score"].to_numpy()
+        else:  # the parts are joined in memory
+            listed = read_pairs(path.parent.parent / about["pairs_file"])
+            known = ScoreFile(path, about["identity"]).read()
+            columns = _columns(pd.DataFrame({name: [getattr(pair, name) for pair in listed]
+                                             for name in ("pair_id", "ref", "type", "mos")}))
+            values = np.array([known.get(pair.pair_id, np.nan) for pair in listed])
         facts = published().get(key.dataset, {})  # a subset of a published data set is not complete
-        return Scores(key, path, replace(pairs, higher_is_better=higher_is_better), values,
-                      higher_is_better=similarity, expected=facts.get("pairs", count),
-                      identity=sidecar["identity"], notes=notes)
+        pairs = Pairs(*columns, higher_is_better=about["dataset"]["higher_is_better"])
+        return Scores(key, path, pairs, values,
+                      higher_is_better=about.get("score", {}).get("higher_is_better", False),
+                      expected=facts.get("pairs", about["dataset"]["pairs"]),
+                      identity=about["identity"], notes=tuple(about["notes"]), checked=is_checked(about))
 
 
-def _read_finished(path: Path) -> tuple[Pairs, np.ndarray]:
-    """Read a CSV file with a row for every pair."""
-    table = read_table(path, COLUMNS)
-    if not path.read_bytes().endswith(b"\n"):
-        raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
-    ids, refs, types = (table[name].to_numpy() for name in ("pair_id", "ref", "type"))
-    if len(twice := ids[table["pair_id"].duplicated()]):
-        raise StoreError(f"{path}: the pair {twice[0]} is listed twice. {REMEDY}")
-    labels = table["mos"].to_numpy()
-    if not np.isfinite(labels).all():
-        raise StoreError(f"{path}: a label is missing; remove the file and score again")
-    return Pairs(ids, refs, types, labels, higher_is_better=True), table["score"].to_numpy()
-
-
-def _join_parts(path: Path, sidecar: Mapping[str, Any]) -> tuple[Pairs, np.ndarray]:
-    """Join the parts of a score file, and its CSV file if it exists; NaN for pairs without a score."""
-    if "pairs_file" not in sidecar:
-        raise StoreError(f"{path.with_suffix('.json')} does not name the list of pairs that its parts belong "
-                         f"to; run the same command again")
-    listed = read_pairs(path.parent.parent / sidecar["pairs_file"])
-    known = ScoreFile(path, sidecar["identity"]).read()
-    ids, refs, types = (np.array([getattr(pair, name) for pair in listed], dtype=object)
-                        for name in ("pair_id", "ref", "type"))
-    return (Pairs(ids, refs, types, np.array([pair.mos for pair in listed]), higher_is_better=True),
-            np.array([known.get(pair.pair_id, np.nan) for pair in listed]))
+def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ids, refs, types, labels = (table[name].to_numpy() for name in ("pair_id", "ref", "type", "mos"))
+    return ids, refs, types, labels
 
 
 def open_folder(root: Path) -> ScoreFolder:
@@ -144,12 +125,12 @@ def open_folder(root: Path) -> ScoreFolder:
     """
     if not root.is_dir():
         raise StoreError(f"no folder {root}; score something first, or say where the scores are")
-    if any(root.glob("*/*/*.json")) or any(root.glob("*/*/*.csv")):
+    if any(any(root.glob(f"*/*/*.{suffix}")) for suffix in ("json", "csv", "part")):
         return StoredFolder(root)
     if any(root.glob("*.csv")):
         return OfficialFolder(root)
     for below in ("results", "scores"):  # the clone of the official repository; our results_dir
-        if any(any((root / below).glob(names)) for names in ("*.csv", "*/*/*.csv", "*/*/*.json")):
+        if any(any((root / below).glob(names)) for names in ("*.csv", "*/*/*.csv", "*/*/*.part")):
             raise StoreError(f"{root} holds no scores itself; did you mean {root / below}?")
     return StoredFolder(root)
 

@@ -20,7 +20,8 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.releases import published
-from zsiqa.results.scores import Pairs, ScoreKey, Scores, read_table
+from zsiqa.results.scores import Pairs, ScoreKey, Scores
+from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
 
 COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}

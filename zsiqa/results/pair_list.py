@@ -13,20 +13,30 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from zsiqa.results.files import read_regular, remove_litter, replace_file
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = ("pair_id", "ref", "dis", "type", "subsets", "mos")
 
 
-def format_pairs(pairs: Sequence[ImagePair]) -> tuple[str, str]:
-    """Return (name, content) of the file."""
+def write_pairs(folder: Path, pairs: Sequence[ImagePair]) -> str:
+    """Write the list of pairs into the folder of the data set's scores; return its name.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([pair.pair_id, pair.ref, pair.dis, pair.type, "|".join(pair.subsets), repr(pair.mos)]
                      for pair in pairs)
     content = text.getvalue()
-    return f"{_digest(content)}.pairs", content
+    path = folder / f"{_digest(content)}.pairs"
+    if not path.is_file() or path.read_bytes() != content.encode():
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_litter(folder)
+        replace_file(path, content)
+    return path.name
 
 
 def read_pairs(path: Path) -> list[ImagePair]:
@@ -36,7 +46,7 @@ def read_pairs(path: Path) -> list[ImagePair]:
         StoreError: if there is no such file, or it is damaged.
     """
     try:
-        content = path.read_bytes().decode("utf-8")
+        content = read_regular(path).decode("utf-8")
         if path.stem != _digest(content):
             raise ValueError("its content does not match the digest in its name")
         rows = csv.DictReader(io.StringIO(content, newline=""))
@@ -45,8 +55,8 @@ def read_pairs(path: Path) -> list[ImagePair]:
                           subsets=tuple(filter(None, row["subsets"].split("|"))))
                 for row in rows]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); to write it again, repeat the run that wrote the "
-                         f"parts beside it") from error
+        raise StoreError(f"{path} cannot be read ({error}); to write it again, repeat the command that "
+                         f"scored this data set") from error
 
 
 def _digest(content: str) -> str:

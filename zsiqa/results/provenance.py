@@ -1,14 +1,14 @@
-"""Origin of score files, from their sidecars: one entry for all files of the same origin."""
+"""Origin of score files, from their sidecars or parts: one entry for all files of the same origin."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.score_file import read_sidecar
+from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
 
@@ -27,7 +27,7 @@ class Run:
 
 
 def read_runs(files: Mapping[ScoreKey, Path]) -> list[Run]:
-    """Read the origin of score files; those without a readable sidecar, such as the authors', are left out.
+    """Read the origin of score files; those that do not state it, such as the authors', are left out.
 
     Args:
         files: paths by key.
@@ -35,13 +35,13 @@ def read_runs(files: Mapping[ScoreKey, Path]) -> list[Run]:
     groups: dict[str, list[tuple[ScoreKey, dict[str, Any]]]] = {}
     for key, path in sorted(files.items()):
         try:
-            sidecar = read_sidecar(path.with_suffix(".json"))
+            stated = read_about(path)
         except StoreError:
             continue
         about: dict[str, Any] = {
-            "dataset": key.dataset, "complete": sidecar.get("complete") is True,
-            "weights": _weights(sidecar["identity"]), "sessions": _mappings(sidecar.get("sessions")),
-            "notes": list(map(str, sidecar.get("notes") or ()))}
+            "dataset": key.dataset, "complete": path.with_suffix(".json").is_file(),
+            "weights": _weights(stated["identity"]), "sessions": list(stated.get("sessions", ())),
+            "notes": stated["notes"]}
         groups.setdefault(json.dumps(about, sort_keys=True), []).append((key, about))
     runs = []
     for members in groups.values():
@@ -58,10 +58,6 @@ def _weights(identity: Mapping[str, Any]) -> str:
     if isinstance(weights, Mapping):
         return ", ".join(f"{name} {value}" for name, value in weights.items())
     return "" if weights is None else str(weights)
-
-
-def _mappings(data: Any) -> list[dict[str, Any]]:
-    return [dict(item) for item in data if isinstance(item, Mapping)] if isinstance(data, Sequence) else []
 
 
 def _names(names: Any) -> tuple[str, ...]:

@@ -1,44 +1,39 @@
-"""Score files: one CSV file for each data set, metric and perturbation, with a JSON sidecar on its origin.
+"""Score files: the scores of one data set, metric and perturbation. All of zsiqa reads and writes them here.
 
 In <results_dir>/scores/<dataset>/<metric>:
 
-    <perturbation>.csv     pair_id,ref,dis,type,mos,score in the data set's order
-    <perturbation>.json    identity, configuration, versions, times
+    <perturbation>.csv           pair_id,ref,dis,type,mos,score in the data set's order, once all are there
+    <perturbation>.json          the sidecar: identity, configuration, sessions, checksums
+    <perturbation>.*.part        scores of runs that have not finished the file (`zsiqa.results.parts`)
+    <perturbation>.partial.csv   the scores so far, for people; zsiqa does not read it
 
-Each run appends to its own part file beside them (`zsiqa.results.parts`), so a killed run loses only the
-scores that it had not flushed, and runs at the same time never write to the same file. There are no locks:
-NFS breaks them. A run that finds a score for every pair writes the complete CSV file, then removes the parts;
-until then, no run removes any, and a CSV file with gaps is only a view of them. The *identity* in the sidecar
-contains all that decides the scores. Scores are never added to a file with another identity, and such a file
-is never replaced unless the user asks for it.
+The *identity* contains all that decides the scores; scores of different identities are never mixed. Each run
+appends to its own part, so a killed run loses only the scores that it had not flushed, and runs at the same
+time never write to the same file. There are no locks: NFS breaks them. A run that finds a score for every
+pair writes the CSV file, then the sidecar, then removes the parts: a file is finished from the moment on that
+its sidecar exists, and parts beside a finished file have no effect. docs/score_files.md has the details.
 """
 
 from __future__ import annotations
 
-import csv
+import glob
 import hashlib
-import io
-import json
-import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.files import find_differences, replace_file, size_of
-from zsiqa.results.pair_list import format_pairs
+from zsiqa.results.files import digest, find_differences, remove_litter, replace_file
 from zsiqa.results.parts import Part, PartWriter, join, read_part
+from zsiqa.results.sidecar import REMEDY, read_sidecar, stamp, write_sidecar
+from zsiqa.results.table import format_scores, read_bytes, read_finished
 from zsiqa.types import ImagePair, StoreError
-
-COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "score": float}
-SCHEMA = 3
-REMEDY = "To fix it, run its command again with overwrite=true; undamaged score files are kept"
 
 
 @dataclass
 class ScoreFile:
-    """One score file, complete or not.
+    """One score file, finished or not.
 
     Attributes:
         path: of the CSV.
@@ -48,7 +43,7 @@ class ScoreFile:
     path: Path
     identity: Mapping[str, Any]
     _part: PartWriter | None = field(default=None, repr=False)
-    _session: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _header: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _confirmed: bool = field(default=False, repr=False)
 
     @property
@@ -56,89 +51,82 @@ class ScoreFile:
         """Path of the JSON file beside the CSV file."""
         return self.path.with_suffix(".json")
 
-    @property
-    def _prefix(self) -> str:
-        return f"{self.path.stem}.{digest(self.identity)[:8]}-"
-
-    def parts(self) -> list[Part]:
-        """Read the part files of this identity, including this run's."""
-        return [read_part(path) for path in sorted(self.path.parent.glob(f"{self._prefix}*.part"))]
-
-    def sessions(self) -> list[Mapping[str, Any]]:
-        """Return the sessions of this identity in the sidecar and the part files."""
-        old = read_sidecar(self.sidecar) if self.sidecar.exists() else {}
-        of_sidecar = old.get("sessions", ()) if old.get("identity") == self.identity else ()
-        return [*of_sidecar, *(part.session for part in self.parts())]
-
-    def is_complete(self) -> bool:
-        """Return whether the finished file exists, with a score for every pair."""
-        exists = self.path.is_file() and self.sidecar.is_file()
-        return exists and read_sidecar(self.sidecar).get("complete") is True
+    def is_finished(self) -> bool:
+        """Return whether the file has a sidecar."""
+        return self.sidecar.exists()
 
     def read(self) -> dict[str, float]:
-        """Read the scores by pair_id, from the finished file and all part files.
+        """Read the scores by pair_id; NaN for pairs for which the metric is not defined.
 
         Raises:
             StoreError: if there are scores of another identity (the message lists the settings that differ),
-                or if scores of a pair differ by more than rounding.
+                if a file is damaged, or if scores of a pair differ by more than rounding.
         """
-        self._check()
-        return self._join(self.parts())
+        sidecar, parts = self._load()
+        if sidecar:
+            self._refuse_others(sidecar["identity"])
+            table = read_finished(self.path, sidecar)
+            return dict(zip(table["pair_id"], table["score"].tolist(), strict=True))
+        return join([(part.path, part.scores) for part in parts])
 
-    def claim(self, info: Mapping[str, Any], pairs: Sequence[ImagePair] = ()) -> None:
-        """Write a sidecar for scores of this identity that are not complete yet.
+    def begin(self, info: Mapping[str, Any], session: Mapping[str, Any]) -> None:
+        """Prepare for appending scores.
 
         Args:
-            info: content of the sidecar besides the identity. The last of its `sessions` is this run.
-            pairs: of the whole data set, in its order; stored beside the scores, to join the parts later.
+            info: what the sidecar will state besides identity and sessions.
+            session: this run.
 
         Raises:
             StoreError: if there are scores of another identity.
         """
         self._check()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._session = next(iter(reversed(info.get("sessions", ()))), {})
-        about = {name: value for name, value in info.items() if name != "sessions"}
-        if pairs:
-            about["pairs_file"], content = format_pairs(pairs)
-            listed = self.path.parent.parent / about["pairs_file"]
-            if not listed.exists():
-                replace_file(listed, content)
-        if self.sidecar.exists():  # another run of this identity may have just written it
-            old = read_sidecar(self.sidecar)
-            if not find_differences(old["identity"], self.identity) and all(
-                    old.get(name) == about.get(name) for name in ("dataset", "pairs_file")):
-                return
-        replace_file(self.sidecar, self._describe(about, self.parts(), complete=False))
+        remove_litter(self.path.parent)
+        self._header = {**info, "session": session}
 
     def clear(self) -> None:
-        """Remove files of other identities, and damaged ones. Files of this identity stay."""
+        """Remove files of other identities and damaged ones; sound files of this identity stay."""
         try:
-            if self.sidecar.exists() and not find_differences(read_sidecar(self.sidecar)["identity"],
-                                                                 self.identity):
+            if self.is_finished():
                 self.read()
                 return
         except StoreError:
-            pass
-        for stale in (self.path, self.sidecar, *self.path.parent.glob(f"{self.path.stem}.*.part"),
-                      *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
-            stale.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+            self.sidecar.unlink(missing_ok=True)
+        for part in part_files(self.path):
+            try:
+                self._refuse_others(read_part(part).header.get("identity", self.identity))
+            except StoreError:
+                part.unlink(missing_ok=True)
+        try:
+            self.read()
+        except StoreError:  # the parts contradict each other
+            for part in part_files(self.path):
+                part.unlink(missing_ok=True)
+        if not part_files(self.path):  # then the CSV file has no sidecar either
+            self.path.unlink(missing_ok=True)
 
-    def append(self, pair_id: str, score: float) -> None:
-        """Append a score to the part file; `flush` hands it to the operating system."""
-        self._open().append(pair_id, score)
+    def append(self, pair_id: str, score: float, why: str = "") -> None:
+        """Append a score to the part file; `flush` hands it to the operating system.
+
+        Args:
+            pair_id: of the pair.
+            score: NaN or infinite if the metric is not defined for the pair.
+            why: the reason for that.
+        """
+        self._open().append(pair_id, score, why)
 
     def flush(self) -> None:
         """Hand all appended scores to the operating system; a killed process loses none of them.
 
         Raises:
-            StoreError: if a run with another identity has flushed first.
+            StoreError: if a run with another identity began before this one.
         """
         part = self._part  # another thread may close it
         if part is not None:
             part.flush()
             if not self._confirmed:
-                self._check()
+                self._check(before=self._header["session"])
                 self._confirmed = True
 
     def close(self, **outcome: Any) -> None:
@@ -153,18 +141,15 @@ class ScoreFile:
             self._part.close(outcome)
             self._part = None
 
-    def finish(self, pairs: Sequence[ImagePair], scores: Sequence[float], info: Mapping[str, Any], *,
-               view: bool = True) -> bool:
+    def finish(self, pairs: Sequence[ImagePair], info: Mapping[str, Any]) -> bool:
         """Join all scores. Once every pair has one, write the final files and remove the parts.
 
-        Runs that finish at the same time write the same files.
+        Runs that finish at the same time write the same files. Until every pair has a score, the scores so
+        far are written for people, into `<perturbation>.partial.csv`.
 
         Args:
-            pairs: of the whole data set, in its order.
-            scores: of each pair; NaN for pairs that this run has no score of.
-            info: content of the sidecar besides the identity.
-            view: write the CSV file even if pairs lack a score; their fields stay empty. Use False while
-                other runs are active, as a file that they finish meanwhile would be replaced.
+            pairs: of the whole data set, in its order, with today's labels.
+            info: what the sidecar states besides identity and sessions.
 
         Returns:
             True if every pair has a score.
@@ -174,72 +159,69 @@ class ScoreFile:
         """
         self.close()
         self._check()
-        parts = self.parts()  # before the sidecar, which has the sessions of parts removed since
-        known = self._join(parts)
-        known.update({pair.pair_id: score for pair, score in zip(pairs, map(float, scores), strict=True)
-                      if not math.isnan(score)})
-        complete = all(pair.pair_id in known for pair in pairs)
-        if not complete and not view:
+        old, parts = self._load()
+        scores = self.read() if old else join([(part.path, part.scores) for part in parts])
+        partial = self.path.with_suffix(".partial.csv")
+        table = format_scores(pairs, scores)
+        if any(pair.pair_id not in scores for pair in pairs):
+            replace_file(partial, table)
             return False
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for pair in pairs:
-            score = repr(known[pair.pair_id]) if pair.pair_id in known else ""
-            writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos), score])
-        failed = {**{key: why for part in parts for key, why in part.failed.items()},
-                  **info.get("failed", {})}
-        about = {**info, "failed": {key: why for key, why in failed.items() if key not in known}}
-        replace_file(self.path, text.getvalue())
-        replace_file(self.sidecar, self._describe(about, parts, complete=complete))
-        if complete:
-            for part in parts:
-                part.path.unlink(missing_ok=True)
-        return complete
+        undefined = old.get("undefined", {key: why for part in parts for key, why in part.undefined.items()})
+        about = {**info, "undefined": undefined, "sessions": old.get("sessions", sort_sessions(parts))}
+        if not old and self.is_finished():  # another run was faster
+            return self.finish(pairs, info)
+        self._publish(table, about, old)
+        self.tidy()
+        return True
+
+    def tidy(self) -> None:
+        """Remove what has no use beside a finished file: parts, partial scores, files of killed runs."""
+        for path in [*part_files(self.path), self.path.with_suffix(".partial.csv")]:
+            path.unlink(missing_ok=True)
+        remove_litter(self.path.parent)
+
+    def _publish(self, table: str, about: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        """Write the CSV file and the sidecar. A kill at any moment leaves a finished file or all parts."""
+        new = hashlib.sha256(table.encode()).hexdigest()
+        if old:  # its scores are in no part, so first the old sidecar must accept the new table, too
+            present = hashlib.sha256(read_bytes(self.path)).hexdigest()
+            write_sidecar(self.sidecar, {**_without_stamp(old), "csv_sha256": [present, new]})
+        replace_file(self.path, table)
+        write_sidecar(self.sidecar, {"identity": self.identity, **about, "csv_sha256": [new]})
 
     def _open(self) -> PartWriter:
         if self._part is None:
-            self._part = PartWriter(self.path.parent / f"{self._prefix}{uuid.uuid4().hex[:12]}.part",
-                                    self._session)
+            name = f"{self.path.stem}.{digest(self.identity)[:8]}-{uuid.uuid4().hex[:12]}.part"
+            path = self.path.parent / name
+            self._part = PartWriter(path, stamp(path, {"identity": self.identity, **self._header}))
         return self._part
 
-    def _join(self, parts: Iterable[Part]) -> dict[str, float]:
-        """Join the scores of all parts and of the finished file.
+    def _load(self) -> tuple[Mapping[str, Any], list[Part]]:
+        """Read the sidecar of a finished file, or else the parts of this identity."""
+        if not self.is_finished():
+            parts = [part for part in map(read_part, part_files(self.path))
+                     if part.header.get("identity") == self.identity]
+            if not self.is_finished():  # a run that finishes the file removes its parts afterwards
+                return {}, parts
+        return read_sidecar(self.sidecar), []
 
-        Raises:
-            StoreError: if they differ by more than rounding.
+    def _check(self, before: Mapping[str, Any] | None = None) -> None:
+        """Refuse scores of another identity, and scores without a sidecar.
+
+        Args:
+            before: a session; parts of other identities that began after it are not refused: they stop.
         """
-        sources: list[tuple[Path, Mapping[str, float]]] = [(part.path, part.scores) for part in parts]
-        if self.path.is_file():  # read after the parts: it has the scores of parts removed since
-            sources.insert(0, (self.path, {pair_id: score for pair_id, _, score in read_rows(self.path)
-                                           if not math.isnan(score)}))
-        return join(sources)
-
-    def _describe(self, info: Mapping[str, Any], parts: Iterable[Part], *, complete: bool) -> str:
-        """Format the sidecar: `info`, with the sessions of parts and of an older sidecar of this identity."""
-        sessions: list[Mapping[str, Any]] = [part.session for part in parts if "id" in part.session]
-        sessions = sorted(sessions, key=lambda session: str(session.get("started")))
-        if self.sidecar.exists():
-            old = read_sidecar(self.sidecar)
-            if not find_differences(old["identity"], self.identity):
-                sessions = [*old.get("sessions", ()), *sessions]
-                info = {**{name: old[name] for name in ("pairs_file",) if name in old}, **info}
-        merged: dict[str, Mapping[str, Any]] = {}
-        for session in (*sessions, *info.get("sessions", ())):
-            merged[session["id"]] = {**merged.get(session["id"], {}), **session}
-        return json.dumps({"schema": SCHEMA, "complete": complete, "identity": self.identity, **info,
-                           "sessions": list(merged.values())}, indent=2, ensure_ascii=False) + "\n"
-
-    def _check(self) -> None:
-        """Refuse scores of another identity, and scores without a sidecar."""
-        if self.path.exists() and not self.sidecar.exists():
-            raise StoreError(f"{self.path} has no {self.sidecar.name} beside it, which says how its scores "
-                             f"were made; give another results_dir=DIR to keep it, or overwrite=true to "
-                             f"replace it")
-        parts = self.path.parent.glob(f"{self.path.stem}.*.part")
-        if not self.path.exists() and not any(size_of(part) for part in parts):
+        if self.is_finished():
+            self._refuse_others(read_sidecar(self.sidecar)["identity"])
             return
-        stored = read_sidecar(self.sidecar)["identity"] if self.sidecar.exists() else self.identity
+        parts = [part for part in map(read_part, part_files(self.path)) if part.scores]
+        if self.path.exists() and not parts:
+            raise without_sidecar(self.path)
+        for part in parts:
+            if before is None or _order(part.session) < _order(before):
+                self._refuse_others(part.header["identity"])
+
+    def _refuse_others(self, stored: Mapping[str, Any]) -> None:
         if differences := find_differences(stored, self.identity):
             listed = "".join(f"\n  {name}: stored {old!r}, now {new!r}" for name, old, new in differences)
             if any(name.endswith("revision") for name, _, _ in differences):
@@ -249,44 +231,52 @@ class ScoreFile:
                              f"overwrite=true to replace it")
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Read the sidecar of a score file.
+def part_files(path: Path) -> list[Path]:
+    """List the parts of a score file, of any identity."""
+    return sorted(path.parent.glob(f"{glob.escape(path.stem)}.{'?' * 8}-{'?' * 12}.part"))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read what is stated about the scores: from the sidecar, or else from the parts.
+
+    Args:
+        path: of the CSV file.
+
+    Returns:
+        The sidecar; if the file is not finished, the entries that it will have, as far as they are known.
 
     Raises:
-        StoreError: if it is damaged or of another schema.
+        StoreError: if a file is damaged, there is none, or parts are of different identities.
     """
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-        if sidecar["schema"] == SCHEMA and isinstance(sidecar["identity"], dict):
-            return dict(sidecar)
-        why = f"it has schema {sidecar['schema']}, this zsiqa has {SCHEMA}; scores of the two must not mix"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"it is damaged ({type(error).__name__}: {error})"
-    raise StoreError(f"{path} does not say how the scores beside it came about: {why}. {REMEDY}")
+    if not path.with_suffix(".json").exists():
+        parts = [part for part in map(read_part, part_files(path)) if part.header]
+        if parts:
+            about = dict(parts[0].header)
+            if "pairs_file" not in about:
+                raise StoreError(f"{parts[0].path} does not name its list of pairs. {REMEDY}")
+            if any(part.header["identity"] != about["identity"] for part in parts):
+                raise StoreError(f"{path.parent} has parts of runs whose settings differ. {REMEDY}")
+            return {**about, "sessions": sort_sessions(parts)}
+        if path.is_file():
+            raise without_sidecar(path)
+    return read_sidecar(path.with_suffix(".json"))
 
 
-def read_rows(path: Path) -> list[tuple[str, float, float]]:
-    """Read (pair_id, mos, score) of a finished score file, in its order; NaN if a pair has no score.
-
-    Raises:
-        StoreError: if it is not a score file, or was cut off.
-    """
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = tuple(next(reader, ()))
-    if header != tuple(COLUMNS):
-        raise StoreError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header)}. "
-                         f"{REMEDY}")
-    if not text.endswith("\n"):
-        raise StoreError(f"{path} ends in the middle of a line: something cut it off. {REMEDY}")
-    try:
-        return [(pair_id, float(mos), float(score or "nan"))
-                for pair_id, _ref, _dis, _type, mos, score in reader]
-    except ValueError as error:
-        raise StoreError(f"{path} line {reader.line_num}: not a row of a score file ({error}). "
-                         f"{REMEDY}") from error
+def without_sidecar(path: Path) -> StoreError:
+    """Build the error for a CSV file of scores without a sidecar."""
+    return StoreError(f"{path} has no {path.stem}.json beside it, which says how its scores were made: put "
+                      f"it back, give another results_dir=DIR to keep the file, or overwrite=true to replace "
+                      f"it")
 
 
-def digest(data: Any) -> str:
-    """Hex SHA-256 of plain data, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+def sort_sessions(parts: Sequence[Part]) -> list[Mapping[str, Any]]:
+    """List the sessions of parts, the earliest first."""
+    return sorted((part.session for part in parts if part.session), key=_order)
+
+
+def _without_stamp(sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sidecar.items() if name not in ("schema", "file", "checksum")}
+
+
+def _order(session: Mapping[str, Any]) -> tuple[str, str]:
+    return str(session.get("started", "")), str(session.get("id", ""))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from zsiqa.types import StoreError
 
 SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a data set differ by more
 
@@ -69,6 +65,7 @@ class Scores:
         expected: pairs of the whole data set.
         identity: the settings that decide the scores, if the file has them (see `zsiqa.results.score_file`).
         notes: caveats that must be shown with the numbers.
+        checked: the file has checksums, and matches them.
     """
 
     key: ScoreKey
@@ -79,6 +76,7 @@ class Scores:
     expected: int
     identity: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    checked: bool = False
 
     @property
     def usable(self) -> np.ndarray:
@@ -136,42 +134,3 @@ def split_metric(metric: str) -> tuple[str, str, str]:
     """
     backbone, representation, distance = metric.rsplit("-", 2) if metric.count("-") > 1 else (metric, "", "")
     return backbone, representation, distance
-
-
-def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
-    """Parse a score file.
-
-    Args:
-        columns: all columns in their order, each str or float. An empty field is NaN in a column of floats.
-
-    Raises:
-        StoreError: if the file cannot be read, it has other columns, or a row does not fit them.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
-    try:
-        header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")]), [])
-    except UnicodeDecodeError as error:
-        raise StoreError(f"{path}: not a UTF-8 file ({error})") from error
-    if header != list(columns):
-        raise StoreError(f"{path}: expected the columns {','.join(columns)}, found "
-                         f"{','.join(header) or 'nothing'}")
-    numbers = [name for name, kind in columns.items() if kind is float]
-    try:
-        # A field of a column of numbers that is neither a number nor empty must raise an error.
-        table = pd.read_csv(io.BytesIO(data),
-                            dtype={**dict.fromkeys(columns, object), **dict.fromkeys(numbers, float)},
-                            keep_default_na=False, na_values=dict.fromkeys(numbers, ["", "nan", "NaN"]),
-                            index_col=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise StoreError(f"{path}: not a table of {','.join(columns)} ({error})") from error
-    # pandas fills up short rows. If nothing is quoted, counting commas finds them, and is fast.
-    if b'"' in data or data.count(b",") != (len(columns) - 1) * (len(table) + 1):
-        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-        short = next((lines.line_num for fields in lines if fields and len(fields) != len(columns)), None)
-        if short is not None:
-            raise StoreError(f"{path}: not a table of {','.join(columns)} (line {short} has another number "
-                             f"of fields)")
-    return table

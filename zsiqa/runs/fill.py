@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from zsiqa.config import instantiate
+from zsiqa.results.pair_list import write_pairs
 from zsiqa.runs.background import repeating
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
@@ -41,28 +43,26 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileK
 
     Returns and raises the same as `score_missing`.
     """
-    unfinished = {key: target for key, target in targets.items() if not target.complete}
+    unfinished = {key: target for key, target in targets.items() if not target.finished}
     if not unfinished:
         return {}
-    info = describe(cfg, dataset)
     paths = [target.file.path for target in unfinished.values()]
+    info = describe(cfg, dataset)
     journal = Journal(paths[0].parent.parent, file_names(paths), (cfg.shard, cfg.num_shards))
     failures: dict[str, dict[str, str]] = {}
-    if any(np.isnan(target.scores[selected]).any() for target in unfinished.values()):
+    if any(target.missing[selected].any() for target in unfinished.values()):
         failures = score_missing(cfg, dataset, build, unfinished, info, selected, journal)
-    alone = journal.alone()  # must be called before the parts are read: see ScoreFile.finish
-    whole = [target.file.finish(dataset.pairs, target.scores.tolist(), view=alone and cfg.num_shards == 1,
-                                info={**info, **target.describe(dataset),
-                                      "failed": failures.get(key.perturbation, {})})
-             for key, target in unfinished.items()]
-    if all(whole):
+    info["pairs_file"] = write_pairs(paths[0].parent.parent, dataset.pairs)
+    finished = [target.file.finish(dataset.pairs, {**info, **target.describe(dataset)})
+                for target in unfinished.values()]
+    if all(finished):
         journal.settle()
     return failures
 
 
 def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
                   info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
-    """Compute the missing scores of `targets`, into them and into part files; add this session to `info`.
+    """Compute the missing scores of `targets`, into them and into part files.
 
     Args:
         targets: unfinished targets of a pass. All their perturbations take part, also those without a missing
@@ -85,11 +85,11 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
            info: dict[str, Any], selected: np.ndarray, journal: Journal) -> dict[str, dict[str, str]]:
     import torch
 
-    from zsiqa.scoring.engine import Failed
+    from zsiqa.scoring.engine import Failed, Scored
 
     metrics = list(dict.fromkeys(key.metric for key in targets))
     perturbations = list(dict.fromkeys(key.perturbation for key in targets))
-    wanted = {name: selected & np.any([np.isnan(target.scores) for key, target in targets.items()
+    wanted = {name: selected & np.any([target.missing for key, target in targets.items()
                                        if key.perturbation == name], axis=0) for name in perturbations}
     device, described = pick_device(cfg.device)
     if device == "cpu":
@@ -105,11 +105,12 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
         "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
         "versions": versions(), "git_commit": git_commit(),
         "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}
-    info["sessions"] = [session]
-    for target in targets.values():  # not earlier: after an error above, no file is created or replaced
+    # Not earlier: after an error above, no file is created or replaced.
+    info["pairs_file"] = write_pairs(journal.path.parent, dataset.pairs)
+    for target in targets.values():
         if target.stale:
             target.file.clear()
-        target.file.claim({**info, **target.describe(dataset)}, dataset.pairs)
+        target.file.begin({**info, **target.describe(dataset)}, session)
     outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
     failures: dict[str, dict[str, str]] = {}
     started = time.monotonic()
@@ -118,7 +119,16 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
         session["seconds"] = round(time.monotonic() - started, 3)
         targets[key].file.close(seconds=session["seconds"], failed=failures.get(key.perturbation, {}))
 
-    def keep() -> None:
+    def keep(scored: Scored, pair_id: str) -> None:
+        undefined = {} if cfg.on_error == "stop" else dict.fromkeys(scored.undefined, math.nan)
+        for metric, score in (scored.scores | undefined).items():
+            target = targets.get(FileKey(metric, scored.perturbation))
+            if target is not None and target.missing[scored.index]:
+                target.missing[scored.index] = False
+                target.scores[scored.index] = score
+                target.file.append(pair_id, score, scored.undefined.get(metric, ""))
+
+    def flush() -> None:
         for target in targets.values():
             target.file.flush()
         journal.sign()
@@ -126,24 +136,20 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
     with ExitStack() as stack:
         for key in targets:
             stack.callback(close, key)
-        check_kept = stack.enter_context(repeating(SECONDS_BETWEEN_FLUSHES, keep))
+        check_kept = stack.enter_context(repeating(SECONDS_BETWEEN_FLUSHES, flush))
         stack.enter_context(closing(outcomes))
         for outcome in track(outcomes, total=sum(int(mask.sum()) for mask in wanted.values()), unit="images"):
             check_kept()
             pair_id = dataset.pairs[outcome.index].pair_id
+            if isinstance(outcome, Scored):
+                with measure("write"):
+                    keep(outcome, pair_id)
+            problems = [str(outcome.error)] if isinstance(outcome, Failed) else [*outcome.undefined.values()]
+            if problems and cfg.on_error == "stop":
+                raise PairError(f"{problems[0]}\nThe scores computed so far are kept. Fix the pair and run "
+                                "the same command again, or give on_error=skip to leave such pairs out")
             if isinstance(outcome, Failed):
-                if cfg.on_error == "stop":
-                    raise PairError(f"{outcome.error}\nThe scores computed so far are kept. Fix the pair "
-                                    "and run the same command again, or give on_error=skip to leave such "
-                                    "pairs out")
-                failures.setdefault(outcome.perturbation, {})[pair_id] = str(outcome.error)
-                continue
-            with measure("write"):
-                for metric, score in outcome.scores.items():
-                    lacking = targets.get(FileKey(metric, outcome.perturbation))
-                    if lacking is not None and np.isnan(lacking.scores[outcome.index]):
-                        lacking.scores[outcome.index] = score
-                        lacking.file.append(pair_id, score)
+                failures.setdefault(outcome.perturbation, {})[pair_id] = problems[0]
     if isinstance(measure, Profile):
         print(measure.report(aside=("decode", "perturb", "cut tiles")))
     return failures

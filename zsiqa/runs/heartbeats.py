@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsiqa.results.files import parse_json, process_exists, read_regular, replace_file
 from zsiqa.runs.slurm import job_name
+from zsiqa.types import StoreError
 
 SECONDS_BETWEEN_SIGNS = 15.0
 # Clocks of nodes and file servers differ by less, and NFS shows a change within a minute.
@@ -56,13 +58,8 @@ class Entry:
             return False
         if self.about.get("host") != socket.gethostname():
             return True
-        try:
-            os.kill(int(self.about["pid"]), 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, KeyError, ValueError):
-            pass
-        return True
+        process = self.about.get("pid")
+        return not isinstance(process, int) or process_exists(process)
 
     def __str__(self) -> str:
         job = self.about.get("job") or f"process {self.about.get('pid')}"
@@ -109,7 +106,7 @@ class Journal:
 
     def fail(self, error: Exception) -> None:
         """Write the error into the heartbeat file. If the file cannot be written, do nothing."""
-        with suppress(OSError):
+        with suppress(StoreError):
             self._remove_dead()
             self._write(error=str(error) or type(error).__name__)
 
@@ -126,25 +123,31 @@ class Journal:
                     or list(self._shard) == list(entry.about.get("shard", ()))):
                 entry.path.unlink(missing_ok=True)
 
-    def alone(self) -> bool:
-        """Return whether no other run is active on any of these score files."""
-        return not any(entry.alive and entry.files & set(self._files) and entry.path != self.path
-                       for entry in read_journal(self.path.parent))
-
     def _write(self, **more: str) -> None:
         about = {"files": self._files, "host": socket.gethostname(), "pid": os.getpid(), "job": job_name(),
                  "started": self._started, "shard": list(self._shard), **more}
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(about), encoding="utf-8")
-        temporary.replace(self.path)
+        replace_file(self.path, json.dumps(about))
 
 
 def read_journal(folder: Path) -> Sequence[Entry]:
-    """Read all heartbeat files in the folder of a data set's scores."""
+    """Read all heartbeat files in the folder of a data set's scores.
+
+    A damaged one, e.g. cut off by a full disk, gives an entry without score files, whose error names it.
+    """
     entries = []
     for path in sorted(folder.glob("*.run")):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # removed, or cut off by a full disk
-            about = json.loads(path.read_text(encoding="utf-8"))
-            files = frozenset(about.pop("files"))
-            entries.append(Entry(path, files, about, time.time() - path.stat().st_mtime))
+        with suppress(FileNotFoundError):  # its run has just ended
+            age = time.time() - path.stat().st_mtime
+            try:
+                about = parse_json(read_regular(path).decode("utf-8"))
+                files, shard = about.pop("files"), about.get("shard", [0, 1])
+                if not (isinstance(files, list) and all(isinstance(name, str) for name in files)
+                        and isinstance(shard, list) and [type(number) for number in shard] == [int, int]):
+                    raise ValueError("its files or its shard")
+                entries.append(Entry(path, frozenset(files), about, age))
+            except FileNotFoundError:
+                raise
+            except (OSError, ValueError, KeyError) as error:
+                problem = f"{path} is damaged ({error}); it has no effect on scores; remove it"
+                entries.append(Entry(path, frozenset(), {"error": problem}, age))
     return entries

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zsiqa.config import plain, protocol_deviations
-from zsiqa.results.score_file import digest
+from zsiqa.results.files import digest
 from zsiqa.types import Dataset
 
 

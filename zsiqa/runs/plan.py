@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
+import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +18,8 @@ from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
 from zsiqa.config import metric_name, plain
-from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
+from zsiqa.results.score_file import ScoreFile
+from zsiqa.results.sidecar import read_sidecar
 from zsiqa.runs.engines import build_backbone, build_baselines
 from zsiqa.runs.notes import backbone_notes, protocol_note
 from zsiqa.types import Dataset, MetricKey, StoreError
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 # older files are refused. Revision 1 (not stored in files): l2, SKLD, JSD and the embedding's normalisation
 # in float32.
 HALF_PRECISION = 2
-
+TOGETHER = 10_000  # pairs that are hashed at a time: a few MB
 
 
 class FileKey(NamedTuple):
@@ -94,15 +98,19 @@ class Target:
     """One score file of a run, with the scores that it holds so far.
 
     Attributes:
-        scores: (pairs,) in the data set's order, NaN where there is none yet.
-        complete: the finished file exists.
-        stale: the existing scores are of another run, and will be replaced.
+        planned: the file as planned.
+        file: reads and writes it.
+        scores: (pairs,) in the data set's order, NaN where there is none.
+        missing: (pairs,) bool, True where a score is still to be computed.
+        finished: the finished file exists, with today's labels.
+        stale: the existing scores are of another run, or damaged, and will be replaced.
     """
 
     planned: PlannedFile
     file: ScoreFile
     scores: np.ndarray
-    complete: bool
+    missing: np.ndarray
+    finished: bool
     stale: bool
 
     def describe(self, dataset: Dataset) -> dict[str, Any]:
@@ -201,10 +209,17 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
     # Two CSV files can use the same relative names for images in different folders.
     with_paths = cfg.dataset.image_identity == "paths"
     known_by = "paths_sha256" if with_paths else "names_sha256"
-    pairs = [(pair.pair_id, pair.ref, pair.dis,
-              *((str(pair.ref_path.absolute()), str(pair.dis_path.absolute())) if with_paths else ()))
-             for pair in dataset.pairs]
-    return {"name": dataset.name, known_by: digest(pairs)}
+    absolute = functools.partial(os.path.join, str(Path.cwd()))  # faster than Path.absolute
+    hashed, separator = hashlib.sha256(b"["), b""
+    # The digest of all pairs in one list, but a million of them as one text would take a gigabyte.
+    for first in range(0, len(dataset.pairs), TOGETHER):
+        pairs = [(pair.pair_id, pair.ref, pair.dis,
+                  *((absolute(pair.ref_path), absolute(pair.dis_path)) if with_paths else ()))
+                 for pair in dataset.pairs[first:first + TOGETHER]]
+        hashed.update(separator + json.dumps(pairs)[1:-1].encode())
+        separator = b", "
+    hashed.update(b"]")
+    return {"name": dataset.name, known_by: hashed.hexdigest()}
 
 
 def _scores_folder(cfg: DictConfig, folder: str) -> Path:
@@ -221,16 +236,20 @@ def read_target(planned: PlannedFile, file: ScoreFile, dataset: Dataset, info: M
     """Read the scores that a score file already holds.
 
     Raises:
-        StoreError: if the file holds scores of another run, and `overwrite` is False.
+        StoreError: if the file is damaged or holds scores of another run, and `overwrite` is False.
     """
+    finished = False
     try:
-        # First, because a concurrent run may finish at any moment.
-        # If the labels differ, the file is written again.
-        complete = file.is_complete() and read_sidecar(file.sidecar).get("dataset") == info["dataset"]
         stored = file.read()
+        if file.is_finished():
+            finished = read_sidecar(file.sidecar)["dataset"] == info["dataset"]  # False if labels changed
+            file.tidy()
     except StoreError:
         if not overwrite:
             raise
-        return Target(planned, file, np.full(len(dataset.pairs), np.nan), complete=False, stale=True)
+        count = len(dataset.pairs)
+        return Target(planned, file, np.full(count, np.nan), np.ones(count, dtype=bool), finished=False,
+                      stale=True)
     scores = np.array([stored.get(pair.pair_id, np.nan) for pair in dataset.pairs])
-    return Target(planned, file, scores, complete and not np.isnan(scores).any(), stale=False)
+    missing = np.array([pair.pair_id not in stored for pair in dataset.pairs])
+    return Target(planned, file, scores, missing, finished, stale=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -12,18 +14,19 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zsiqa.config import instantiate
+from zsiqa.results.files import digest
 from zsiqa.results.pair_list import read_pairs
-from zsiqa.results.score_file import ScoreFile, digest, read_sidecar
+from zsiqa.results.score_file import ScoreFile, part_files, read_about
 from zsiqa.results.scores import ScoreKey
+from zsiqa.results.table import check_content, is_checked, read_finished
 from zsiqa.runs.heartbeats import Entry, read_journal
 from zsiqa.runs.plan import file_names, identify_images, planned_files
 from zsiqa.runs.selection import part_of, select
 from zsiqa.terminal import plural
 from zsiqa.types import Dataset, DatasetError, StoreError
 
-_scored: dict[tuple[tuple[Path, int], ...], frozenset[str]] = {}  # cache of _scored_pairs
 MOST_NAMES = 5  # references to name in a message
-STATES = ("done", "running", "failed", "partial", "missing")
+STATES = ("done", "running", "damaged", "failed", "partial", "missing")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,18 @@ def look(cfg: DictConfig) -> list[FileProgress]:
     """
     files = planned_files(cfg)
     journals = {folder: read_journal(folder) for folder in {file.path.parent.parent for file in files}}
+    for entry in itertools.chain(*journals.values()):
+        if not entry.files:
+            _warn(entry.error)
     pairs, labels = _own_pairs(cfg)
     return [_look_at(cfg, file.path, {**pairs, **file.identity}, labels, journals[file.path.parent.parent])
             for file in files]
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Print a warning, once: several jobs may look at the same folder."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,42 +90,42 @@ def _own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: Mapping[str, Any],
              journal: Sequence[Entry]) -> FileProgress:
-    """Return the progress of one score file. `expected`: entries that its identity must have."""
+    """Return the progress of one score file.
+
+    Args:
+        cfg: of the job.
+        path: of the CSV file.
+        expected: entries that its identity must have.
+        labels: entries that its description of the data set must have.
+        journal: all heartbeats in the folder of the data set's scores.
+    """
     key = ScoreKey(path.parts[-3], path.parts[-2], path.stem)
+    there, total, lacking = 0, None, ""
+    try:
+        if path.is_file() or path.with_suffix(".json").exists() or part_files(path):
+            about = read_about(path)
+            differing = [name for name, value in expected.items() if about["identity"].get(name) != value]
+            if differing:
+                return FileProgress(key, "failed",
+                                    why=f"there are scores of other settings: {', '.join(differing)}")
+            if path.with_suffix(".json").exists():
+                return _look_at_finished(cfg, path, about, labels)
+            wanted = _pairs_to_score(path.parent.parent / about["pairs_file"], **part_of(cfg))
+            total = len(wanted)
+            scored = ScoreFile(path, about["identity"]).read()
+            there = len(wanted.keys() & scored)
+            lacking = _name_references([ref for pair_id, ref in wanted.items() if pair_id not in scored])
+            if there == about["dataset"]["pairs"]:  # enough for a selection, but the whole must be joined
+                return FileProgress(key, "partial", there, total,
+                                    "all in parts; the same command joins them into one file")
+            if there == total:
+                return FileProgress(key, "done", total, total)
+    except StoreError as error:
+        return FileProgress(key, "damaged", why=_cause(str(error)))
+    except DatasetError as error:
+        return FileProgress(key, "failed", why=_cause(str(error)))
     entries = [entry for entry in journal if file_names([path])[0] in entry.files and (
         cfg.num_shards == 1 or list(entry.about.get("shard", ())) in ([cfg.shard, cfg.num_shards], [0, 1]))]
-    there, total, lacking = 0, None, ""
-    if path.with_suffix(".json").is_file():
-        try:
-            sidecar = read_sidecar(path.with_suffix(".json"))
-            differing = [name for name, value in expected.items() if sidecar["identity"].get(name) != value]
-            if differing:
-                return FileProgress(key, "failed", why=f"there are scores of other settings: {', '.join(differing)}")
-            file = ScoreFile(path, sidecar["identity"])
-            everything = int(sidecar["dataset"]["pairs"])
-            whole = file.is_complete() and _is_whole(path, everything)
-            scored: frozenset[str] = frozenset() if whole else _scored_pairs(file)
-            there, total = len(scored), everything
-            if "pairs_file" in sidecar:
-                wanted = _pairs_to_score(path.parent.parent / sidecar["pairs_file"], **part_of(cfg))
-                there, total = len(wanted.keys() & scored), len(wanted)
-                lacking = _name_references([ref for pair_id, ref in wanted.items() if pair_id not in scored])
-            if there == everything:  # in part files: enough for a selection, but the whole must be joined
-                return FileProgress(key, "partial", there, total,
-                            "all in parts; the same command joins them into one file")
-            if whole or there == total:
-                same = labels.items() <= sidecar["dataset"].items()
-                return FileProgress(key, "done", total, total) if same else FileProgress(
-                    key, "partial", total, total,
-                    "the labels have changed; the same command updates the file")
-        except (StoreError, DatasetError) as error:
-            return FileProgress(key, "failed", why=_cause(str(error)))
-        except (KeyError, TypeError):
-            return FileProgress(key, "failed",
-                        why=f"{path.with_suffix('.json')} does not state the number of pairs; run it again")
-    elif path.is_file():
-        return FileProgress(key, "failed",
-                    why=f"{path} has no {path.stem}.json beside it; put it back, or move the file away")
     active = [entry for entry in entries if entry.alive]
     if active:
         return FileProgress(key, "running", there, total, "; ".join(map(str, active)))
@@ -126,19 +138,26 @@ def _look_at(cfg: DictConfig, path: Path, expected: Mapping[str, Any], labels: M
     return FileProgress(key, "partial", there, total, f"{lacking}; {stopped}" if stopped else lacking)
 
 
-def _scored_pairs(file: ScoreFile) -> frozenset[str]:
-    """Return the pair_ids with a score (cached by paths and sizes: shards of a job read the same files)."""
-    paths = [file.path, *sorted(file.path.parent.glob(f"{file.path.stem}.*.part"))]
-    state = tuple((path, path.stat().st_size) for path in paths if path.exists())
-    if state not in _scored:
-        _scored[state] = frozenset(file.read())
-    return _scored[state]
+def _look_at_finished(cfg: DictConfig, path: Path, sidecar: Mapping[str, Any],
+                      labels: Mapping[str, Any]) -> FileProgress:
+    """Return the progress of a finished score file, which has all pairs that a job may select.
 
-
-def _is_whole(path: Path, pairs: int) -> bool:
-    """Return whether a finished file still has all lines and scores. Fast: there may be 1,000 files."""
-    data = path.read_bytes()
-    return data.endswith(b"\n") and data.count(b"\n") == pairs + 1 and b",\n" not in data
+    Raises:
+        StoreError: if it is damaged.
+    """
+    if is_checked(sidecar):
+        check_content(path, sidecar)  # a checksum is fast: there may be 1,000 files
+    else:
+        read_finished(path, sidecar)
+    key, total = ScoreKey(path.parts[-3], path.parts[-2], path.stem), sidecar["dataset"]["pairs"]
+    listed = path.parent.parent / sidecar.get("pairs_file", "")
+    if listed.is_file():
+        total = len(_pairs_to_score(listed, **part_of(cfg)))
+    if not labels.items() <= sidecar["dataset"].items():
+        return FileProgress(key, "partial", total, total,
+                            "the labels have changed; the same command updates the file")
+    return FileProgress(key, "done", total, total,
+                        "" if is_checked(sidecar) else "unchecked: it has no checksum")
 
 
 @functools.cache

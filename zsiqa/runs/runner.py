@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -35,7 +34,7 @@ from zsiqa.runs.plan import file_names, identify_images, plan, planned_files, re
 from zsiqa.runs.selection import part_of, select
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
-from zsiqa.terminal import exit_on_broken_pipe
+from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
 
 # For configs/hydra/launcher.
@@ -104,7 +103,7 @@ def _job(cfg: DictConfig) -> None:
             run(cfg)
         return
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         if sweeping:
             _note_failure(cfg, error)
     except Exception as error:  # a bug, or submitit gave up a job that timed out too often
@@ -145,7 +144,7 @@ def run(cfg: DictConfig) -> None:
     targets = [{key: read_target(planned.files[key], file, dataset, about, overwrite=cfg.overwrite)
                 for key, file in planned.score_files(images, weights).items()} for planned, weights in passes]
     all_targets = [target for of_pass in targets for target in of_pass.values()]
-    fresh = any(np.isnan(target.scores[selected]).any() for target in all_targets)
+    fresh = any(target.missing[selected].any() for target in all_targets)
     failures: dict[str, str] = {}
     for (planned, weights), of_pass in zip(passes, targets, strict=True):
         build = functools.partial(planned.build, weights)

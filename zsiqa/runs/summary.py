@@ -40,6 +40,10 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
                            score_higher_is_better=target.planned.higher_is_better)
         if reason := why_undefined(scores, labels):
             reasons[f"nan: no correlation is defined, because {reason}"] = None
+        if undefined := int((selected & ~target.missing & np.isnan(target.scores)).sum()):
+            reasons[f"{target.file.path.parent.name}/{target.file.path.stem}: not defined for "
+                    f"{plural(undefined, 'pair')}, which {'has' if undefined == 1 else 'have'} no score; "
+                    f"{target.file.sidecar.name} has the reason"] = None
         lines.append(f"{target.file.path.parent.name:{width}}  {target.file.path.stem:12} {result.n:5}  "
                      f"{result.plcc:6.3f}  {result.srcc:6.3f}  {result.krcc:6.3f}")
     notes = dict.fromkeys([*dataset.notes, *(note for target in targets for note in target.planned.notes)])

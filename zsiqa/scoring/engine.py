@@ -52,11 +52,15 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of pair `index` under one perturbation: the mean over its tiles, for every metric."""
+    """Scores of pair `index` under one perturbation: the mean over its tiles, by metric.
+
+    `undefined` has the metrics whose score is not finite, each with the reason.
+    """
 
     index: int
     perturbation: str
     scores: dict[MetricKey, float]
+    undefined: dict[MetricKey, str]
 
 
 @dataclass(frozen=True)
@@ -266,14 +270,13 @@ class Scorer:
             if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
                 continue
             scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
-            wrong = [f"{'-'.join(metric)} = {score}" for metric, score in scores.items()
-                     if not math.isfinite(score)]
-            if wrong:
-                yield Failed(index, perturbation, PairError(
-                    f"{pairs[index].pair_id} ({perturbation}): the score is not finite: {', '.join(wrong)}; "
-                    f"look for wrong weights, or for an overflow that precision=fp32 avoids"))
-            else:
-                yield Scored(index, perturbation, scores)
+            undefined = {
+                metric: f"{pairs[index].pair_id} ({perturbation}): the score is not finite: "
+                        f"{'-'.join(metric)} = {score}; the metric is not defined for this pair, the weights "
+                        f"are wrong, or there was an overflow, which precision=fp32 avoids"
+                for metric, score in scores.items() if not math.isfinite(score)}
+            yield Scored(index, perturbation, {metric: score for metric, score in scores.items()
+                                               if metric not in undefined}, undefined)
 
 
 def _join(parts: list[torch.Tensor]) -> torch.Tensor:

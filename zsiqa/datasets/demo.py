@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from zsiqa.datasets.images import open_rgb
 from zsiqa.datasets import pairs
+from zsiqa.datasets.images import open_rgb
 from zsiqa.types import DatasetError, Manifest
 
 RECIPE = "1"  # part of the folder's name, so that a changed recipe never reuses old images

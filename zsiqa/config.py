@@ -110,7 +110,8 @@ def check_settings(cfg: DictConfig) -> None:
                  "official_train_mode", "profile", "compile", "only_missing"):
         check_boolean(cfg, name)
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
-                        ("seed", 0), ("dataset.limit", 1), ("num_shards", 1), ("shard", 0)):
+                        ("max_megapixels", 1), ("seed", 0), ("dataset.limit", 1), ("num_shards", 1),
+                        ("shard", 0)):
         value = OmegaConf.select(cfg, name)
         if value is None and name in ("window", "batch_tiles", "batch_images", "workers", "dataset.limit"):
             continue  # whole images, all pairs, or a value that suits the device

@@ -31,6 +31,18 @@ class StoreError(ZsiqaError):
     """The results folder holds something that must not be mixed with this run."""
 
 
+class ImageError(ZsiqaError):
+    """An image file cannot be opened or decoded.
+
+    Attributes:
+        reason: what was expected and found, without the file's path and the remedy.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path}: {reason}; {remedy}")
+        self.reason = reason
+
+
 class PairError(ZsiqaError):
     """One pair cannot be scored: unreadable, sizes differ, too small, or its score is not finite."""
 

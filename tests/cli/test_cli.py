@@ -295,7 +295,9 @@ def test_stats_prints_what_was_asked_for(capsys, authors_like):
     ["-m", "zsiqa.cli.main", "tables", "--scores", "."],
     ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],
     ["-m", "zsiqa.cli.main", "run", "--help"], [str(ROOT / "run.py"), "--help"],
-], ids=["long", "short", "help of runs", "run.py"])
+    [str(ROOT / "run.py"), "dataset.limit=1", "num_shards=40", "shard=1"],
+    [str(ROOT / "run.py"), "-m", "dataset.limit=1", "num_shards=40", "shard=1,2"],
+], ids=["long", "short", "help of runs", "help of run.py", "run without work", "sweep"])
 def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path, command):
     """As in `zsiqa tables | head -1`."""
     read, write = os.pipe()

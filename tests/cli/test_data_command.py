@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,14 @@ def test_check_of_a_whole_set(data, capsys, name):
     assert "others" not in out
 
 
+def test_check_of_a_set_with_a_named_pipe(data, capsys):
+    image = data / "tid2013/distorted_images/i01_11_1.bmp"
+    image.unlink()
+    os.mkfifo(image)
+    assert main(["data", "check", "tid2013", "--images"]) == 1
+    assert "1 distorted image named in mos_with_names.txt missing" in capsys.readouterr().err
+
+
 def test_check_of_a_damaged_set(data, capsys):
     root = data / "tid2013"
     (root / "distorted_images/i01_08_2.bmp").unlink()
@@ -78,11 +87,11 @@ def test_check_of_a_damaged_set(data, capsys):
     assert err.startswith("error: [tid2013] 1 distorted image named in mos_with_names.txt missing, "
                           "e.g. distorted_images/i01_08_2.bmp. Fix: unpack the archive again")
     for problem in (
-            "1 image not readable, e.g. reference_images/i25.bmp (UnidentifiedImageError; 4 bytes). Fix: ",
+            "1 image not readable, e.g. reference_images/i25.bmp (not a readable image (4 bytes)). Fix: ",
             "1 image of another size than the reference, e.g. distorted_images/I01_01_1.bmp (240x240, the "
             "reference "
-            "240x232). Fix: ", "1 image not to be decoded, e.g. distorted_images/i01_11_1.bmp (image file "
-                               "is trunc"):
+            "240x232). Fix: ", "1 image not to be decoded, e.g. distorted_images/i01_11_1.bmp (not a "
+                                   "readable image (OSError: image file is trunc"):
         assert f"error: [tid2013] {problem}" in err
     assert out.endswith("not complete and as released: see the errors\n")
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,30 @@ def test_sixteen_bits_are_refused(pair, tmp_path, capsys):
     streams = capsys.readouterr()
     assert streams.out == ""
     assert "Pillow mode I;16, expected 8 bits a channel; convert it" in streams.err
+
+
+def test_a_named_pipe_in_place_of_an_image_is_an_error(pair, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert score(pair[0], tmp_path / "pipe.png", "--baseline", "psnr") == 1
+    assert capsys.readouterr().err == (
+        f"error: pipe.png: distorted image {tmp_path}/pipe.png: is a named pipe, expected an "
+        f"image file; give the path of a file\n")
+
+
+def test_large_images_need_an_option_that_the_message_names(tmp_path, capsys):
+    for name, size in {"ref": (1500, 1000), "dis": (1500, 1000), "other": (1000, 1500)}.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    ref, dis, other = (tmp_path / f"{name}.png" for name in ("ref", "dis", "other"))
+    assert score(ref, dis, "--baseline", "psnr", "--max-megapixels", "1") == 1
+    assert "1500 x 1000 pixels, expected at most 1 megapixels; " in (said := capsys.readouterr().err)
+    option = re.search("(--max-megapixels) ([0-9]+)", said).groups()
+    assert score(ref, dis, "--baseline", "psnr", *option) == 0
+    assert score(ref, other, "--baseline", "psnr", "--max-megapixels", "1", "--pad", "reflect") == 1
+    assert capsys.readouterr().err.endswith(
+        "the distorted image is 1000 x 1500 but its reference is 1500 x 1000; they must have the same "
+        "size\n"), "which no option would correct"
+    assert score(ref, dis, "--baseline", "psnr", "--max-megapixels", "much") == 1
+    assert "max_megapixels must be a whole number of at least 1, found 'much'" in capsys.readouterr().err
 
 
 def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, capsys):

@@ -1,10 +1,9 @@
 import numpy as np
-import pytest
 from conftest import image_pair, make_image
 from PIL import Image
 
-from zsiqa.datasets.images import open_rgb
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
+from zsiqa.scoring import loading
 from zsiqa.scoring.loading import Loader, plan_blocks
 
 ALL = {"original": Original(), "translate": Translate(), "dilate": Dilate(), "rotate": Rotate()}
@@ -42,71 +41,30 @@ def test_blocks_with_nothing_to_do_are_not_loaded(tmp_path):
     assert blocks == [128], "64 groups of a reference and one pair"
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
-def test_eight_bit_modes_become_rgb(mode, tmp_path):
-    image = make_image(30, 20, 0).convert(mode)
-    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
-    image.save(file)
-    opened = open_rgb(file)
-    assert (opened.mode, opened.size) == ("RGB", (30, 20))
-    np.testing.assert_array_equal(np.asarray(opened), np.asarray(image.convert("RGB")))
+def test_pairs_of_two_sizes_fail_before_anything_is_decoded(tmp_path, monkeypatch):
+    """A reference is decoded for the pairs that have its size; where there is none, nothing is."""
+    for name, size in {"ref": (64, 80), "same": (64, 80), "other": (80, 64), "alone": (70, 70)}.items():
+        make_image(*size, 0).save(tmp_path / f"{name}.png")
+    (tmp_path / "text.png").write_text("text")
+    decoded = []
+    decode = loading.decode_rgb
+    monkeypatch.setattr(loading, "decode_rgb", lambda image, path, **limit:
+                        decoded.append(path.stem) or decode(image, path, **limit))
+    pairs = [image_pair(tmp_path / f"{ref}.png", tmp_path / f"{dis}.png") for ref, dis in (
+        ("ref", "other"), ("ref", "same"), ("alone", "other"), ("alone", "ref"), ("text", "other"))]
+    loader = Loader(pairs, {"original": Original()}, window=64, stride=60, workers=1, ahead=1)
+    (block,) = [[images[0] for images in block] for block in loader.blocks(lambda *_: True)]
+    assert decoded == ["ref", "same", "other"], "the last one of an unreadable reference"
+    assert [image.size for image in block] == [(64, 80), (80, 64), (64, 80),  # the reference, its pairs
+                                               (70, 70), (80, 64), (64, 80), (0, 0), (80, 64)]
+    assert [bool(image.error) for image in block] == [False, True, False, True, True, True, True, False]
 
 
-def test_cmyk_by_pillows_formula_and_one_bit_as_black_and_white(tmp_path):
-    Image.new("CMYK", (4, 4), (10, 200, 30, 40)).save(tmp_path / "ink.tif")
-    ink = [255 * (1 - value / 255) * (1 - 40 / 255) for value in (10, 200, 30)]
-    # rounded
-    np.testing.assert_allclose(open_rgb(tmp_path / "ink.tif").getpixel((0, 0)), ink, atol=0.5 + 1e-9)
-    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "bit.png")
-    assert [open_rgb(tmp_path / "bit.png").getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (255, 255, 255)]
-
-
-@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
-def test_of_several_frames_the_first_counts(suffix, tmp_path):
-    first, second = Image.new("RGB", (8, 6), "white"), Image.new("RGB", (8, 6))
-    first.save(tmp_path / f"many.{suffix}", save_all=True, append_images=[second])
-    assert open_rgb(tmp_path / f"many.{suffix}").getpixel((0, 0)) == (255, 255, 255)
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_exif_turns_nothing_but_tiff(suffix, tmp_path):
-    turned = Image.Exif()
-    turned[0x0112] = 6  # a quarter
-    Image.new("RGB", (8, 6)).save(tmp_path / f"turned.{suffix}", exif=turned)
-    assert open_rgb(tmp_path / f"turned.{suffix}").size == ((6, 8) if suffix == "tif" else (8, 6))
-
-
-def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
-    Image.fromarray(np.full((20, 30), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match="expected 8 bits a channel"):
-        open_rgb(tmp_path / "deep.png")
-
-
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of odd metadata
-@pytest.mark.parametrize("suffix", ["png", "bmp", "jpg", "tif", "gif", "webp", "jp2"])
-def test_damaged_files_are_oserrors(suffix, tmp_path):
-    """Cut short or scrambled at many places: an image or an OSError (ValueError for a strange mode), never
-    else."""
-    whole = tmp_path / f"whole.{suffix}"
-    make_image(64, 48, 0).save(whole)
-    content = whole.read_bytes()
-    random = np.random.default_rng(0)
-    damaged = tmp_path / f"damaged.{suffix}"
-    refused = 0
-    for trial in range(60):
-        broken = bytearray(content)
-        if trial % 2:
-            broken = broken[:int(random.integers(len(content)))]
-        for _ in range(8 * (len(broken) > 0)):
-            broken[int(random.integers(len(broken)))] = int(random.integers(256))
-        damaged.write_bytes(broken)
-        try:
-            open_rgb(damaged)
-        except (OSError, ValueError):
-            refused += 1
-    assert refused > 0
-
-
-def test_a_missing_file_is_an_oserror(tmp_path):
-    with pytest.raises(OSError, match="missing.png"):
-        open_rgb(tmp_path / "missing.png")
+def test_images_beyond_the_limit_are_not_decoded(tmp_path):
+    Image.new("RGB", (2000, 1001)).save(tmp_path / "large.png")
+    loader = Loader([image_pair(tmp_path / "large.png", tmp_path / "large.png")], {"original": Original()},
+                    window=224, stride=200, workers=1, ahead=1, max_megapixels=2)
+    (block,) = [[images[0] for images in block] for block in loader.blocks(lambda *_: True)]
+    for image, kind in zip(block, ("reference", "distorted image"), strict=True):
+        assert image.error.startswith(f"{kind} {tmp_path / 'large.png'}: 2000 x 1001 pixels, expected at "
+                                      "most 2 megapixels; max_megapixels=3 ")

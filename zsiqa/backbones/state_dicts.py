@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from zsiqa.backbones.torchscript import is_torchscript, read_torchscript
 from zsiqa.types import WeightsError
 
 StateDict = Mapping[str, Tensor]
+# Permitted growth of an archive as it is unpacked, in bytes. PyTorch stores tensors uncompressed; what it
+# compresses, the code and debugging text of TorchScript, is some megabytes.
+MOST_GROWTH = 2**28
 
 
 def read_state_dict(file: Path) -> StateDict:
@@ -27,26 +31,52 @@ def read_state_dict(file: Path) -> StateDict:
     Arbitrary objects are never unpickled.
 
     Raises:
-        WeightsError: if the file is damaged or is not a mapping of names to tensors.
+        WeightsError: if the file is damaged, is not a mapping of names to real, dense tensors, or would grow
+            as it is unpacked.
     """
     try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        if is_torchscript(file):
-            return read_torchscript(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        _check_growth(file)
+        state = (safetensors.torch.load_file(file) if file.suffix == ".safetensors" else
+                 read_torchscript(file) if is_torchscript(file) else
+                 torch.load(file, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{file}: expected a state dict, but the file is damaged or holds more than plain "
                            f"tensors, which is never loaded; save `model.state_dict()` alone") from error
     # Errors that torch and safetensors raise for files that hold no weights.
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError,
-            AttributeError, AssertionError, StopIteration, zipfile.BadZipFile, zlib.error) as error:
+            AttributeError, AssertionError, ArithmeticError, MemoryError, StopIteration, struct.error,
+            zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{file}: expected a state dict (.safetensors, or a .pth of plain tensors), but "
                            f"reading it failed ({type(error).__name__})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping):
         raise WeightsError(f"{file}: expected a mapping of parameter names to tensors, found a "
-                           f"{type(state).__name__} that holds other things; save `model.state_dict()` alone")
+                           f"{type(state).__name__}; save `model.state_dict()` alone")
+    for name, value in state.items():
+        if not (isinstance(name, str) and _is_plain(value)):
+            found = (f"{value.dtype}, {value.layout}, {value.device}" if isinstance(value, Tensor)
+                     else type(value).__name__)
+            raise WeightsError(f"{file}: expected parameter names with real, dense tensors, found {name!r} "
+                               f"({found}); save `model.state_dict()` alone, of a model with such weights")
     return state
+
+
+def _check_growth(file: Path) -> None:
+    """Refuse an archive that would need far more memory than disk, from the sizes in its directory."""
+    if not zipfile.is_zipfile(file):
+        return
+    size = file.stat().st_size
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked - size > MOST_GROWTH:
+        raise WeightsError(f"{file}: expected uncompressed tensors, but {size / 1e6:,.1f} MB would unpack to "
+                           f"{unpacked / 1e6:,.1f} MB; save `model.state_dict()` again with torch.save")
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value is a real, dense tensor in memory that does not repeat its bytes many times."""
+    return (isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested
+            and value.device.type == "cpu" and not (value.is_complex() or value.is_quantized)
+            and value.nbytes - value.untyped_storage().nbytes() <= MOST_GROWTH)
 
 
 def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
@@ -66,7 +96,11 @@ def load_strictly(model: nn.Module, state: StateDict, *, source: str) -> None:
     if problems:
         raise WeightsError(f"{source} does not fit {type(model).__name__} ({len(own)} entries): "
                            f"{'; '.join(problems)}. Expected the key names of the library or of the original")
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, AttributeError) as error:  # numbers or versions that PyTorch cannot copy
+        raise WeightsError(f"{source} does not fit {type(model).__name__}: {error}; save "
+                           f"`model.state_dict()` again") from error
 
 
 def efficientnet_lite0_to_timm(state: StateDict) -> StateDict:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,8 +51,15 @@ class _Module:
     """Replacement for every class of the archive; unpickling sets its attributes."""
 
 
-class _Reader(pickle.Unpickler):
-    """Unpickler of modules and tensors; it refuses every other class or function."""
+class _Reader(pickle._Unpickler):
+    """Unpickler of modules and tensors; it refuses every other class or function.
+
+    It is the one in Python: the one in C takes gigabytes for one large number in a damaged file. PyTorch
+    writes protocol 2; opcodes of later ones, which can take gigabytes in both, are refused.
+    """
+
+    dispatch: ClassVar = {ord(opcode.code): pickle._Unpickler.dispatch[ord(opcode.code)]
+                          for opcode in pickletools.opcodes if opcode.proto <= 2}
 
     def __init__(self, archive: zipfile.ZipFile, root: PurePosixPath) -> None:
         super().__init__(io.BytesIO(archive.read(str(root / "data.pkl"))))

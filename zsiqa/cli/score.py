@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
 SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles",
-            "batch_images", "workers", "precision", "device", "seed")  # that --override accepts
+            "batch_images", "workers", "max_megapixels", "precision", "device",
+            "seed")  # that --override accepts
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def add_parser(commands: Any) -> None:
                         help="another setting of run.py, e.g. stride=112 or device=cpu; may be repeated")
     parser.add_argument("--pad", choices=["reflect"],
                         help="pad images that are too small, on the right and below, by reflection")
+    parser.add_argument("--max-megapixels", metavar="N",
+                        help="decode images of at most N million pixels (100)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line per pair")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write scores, errors and notes here ('-': print them)")
@@ -197,7 +200,8 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
     device, _ = pick_device(cfg.device)
     metric = Metric.from_config(cfg).to(device)
     pad = ReflectPad(cfg.window or 1 if options.pad else 1)
-    arrays = [np.array(pad.reference(open_rgb(path))) for path in (pair.ref_path, pair.dis_path)]
+    arrays = [np.array(pad.reference(open_rgb(path, max_megapixels=cfg.max_megapixels)))
+              for path in (pair.ref_path, pair.dis_path)]
     ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
     if not tells_positions(metric, ref, dis):
         features = compose("distance=l2", "representation=features")
@@ -218,7 +222,8 @@ def compose_all(options: argparse.Namespace) -> list[DictConfig]:
     def chosen(name: str, value: str) -> str:
         return f"{name}=[{value}]" if "," in value else f"{name}={value}"
 
-    given = {name: getattr(options, name) for name in GROUPS if getattr(options, name) is not None}
+    given = {name: value for name in (*GROUPS, "max_megapixels")
+             if (value := getattr(options, name)) is not None}
     default = [] if "distance" in given else ["distance=cosine"]  # docs/scoring.md says why
     backbones = given.pop("backbone", "").split(",")
     check_overrides(options.override, SETTINGS)

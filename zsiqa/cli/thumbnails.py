@@ -16,7 +16,7 @@ from zsiqa.releases import published
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import ScoreKey
 from zsiqa.runs.runner import read_dataset
-from zsiqa.types import StoreError, ZsiqaError
+from zsiqa.types import ImageError, StoreError, ZsiqaError
 
 SIDE = 176  # pixels of the longer side
 QUALITY = 80  # of JPEG
@@ -99,6 +99,6 @@ def encode_thumbnail(path: Path) -> str:
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=QUALITY)
-    except (OSError, ValueError):
+    except ImageError:
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

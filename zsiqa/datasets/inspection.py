@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from PIL.ExifTags import Base
 
-from zsiqa.datasets.images import DECODER_ERRORS, EIGHT_BIT_MODES, open_rgb
+from zsiqa.datasets.images import EIGHT_BIT_MODES, open_image, open_rgb
 from zsiqa.datasets.release import names_of
 from zsiqa.releases import ref_id
 from zsiqa.terminal import plural
-from zsiqa.types import ImagePair, Manifest
+from zsiqa.types import ImageError, ImagePair, Manifest
 
 LEAST = 224  # the default window; see docs/protocol.md section 3
 THREADS = 8  # for files on a network: the threads wait, they hardly compute
@@ -77,7 +76,7 @@ def skipped(paths: Iterable[Path]) -> list[str]:
     for path in paths:
         # `decode` reports images that cannot be read. Pillow itself rotates TIFF images, and gives no "exif"
         # for them.
-        with suppress(OSError, ValueError, *DECODER_ERRORS), Image.open(path) as image:
+        with suppress(ImageError), open_image(path) as image:
             if getattr(image, "is_animated", False):
                 found["scored by the first frame alone"].append(str(path))
             if "exif" in image.info and image.getexif().get(Base.Orientation, 1) != 1:
@@ -117,7 +116,7 @@ def check_headers(manifest: Manifest, headers: Mapping[Path, Header], facts: Map
     found: dict[str, list[str]] = defaultdict(list)
     for path, header in headers.items():
         if header.error:
-            found["not readable"].append(f"{_short(path)} ({header.error}; {path.stat().st_size} bytes)")
+            found["not readable"].append(f"{_short(path)} ({header.error})")
         elif header.mode not in EIGHT_BIT_MODES:
             found["with more than 8 bits a channel, expected 8-bit RGB"].append(
                 f"{_short(path)} (mode {header.mode})")
@@ -151,17 +150,17 @@ def _problems(found: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _header(path: Path) -> Header:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return Header(image.width, image.height, image.mode)
-    except (OSError, ValueError, *DECODER_ERRORS) as error:
-        return Header(error=type(error).__name__)
+    except ImageError as error:
+        return Header(error=error.reason)
 
 
 def _decode(path: Path) -> tuple[str, str]:
     try:
         image = open_rgb(path)
-    except (OSError, ValueError) as error:
-        return str(error), ""
+    except ImageError as error:
+        return error.reason, ""
     return "", hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
 
 

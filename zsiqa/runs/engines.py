@@ -33,7 +33,7 @@ def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metr
         distances={(representation, name): distances[name] for representation, name in metrics},
         window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
         batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],
-        noise_seed=cfg.seed if cfg.official_train_mode else None, **shared)
+        noise_seed=cfg.seed if cfg.official_train_mode else None, max_megapixels=cfg.max_megapixels, **shared)
 
 
 def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], metrics: Sequence[MetricKey],
@@ -57,4 +57,5 @@ def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
         Baselines(baselines).to(shared["device"]),
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
         window=None, least_side=(least, reason),
-        batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]], **shared)
+        batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]],
+        max_megapixels=cfg.max_megapixels, **shared)

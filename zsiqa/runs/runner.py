@@ -99,10 +99,9 @@ def _job(cfg: DictConfig) -> None:
             if unused:
                 raise ZsiqaError(f"{' '.join(unused)} needs a backbone; baseline=... alone has none: "
                                  f"add backbone=NAME")
-        run(cfg)
+        with exit_on_broken_pipe():  # here, because Hydra prints a line for every error that reaches it
+            run(cfg)
         return
-    except BrokenPipeError:
-        raise
     except (ZsiqaError, OSError) as error:  # OSError: the disk is full, the results folder is read-only, ...
         print_error(error)
         if sweeping:

@@ -27,6 +27,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from zsiqa.datasets.images import MAX_MEGAPIXELS
 from zsiqa.distances import Distance, compare, compiled_compare
 from zsiqa.scoring.batches import PendingScores, Segment, cut_batches
 from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
@@ -82,6 +83,7 @@ class Scorer:
         least_side: shortest side of a whole image that can be scored, in pixels, and the reason.
         batch_tiles: tiles per forward pass. It is halved each time the GPU runs out of memory.
         workers: threads that decode, perturb and tile.
+        max_megapixels: largest image that is decoded.
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official` is
             implemented by the backbone and the distances themselves.
@@ -101,7 +103,8 @@ class Scorer:
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
                  device: str = "cpu", precision: Precision = "fp32",
                  compile: bool = False,  # noqa: A002 - PyTorch's name for it
-                 noise_seed: int | None = None, measure: Measure = unmeasured) -> None:
+                 noise_seed: int | None = None, max_megapixels: float = MAX_MEGAPIXELS,
+                 measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
             raise ZsiqaError("precision=tf32 exists on CUDA GPUs only; use precision=fp32 here")
         self.backbone = backbone
@@ -111,6 +114,7 @@ class Scorer:
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
+        self.max_megapixels = max_megapixels
         self._compare = compiled_compare() if compile else compare
         if compile:
             torch._dynamo.config.suppress_errors = True  # run uncompiled instead of failing
@@ -125,7 +129,8 @@ class Scorer:
         """
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
                         ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
-                        share_references=self.noise_seed is None, measure=self.measure)
+                        share_references=self.noise_seed is None, max_megapixels=self.max_megapixels,
+                        measure=self.measure)
         in_flight: deque[tuple[list[Segment], list[PendingScores]]] = deque()
         for images in loader.blocks(todo):
             failures: list[Failed] = []

@@ -12,19 +12,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-from zsiqa.datasets.images import open_rgb
+from zsiqa.datasets.images import MAX_MEGAPIXELS, decode_rgb, open_image
 from zsiqa.scoring.profiling import Measure, unmeasured
 from zsiqa.scoring.tiling import extract_tiles
-from zsiqa.types import ImagePair
+from zsiqa.types import ImageError, ImagePair
 
 BLOCK_PAIRS = 64
 Block = list[list[int]]  # groups of indices into the pairs; a group shares its reference
@@ -65,12 +66,26 @@ class TiledImage:
     tile_scores: np.ndarray | None = None
 
 
+class Unusable(NamedTuple):
+    """Image that is not decoded: its size, (0, 0) if it cannot be read, and why."""
+
+    size: tuple[int, int]
+    error: str
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Read the size (W, H) of an image from its header; None if it cannot be read."""
+    with suppress(ImageError), open_image(path) as image:
+        return image.size
+    return None
+
+
 @dataclass(frozen=True)
 class Loader:
     """Loader of pairs as tiled images; `workers` threads prepare a bounded number of them (`ahead`).
 
     Without `share_references`, a reference is delivered again for each of its pairs. `least_side` is the
-    shortest side that can be scored, in pixels, and the reason.
+    shortest side that can be scored, in pixels, and the reason. `max_megapixels` limits the images' sizes.
     """
 
     pairs: Sequence[ImagePair]
@@ -81,6 +96,7 @@ class Loader:
     ahead: int
     share_references: bool = True
     least_side: tuple[int, str] = (1, "")
+    max_megapixels: float = MAX_MEGAPIXELS
     measure: Measure = unmeasured
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
@@ -119,12 +135,10 @@ class Loader:
     def reference(self, group: Sequence[int]) -> list[TiledImage]:
         """Load the group's reference: unchanged, and once more for each perturbation that changes it."""
         path = self.pairs[group[0]].ref_path
-        try:
-            with self.measure("decode"):
-                image = open_rgb(path)
-        except (OSError, ValueError) as error:
-            return [TiledImage([(index, name) for index in group for name in self.perturbations],
-                               error=f"reference {path}: {error}")]
+        image = self._decode(path, [self.pairs[index].dis_path for index in group])
+        if isinstance(image, Unusable):
+            return [TiledImage([(index, name) for index in group for name in self.perturbations], image.size,
+                               error=f"reference {image.error}")]
         variants: list[tuple[Image.Image, list[str]]] = []
         for name, perturbation in self.perturbations.items():
             with self.measure("perturb"):
@@ -140,12 +154,10 @@ class Loader:
 
     def distorted(self, index: int) -> list[TiledImage]:
         """Load the pair's distorted image under every perturbation."""
-        path = self.pairs[index].dis_path
-        try:
-            with self.measure("decode"):
-                image = open_rgb(path)
-        except (OSError, ValueError) as error:
-            return [TiledImage([(index, name)], error=f"distorted image {path}: {error}")
+        pair = self.pairs[index]
+        image = self._decode(pair.dis_path, [pair.ref_path])
+        if isinstance(image, Unusable):
+            return [TiledImage([(index, name)], image.size, error=f"distorted image {image.error}")
                     for name in self.perturbations]
         variants = []
         for name, perturbation in self.perturbations.items():
@@ -153,6 +165,16 @@ class Loader:
                 variant = perturbation.distorted(image)
             variants.append(self._tiled(variant, image.size, [(index, name)]))
         return variants
+
+    def _decode(self, path: Path, others: Sequence[Path]) -> Image.Image | Unusable:
+        """Decode an image, unless its header shows that it has the size of none of the others."""
+        try:
+            with self.measure("decode"), open_image(path) as image:
+                if not any(size_of(other) in (image.size, None) for other in others):
+                    return Unusable(image.size, f"{path}: no image of its pairs has its size")
+                return decode_rgb(image, path, max_megapixels=self.max_megapixels)
+        except ImageError as error:
+            return Unusable((0, 0), str(error))
 
     def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
         try:

@@ -5,14 +5,15 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+TIMES = int(os.environ.get("ZSIQA_FUZZ", "1"))
 # Counts and offsets at which readers go wrong: 0, 1, the largest ones with and without sign.
 NUMBERS = [bytes(4), b"\1\0\0\0", b"\0\0\0\1", b"\xff\xff\xff\x7f", b"\x7f\xff\xff\xff", b"\xff" * 4]
 
 
 def fuzz(examples: int):
-    """Run a test with so many examples, or with ZSIQA_TEST_EXAMPLES (`make test-fuzz`)."""
-    return settings(max_examples=int(os.environ.get("ZSIQA_TEST_EXAMPLES", examples)), deadline=None,
-                    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+    """Run a test with so many examples, times ZSIQA_FUZZ."""
+    return settings(max_examples=examples * TIMES, deadline=None,
+                    suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -39,7 +39,7 @@ class ZeroShotIQA(torchmetrics.Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
                  representation: str = "features", *, pretrained: bool = True,
                  checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
                  **kwargs: object) -> None:

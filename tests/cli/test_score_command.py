@@ -21,7 +21,7 @@ from zsiqa.datasets.pairing import pair_up
 from zsiqa.scoring.metric import Metric
 from zsiqa.types import ZsiqaError
 
-NAME = "efficientnet_lite0-features-wsd"
+NAME = "efficientnet_lite0-features-cosine"
 TINY = ["--backbone", "timm", "--override", "backbone.model_name=test_vit.r160_in1k", "--override",
         "backbone.pretrained=false", "--override", "window=160", "--override", "stride=140"]
 TURNED = Image.Exif()
@@ -59,7 +59,7 @@ def score(*arguments):
 
 
 def test_one_pair_several_metrics_and_baselines(pair, tmp_path, capsys):
-    assert score(*pair, "--backbone", "efficientnet_lite0", "--distance", "wsd,l2", "--baseline",
+    assert score(*pair, "--backbone", "efficientnet_lite0", "--distance", "cosine,l2", "--baseline",
                  "psnr", "--csv",
                  tmp_path / "new" / "out.csv", "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
@@ -78,9 +78,12 @@ def test_one_pair_several_metrics_and_baselines(pair, tmp_path, capsys):
     assert (row["ref"], row["error"]) == (str(pair[0]), "")
 
 
-def test_the_default_is_that_of_run_py(pair, capsys):
+def test_the_default_is_that_of_metric_and_said_to_be_unvalidated(pair, capsys):
     assert score(*pair) == 0
-    name, value, *direction = capsys.readouterr().out.split()
+    streams = capsys.readouterr()
+    [note] = [line for line in streams.err.splitlines() if "validated against human opinion" in line]
+    assert note.startswith("note: EfficientNet-Lite0 has not been validated")
+    name, value, *direction = streams.out.split()
     assert (name, direction) == (NAME, ["lower", "is", "better"])
     assert float(value) == pytest.approx(
             Metric()(*(tensor(Image.open(path)) for path in pair)).item(), rel=1e-6)
@@ -266,6 +269,15 @@ def test_a_terminal_without_a_character_loses_no_score(pair, tmp_path):
     assert r"\xe9.png" in done.stdout
 
 
+@pytest.mark.parametrize(("distance", "drawn"), [("cosine", "cosine"), ("l2", "l2"), ("wsd", "l2")])
+def test_a_heatmap_of_a_distance_without_positions_is_that_of_l2(pair, tmp_path, capsys, distance, drawn):
+    assert score(*pair, *TINY, "--distance", distance, "--heatmap", tmp_path / "map.png") == 0
+    streams = capsys.readouterr()
+    assert streams.out.startswith(f"{TINY_NAME}-{distance} ")
+    assert streams.err.splitlines()[-1] == f"wrote {tmp_path}/map.png, by {TINY_NAME}-{drawn}"
+    assert Image.open(tmp_path / "map.png").size[0] > 500
+
+
 def test_padding_by_reflection(folders, capsys):
     ref, dis = folders
     assert score(ref, dis, *TINY, "--baseline", "psnr", "--pad", "reflect", "--json", "-") == 0
@@ -275,7 +287,7 @@ def test_padding_by_reflection(folders, capsys):
                     overrides=["backbone.model_name=test_vit.r160_in1k", "window=160", "stride=140"])
     images = [tensor(Image.open(folder / "2.png")) for folder in folders]
     grown = [torch.nn.functional.pad(image, (0, 60, 0, 0), mode="reflect") for image in images]
-    assert pairs["2.png"][f"{TINY_NAME}-wsd"] == pytest.approx(metric(*grown).item(), rel=1e-6)
+    assert pairs["2.png"][f"{TINY_NAME}-cosine"] == pytest.approx(metric(*grown).item(), rel=1e-6)
     assert pairs["2.png"]["psnr"] == pytest.approx(PSNR()(*images).item(),
                                                    rel=1e-6), "large enough for PSNR as it is"
 

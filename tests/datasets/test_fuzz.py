@@ -1,19 +1,19 @@
 """Damaged label files of every data set, and of your own pairs: right labels, or one error of ours.
 
 Every accepted file must say what a plain parser reads in it, without any check. Short by default;
-ZSIQA_TEST_EXAMPLES sets the number of examples of each test (`make test-fuzz`: 4,000).
+ZSIQA_FUZZ multiplies the number of examples (`make test-fuzz`: 20).
 """
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzz import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 from trees import (
@@ -38,8 +38,6 @@ from zsiqa.datasets import tid2013 as tid2013_module
 from zsiqa.datasets.labels import CONTROL
 from zsiqa.types import DatasetError
 
-fuzz = settings(max_examples=int(os.environ.get("ZSIQA_TEST_EXAMPLES", "60")), deadline=None,
-                suppress_health_check=list(HealthCheck))
 HOSTILE = ("", " ", "nan", "inf", "-infinity", "\u0663", "1_0", "0x10", "3,5", '"3,5"', "1e999", "-0",
            " 2.5 ", "+1.", "3.5", "4.25e0", '"', '""', "..", "../x.png", "a\x1b[31m", "a\0", "\x85", "\u2028",
            "\r", "\t", "é", "\ufeff", "=cmd|x", "-1.png", "a|b", "x" * 300, "mos", "dmos", "score", "ref",
@@ -163,7 +161,7 @@ def damaged(draw, good, separators=", "):
         st.sampled_from(("\n", "\r\n"))).join(lines).encode("utf-8", "surrogatepass")
 
 
-@fuzz
+@fuzz(60)
 @given(data=st.data())
 def test_published_labels_are_right_or_one_error(miniature, data):
     root, facts, file, good, read, plain = miniature
@@ -186,7 +184,7 @@ s.png,a.png,4,blur,1
 """
 
 
-@fuzz
+@fuzz(60)
 @given(content=damaged(PAIRS))
 def test_pairs_are_right_or_one_error(tmp_path_factory, content):
     path = Path(tmp_path_factory.getbasetemp()) / "fuzzed pairs.csv"
@@ -213,7 +211,7 @@ NUMBERS = st.one_of(st.floats(-150, 150).map(lambda number: round(number, 6)),
                     st.sampled_from((0.0, 1.0, 2.0, np.nan, np.inf, -np.inf)))
 
 
-@fuzz
+@fuzz(60)
 @given(data=st.data())
 def test_arrays_of_live_are_right_or_one_error(live_release, data):
     """Values, sizes, types and names of the release's arrays changed, and then bytes of the files."""
@@ -260,7 +258,7 @@ def csiq_release(tmp_path_factory):
     return root, csiq(root)
 
 
-@fuzz
+@fuzz(60)
 @given(data=st.data())
 def test_cells_of_csiq_are_right_or_one_error(csiq_release, data):
     root, facts = csiq_release

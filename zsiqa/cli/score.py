@@ -82,7 +82,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
     parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
     for name, text in (("backbone", "one or several (efficientnet_lite0; none with --baseline)"),
-                       ("distance", "one or several; several are computed from one pass (wsd)"),
+                       ("distance", "one or several; several are computed from one pass (cosine)"),
                        ("representation", "features, embedding or both (features)"),
                        ("baseline", "one or several, e.g. psnr,ms_ssim; alone, or with --backbone"),
                        ("protocol", "paper or textbook (paper)")):
@@ -97,9 +97,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write scores, errors and notes here ('-': print them)")
     parser.add_argument("--heatmap", type=Path, metavar="FILE",
-                        help="draw where the images of one pair differ according to one metric; l2 and "
-                             "cosine of a ViT show every token, other metrics whole tiles (--override "
-                             "stride=56 shows more)")
+                        help="draw where the images of one pair differ according to one metric; if its "
+                             "distance has no value for each position, l2 of the same backbone is drawn")
     parser.set_defaults(command=_score)
 
 
@@ -192,9 +191,10 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
     import numpy as np
     import torch
 
+    from zsiqa.config import compose
     from zsiqa.datasets.images import open_rgb
     from zsiqa.runs.machine import pick_device
-    from zsiqa.scoring.heatmap import difference_map, draw
+    from zsiqa.scoring.heatmap import difference_map, draw, tells_positions
     from zsiqa.scoring.metric import Metric
 
     device, _ = pick_device(cfg.device)
@@ -203,8 +203,12 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
     arrays = [np.array(pad.reference(open_rgb(path, max_megapixels=cfg.max_megapixels)))
               for path in (pair.ref_path, pair.dis_path)]
     ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
+    if not tells_positions(metric, ref, dis):
+        features = compose("distance=l2", "representation=features")
+        cfg.distances, cfg.representations = features.distances, features.representations
+        metric = Metric.from_config(cfg).to(device)
     draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
-    print(f"wrote {options.heatmap}", file=sys.stderr)
+    print(f"wrote {options.heatmap}, by {metric.name}", file=sys.stderr)
 
 
 def compose_all(options: argparse.Namespace) -> list[DictConfig]:
@@ -220,12 +224,13 @@ def compose_all(options: argparse.Namespace) -> list[DictConfig]:
 
     given = {name: value for name in (*GROUPS, "max_megapixels")
              if (value := getattr(options, name)) is not None}
+    default = [] if "distance" in given else ["distance=cosine"]  # docs/scoring.md says why
     backbones = given.pop("backbone", "").split(",")
     check_overrides(options.override, SETTINGS)
     found = []
     for number, backbone in enumerate(backbones):
         settings = {name: value for name, value in given.items() if not (number and name == "baseline")}
-        cfg = compose(*([f"backbone={backbone}"] if backbone else []),
+        cfg = compose(*default, *([f"backbone={backbone}"] if backbone else []),
                       *(chosen(name, value) for name, value in settings.items()), *options.override)
         unused = [name for name in ("distance", "representation") if name in given]
         if cfg.backbone.model is None and unused:
@@ -266,7 +271,10 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
             files = {key.metric: file for key, file in one.files.items() if key.metric in metrics}
             yield Engine(scorer, {metric: file.path.parent.name for metric, file in files.items()},
                          next(iter(files.values())).higher_is_better,
-                         tuple(dict.fromkeys(note for file in files.values() for note in file.notes)))
+                         tuple(dict.fromkeys([*(note for file in files.values() for note in file.notes),
+                                              *([cfg.backbone.unvalidated] if of_backbone
+                                                and cfg.backbone.pretrained
+                                                and "unvalidated" in cfg.backbone else [])])))
 
 
 def score(one: Engine, outcomes: Sequence[Outcome]) -> None:

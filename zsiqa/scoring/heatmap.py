@@ -53,6 +53,20 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
     return total / weight
 
 
+@torch.no_grad()
+def tells_positions(metric: Metric, ref: Tensor, dis: Tensor) -> bool:
+    """Return whether the metric has a distance at each position of a tile, and not only one for the tile.
+
+    Args:
+        metric: see `Metric`.
+        ref, dis: (1, 3, H, W) each, as for the metric.
+    """
+    y, x = metric.tile_corners(*ref.shape[-2:])[0]
+    r, d = (metric.encode(metric.cut(images, [(0, y, x)])) for images in (ref, dis))
+    side = (metric.window, metric.window) if metric.window else (ref.shape[-2], ref.shape[-1])
+    return _of_positions(metric.distance, r, d, side) is not None
+
+
 def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[int, int]) -> Tensor | None:
     """Distances at the pixels of one tile, (H, W); None if the distance is not a mean over positions."""
     if not isinstance(distance, L2 | Cosine):

@@ -49,7 +49,7 @@ class Metric(nn.Module):
         overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`.
 
     Attributes:
-        name: as in the name of a run's folder, `efficientnet_lite0-features-wsd`.
+        name: as in the name of a run's folder, `efficientnet_lite0-features-cosine`.
         higher_is_better: False.
         window: shortest permitted side of an image, in pixels; None for a backbone that sees whole images.
 
@@ -67,7 +67,7 @@ class Metric(nn.Module):
     higher_is_better: ClassVar[bool] = False
     _like: Tensor
 
-    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "wsd",
+    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
                  representation: str = "features", *, pretrained: bool = True,
                  checkpoint: Path | str | None = None, overrides: Sequence[str] = ()) -> None:
         super().__init__()

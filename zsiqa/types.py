@@ -47,7 +47,7 @@ class PairError(ZsiqaError):
     """One pair cannot be scored: unreadable, sizes differ, too small, or its score is not finite."""
 
 
-@dataclass(frozen=True, slots=True)  # slots: a third of the memory of a million pairs
+@dataclass(frozen=True, slots=True)  # slots: less memory for a million pairs
 class ImagePair:
     """Labelled pair of a data set.
 

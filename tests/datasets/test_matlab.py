@@ -43,6 +43,11 @@ def test_the_same_as_scipy(compressed):
     assert ours["complex"] == [1.0], "the real part"
 
 
+def test_a_name_that_is_no_word_is_refused():
+    with pytest.raises(ValueError, match=r"a variable named '\\x1borgs'"):
+        read_variables(written({"aorgs": np.eye(2)}).replace(b"aorgs", b"\x1borgs"))
+
+
 def test_other_byte_order():
     """Written by hand: a 1 x 2 array of doubles called x, from a big-endian machine."""
     body = (struct.pack(">IIII", 6, 8, 6, 0) + struct.pack(">IIii", 5, 8, 1, 2)

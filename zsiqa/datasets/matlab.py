@@ -6,6 +6,7 @@ whole process. Format: "MAT-File Format", MathWorks, chapter 1.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def _variables(data: bytes) -> dict[str, Any]:
         if kind != MATRIX:
             raise ValueError(f"element of type {kind} where an array was expected")
         name, value = _array(body, order, DEEPEST)
+        if not re.fullmatch(r"\w*", name, re.ASCII):  # MATLAB's own data have no name
+            raise ValueError(f"a variable named {name!r}")
         variables[name] = value
     return variables
 

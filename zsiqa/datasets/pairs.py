@@ -46,7 +46,7 @@ def read(csv_path: str | Path) -> Manifest:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would search all pairs again and again, a third of the time."""
+    """Pause the garbage collector: it would search all pairs again and again, a quarter of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -20,11 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
-PLUGINS = ("hydra/launcher/submitit_", "hydra/launcher/joblib")
+PLUGINS = {"submitit_": "hydra_submitit_launcher", "joblib": "hydra_joblib_launcher"}  # by launcher
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -52,10 +52,11 @@ def explain(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error}\nA value with spaces or any of ,=()[]{{}} needs its own quotes: 'name=\"...\"'"
     if isinstance(error, MissingConfigException):
-        if str(error.missing_cfg_file).startswith(PLUGINS):
-            return ("this launcher needs hydra-submitit-launcher and hydra-joblib-launcher: "
-                    "pip install 'zsiqa[cluster]', or pip install -e '.[cluster]' in a checkout")
-        return _unknown(str(error.missing_cfg_file))
+        file = str(error.missing_cfg_file)
+        for launcher, package in PLUGINS.items():
+            if file.startswith(f"hydra/launcher/{launcher}"):
+                return str(missing_package("this launcher", package))
+        return _unknown(file)
     cause = error.__cause__ if isinstance(error, HydraException) else None
     return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
 
@@ -72,8 +73,11 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
     try:
         return hydra.utils.instantiate(node, **extra)
     except InstantiationException as error:
-        if isinstance(error.__cause__, ZsiqaError):
-            raise error.__cause__ from None
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, ZsiqaError):  # of an import, it is the cause of the cause
+            cause = cause.__cause__
+        if cause:
+            raise cause from None
         if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
             raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
         raise
@@ -143,6 +147,8 @@ def check_settings(cfg: DictConfig) -> None:
     for name, node in cfg.baselines.items():
         if node.checkpoint is not None and node.weights is None:
             raise ZsiqaError(f"baselines.{name}.checkpoint: {name} has no weights; leave it out")
+        if node.library is not None:
+            require(f"baseline={name}", node.library)
     if cfg.backbone.model is None:
         if not cfg.baselines:
             raise ZsiqaError("nothing to score: give backbone=NAME or baseline=NAME; see --help for what "

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from zsiqa.scoring.metric import Metric
+from zsiqa.types import missing_package
 
 try:
     import torchmetrics
-except ImportError as error:
-    raise ImportError("zsiqa.torchmetrics needs torchmetrics: pip install torchmetrics") from error
+except ModuleNotFoundError as error:
+    raise missing_package("zsiqa.torchmetrics", "torchmetrics") from error
 
 
 class ZeroShotIQA(torchmetrics.Metric):

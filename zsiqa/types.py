@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 # Stacks of layers of one shape: (B, L, N, D) of tokens and embeddings, (B, L, C, H, W) of a CNN's maps.
 Features: TypeAlias = "tuple[Tensor, ...]"
 MetricKey: TypeAlias = tuple[str, ...]  # (representation, distance), or (baseline,)
+# Optional packages, by the names that Python imports, and the extra of zsiqa that installs each.
+EXTRAS = {"piq": "baselines", "stlpips_pytorch": "baselines", "lpips": "baselines",
+          "DISTS_pytorch": "baselines", "matplotlib": "report", "plotly": "report", "threadpoolctl": "report",
+          "skimage": "demo", "sklearn": "demo", "openpyxl": "csiq", "shtab": "completion",
+          "torchmetrics": "torchmetrics", "hydra_submitit_launcher": "cluster",
+          "hydra_joblib_launcher": "cluster"}
 
 
 class ZsiqaError(Exception):
@@ -47,6 +54,47 @@ class PairError(ZsiqaError):
     """One pair cannot be scored: unreadable, sizes differ, too small, or its score is not finite."""
 
 
+class MissingPackageError(ZsiqaError, ImportError):
+    """An optional package is not installed."""
+
+
+def how_to_install(package: str) -> str:
+    """Name the command that installs a package, given by the name that Python imports.
+
+    Examples:
+        >>> how_to_install("piq")
+        "`pip install 'zsiqa[baselines]'` (in a checkout: `pip install -e '.[baselines]'`)"
+        >>> how_to_install("some_package")
+        '`pip install some-package`'
+    """
+    if package not in EXTRAS:
+        return f"`pip install {package.replace('_', '-')}`"
+    extra = EXTRAS[package]
+    return f"`pip install 'zsiqa[{extra}]'` (in a checkout: `pip install -e '.[{extra}]'`)"
+
+
+def missing_package(what: str, package: str) -> MissingPackageError:
+    """Make the error that `what` needs a package that is not installed."""
+    return MissingPackageError(f"{what} needs the Python package {package}, which is not installed; run "
+                               f"{how_to_install(package)}")
+
+
+def require(what: str, *packages: str) -> None:
+    """Check that the packages that `what` needs are installed, without importing them.
+
+    Raises:
+        MissingPackageError: names the first package that is not, and the command that installs it.
+    """
+    for package in packages:
+        try:
+            found = importlib.util.find_spec(package)
+        except (ImportError, ValueError):  # ValueError: a module made by hand, without a spec
+            found = None
+        if found is None:
+            raise missing_package(what, package)
+
+
+@dataclass(frozen=True)
 @dataclass(frozen=True, slots=True)  # slots: less memory for a million pairs
 class ImagePair:
     """Labelled pair of a data set.

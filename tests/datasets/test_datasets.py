@@ -142,7 +142,6 @@ def test_demo_is_deterministic_and_built_once(demo_root, tmp_path):
 
 def test_demo_build_that_breaks_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setitem(demo.PHOTOGRAPHS, "flower", ("no_such_package", "x.jpg"))
-    monkeypatch.setitem(demo.PIP_NAMES, "no_such_package", "no-such-package")
     with pytest.raises(DatasetError, match="pip install no-such-package"):
         demo.read(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -63,4 +63,4 @@ def test_without_torchmetrics_the_rest_works():
             "try: zsiqa.torchmetrics\n"
             "except ImportError as error: print(error)")
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "pip install torchmetrics" in done.stdout
+    assert "pip install 'zsiqa[torchmetrics]'" in done.stdout

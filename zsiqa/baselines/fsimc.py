@@ -9,13 +9,17 @@ the version of piq is pinned.
 from __future__ import annotations
 
 import torch
-from piq.fsim import _construct_filters, _phase_congruency
-from piq.functional import gradient_map, rgb2yiq, scharr_filter, similarity_map
 from torch import Tensor
 from torch.nn import functional as F
 
 from zsiqa.baselines.baseline import Baseline
-from zsiqa.types import Features
+from zsiqa.types import Features, missing_package
+
+try:
+    from piq.fsim import _construct_filters, _phase_congruency
+    from piq.functional import gradient_map, rgb2yiq, scharr_filter, similarity_map
+except ModuleNotFoundError as error:
+    raise missing_package("FSIMc", "piq") from error
 
 # Constants of the FSIM paper, for phase congruency, gradient, I and Q.
 T1, T2, T3, T4, CHROMA_POWER = 0.85, 160, 200, 200, 0.03

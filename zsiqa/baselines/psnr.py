@@ -5,11 +5,15 @@ Source: pyiqa's `psnr`, which the authors ran.
 
 from __future__ import annotations
 
-import piq
 from torch import Tensor
 
 from zsiqa.baselines.baseline import Baseline
-from zsiqa.types import Features
+from zsiqa.types import Features, missing_package
+
+try:
+    import piq
+except ModuleNotFoundError as error:
+    raise missing_package("PSNR", "piq") from error
 
 
 class PSNR(Baseline):

@@ -6,12 +6,10 @@ import argparse
 import io
 import sys
 
-import shtab
-
 from zsiqa import __version__
 from zsiqa.cli import audit, data, rank, report, run, score, status, tables, weights
 from zsiqa.terminal import exit_on_broken_pipe, print_error
-from zsiqa.types import ZsiqaError
+from zsiqa.types import MissingPackageError, ZsiqaError, require
 
 
 @exit_on_broken_pipe()
@@ -40,16 +38,35 @@ def make_parser() -> argparse.ArgumentParser:
                     "measure how well the scores agree with human labels.",
         epilog="zsiqa COMMAND --help describes a command.")
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
-    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes in this shell")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (score, run, status, data, weights, tables, audit, rank, report):
         command.add_parser(commands)
-    _complete_paths(parser)
+    _add_completion(parser)
     return parser
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    """Add the option that prints a script for shells; without shtab, one that says how to install it."""
+    option, text = "--print-completion", "print a script that completes in this shell"
+    try:
+        require(option, "shtab")
+    except MissingPackageError as error:
+        message = str(error)
+
+        def refuse(_: str) -> None:
+            raise argparse.ArgumentTypeError(message)
+        parser.add_argument(option, metavar="SHELL", type=refuse, help=text)
+        return
+    import shtab
+
+    shtab.add_argument_to(parser, option, help=text)
+    _complete_paths(parser)
 
 
 def _complete_paths(parser: argparse.ArgumentParser) -> None:
     """Make shells complete the arguments that are files or folders."""
+    import shtab
+
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.cli.options import at_least, make_output, scores_option
+from zsiqa.types import require
 
 
 def add_parser(commands: Any) -> None:
@@ -43,6 +44,8 @@ def _rank(options: argparse.Namespace) -> int:
 
     settings = Settings(options.coefficient, options.replicates, options.seed, options.interval,
                         options.logistic, options.refit)
+    if options.out:
+        require("zsiqa rank --out", "matplotlib")
     folder = open_folder(options.scores)
     if options.out:
         make_output(options.out)

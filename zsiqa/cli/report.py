@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.cli.options import at_least, make_output, scores_option
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, require
 
 
 def add_parser(commands: Any) -> None:
@@ -45,6 +45,7 @@ def _root(text: str) -> tuple[str, Path]:
 
 
 def _report(options: argparse.Namespace) -> int:
+    require("zsiqa report", "plotly", "threadpoolctl", *(["matplotlib"] if options.figures else []))
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
     from zsiqa.evaluation.measurement import Measurer
     from zsiqa.evaluation.ranking import Settings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zsiqa.cli.options import touch_output
 from zsiqa.cli.score_output import Found, Outcome, as_json, as_text, write_csv
 from zsiqa.terminal import escape
-from zsiqa.types import ImagePair, ZsiqaError
+from zsiqa.types import ImagePair, ZsiqaError, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,6 +172,7 @@ def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConf
     Raises:
         ZsiqaError: if not, or if the kind of picture is unknown.
     """
+    require("--heatmap", "matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if options.ref.is_dir():

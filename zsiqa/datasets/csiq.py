@@ -15,7 +15,7 @@ from xml.etree.ElementTree import ParseError
 from zsiqa.datasets.labels import Label, lines, number, read_labels
 from zsiqa.datasets.release import Name, Tree, build_manifest
 from zsiqa.releases import published
-from zsiqa.types import DatasetError, Manifest
+from zsiqa.types import DatasetError, Manifest, missing_package
 
 LABELS, LIST = "csiq.DMOS.xlsx", "csiq_label.txt"
 SHEET = "all_by_image"
@@ -57,8 +57,10 @@ def parse_sheet(data: bytes) -> list[Label]:
     Raises:
         DatasetError: if the file is not in the expected format.
     """
-    import openpyxl
-
+    try:
+        import openpyxl
+    except ModuleNotFoundError as error:
+        raise DatasetError(str(missing_package(f"csiq: {LABELS}", "openpyxl"))) from error
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         rows = list(book[SHEET].iter_rows(values_only=True)) if SHEET in book.sheetnames else None

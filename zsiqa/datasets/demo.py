@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from zsiqa.datasets import pairs
 from zsiqa.datasets.images import open_rgb
-from zsiqa.types import DatasetError, Manifest
+from zsiqa.types import DatasetError, Manifest, MissingPackageError, require
 
 RECIPE = "1"  # part of the folder's name, so that a changed recipe never reuses old images
 WIDTH, HEIGHT = 512, 384
@@ -34,7 +34,6 @@ PHOTOGRAPHS = {
     "china": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
 }
-PIP_NAMES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 Distortion = Callable[[Image.Image, float], Image.Image]
 
@@ -91,11 +90,13 @@ def _build(folder: Path) -> None:
 
 def _photograph(package: str, file: str) -> Image.Image:
     """Load a packaged photograph, cropped at its centre. The package is located, not imported."""
+    try:
+        require("demo: a photograph", package)
+    except MissingPackageError as error:
+        raise DatasetError(str(error)) from error
     spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise DatasetError(f"demo: its photographs ship in {PIP_NAMES[package]}, which is not installed; run "
-                           f"`pip install {PIP_NAMES[package]}`")
-    image = open_rgb(Path(spec.submodule_search_locations[0]) / file)
+    [folder] = (spec.submodule_search_locations if spec else None) or [""]
+    image = open_rgb(Path(folder) / file)
     left, top = (image.width - WIDTH) // 2, (image.height - HEIGHT) // 2
     return image.crop((left, top, left + WIDTH, top + HEIGHT))
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
@@ -152,6 +150,8 @@ def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | No
                          f"or name their folder with --scores DIR")
     if unknown := sorted(set(datasets or ()) - set(there)):
         raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
+    from threadpoolctl import threadpool_limits  # of an extra
+
     readable = Readable(folder)
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]

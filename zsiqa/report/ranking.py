@@ -11,7 +11,6 @@ import pandas as pd
 
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import LEVEL, Analysis
-from zsiqa.report.drawing import significance_matrix
 from zsiqa.terminal import escape_formula
 
 ALARMS_SHOWN = 10
@@ -91,6 +90,8 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     Returns:
         Paths of the files.
     """
+    from zsiqa.report.drawing import significance_matrix  # matplotlib, of an extra
+
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{found.dataset}_{found.perturbation}"
     written = []

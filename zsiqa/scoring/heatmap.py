@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,6 +97,9 @@ def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
         OSError: if the file cannot be written.
         ValueError: if matplotlib does not know the format.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # optional: a map needs no picture
+    from matplotlib.figure import Figure
+
     height, width = values.shape
     figure = Figure(figsize=(7.5, 1.0 + 6.0 * height / width), layout="constrained")
     FigureCanvasAgg(figure)

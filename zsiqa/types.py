@@ -94,7 +94,6 @@ def require(what: str, *packages: str) -> None:
             raise missing_package(what, package)
 
 
-@dataclass(frozen=True)
 @dataclass(frozen=True, slots=True)  # slots: less memory for a million pairs
 class ImagePair:
     """Labelled pair of a data set.

@@ -9,10 +9,12 @@ import sys
 import time
 
 import pytest
+from commands import ROOT
+from commands import run_process as run
 from conftest import write_pairs
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from test_sharding import ARGUMENTS, ROOT, run, score_files
+from test_sharding import ARGUMENTS, score_files
 
 from zsiqa import CONFIGS
 from zsiqa.cli.main import main

@@ -1,4 +1,4 @@
-"""`python run.py` as its users run it: whole processes, the embedded weights, images on disk."""
+"""`python run.py` on the embedded weights and images on disk: in whole processes, and most of them here."""
 
 import csv
 import functools
@@ -17,6 +17,7 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from commands import ROOT, command, run, run_here, run_process
 from conftest import add_noise, make_image, write_pairs
 
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
@@ -24,21 +25,7 @@ from zsiqa.backbones.weights import package_file
 from zsiqa.results.parts import read_part
 from zsiqa.results.score_file import part_files, read_about
 
-ROOT = Path(__file__).parents[2]
 EVERYTHING = ["distance=all", "representation=all", "perturbation=all"]
-
-
-def command(*arguments):
-    return [sys.executable, str(ROOT / "run.py"), *map(str, arguments), "device=cpu"]
-
-
-def run(*arguments, cwd, status=0, **environment):
-    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"),
-                               **environment})
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
 
 
 def metric_lines(output):
@@ -61,8 +48,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(folder):
     """(output, results) of a run of everything on the twelve pairs."""
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
-                 *EVERYTHING, cwd=folder)
+    output = run_process("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                         *EVERYTHING, cwd=folder)
     return output, folder / "results"
 
 
@@ -179,18 +166,18 @@ def test_a_pair_for_which_a_metric_is_not_defined_is_computed_once(tmp_path):
         stream.write("ref0.png,ref0.png,0.5\n")
     arguments = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=[psnr,ms_ssim]",
                  "baselines.psnr.model._target_=textbook.PSNR"]
-    run_here = functools.partial(run, cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    output = run_here(*arguments, status=1)
+    score = functools.partial(run_process, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    output = score(*arguments, status=1)
     assert "ref0.png|ref0.png (original): the score is not finite: psnr = inf" in output
     assert "on_error=skip" in output
-    output = run_here(*arguments, "on_error=skip")
+    output = score(*arguments, "on_error=skip")
     assert re.search(r"^psnr +original +3 ", output, re.MULTILINE)
     assert re.search(r"^ms_ssim +original +4 ", output, re.MULTILINE)
     sidecar = json.loads(next(tmp_path.rglob("psnr/original.json")).read_text())
     assert list(sidecar["undefined"]) == ["ref0.png|ref0.png"]
     note = "psnr/original: not defined for 1 pair, which has no score; original.json has the reason"
     assert note in output
-    again = run_here(*arguments)
+    again = score(*arguments)
     assert "all scores were there already" in again
     assert note in again
 
@@ -430,13 +417,11 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
 def test_wrong_settings_are_one_clear_error(folder, tmp_path, arguments, message):
     if arguments == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
-    done = subprocess.run(
-        [*command()[:-1], "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments],
-                          cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+    given = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments]
+    status, _, errors = run_here(given, tmp_path)
+    assert status == 1
+    assert message in errors
+    assert errors.startswith("error: ")
     assert not score_files(tmp_path)
 
 

@@ -2,13 +2,12 @@
 second."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import command, run
 from conftest import write_pairs
 
 from zsiqa.results.parts import read_part
@@ -17,17 +16,7 @@ from zsiqa.runs.sharding import shard_of
 from zsiqa.scoring.loading import plan_blocks
 from zsiqa.types import ImagePair
 
-ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr", "perturbation=[original,rotate]"]
-
-
-def run(*arguments, cwd, status=0, **environment):
-    done = subprocess.run([sys.executable, str(ROOT / "run.py"), *arguments, "device=cpu"],
-                          cwd=cwd, text=True,
-                          capture_output=True, check=False, env={**os.environ, **environment})
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
 
 
 def score_files(folder):
@@ -82,8 +71,8 @@ def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
 
 def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):
     """All four shards, and the first a second time, as when a node came back with an old copy of a job."""
-    commands = [[sys.executable, str(ROOT / "run.py"), *ARGUMENTS, "device=cpu", f"results_dir={tmp_path}",
-                 "num_shards=4", f"shard={shard}"] for shard in (0, 1, 2, 3, 0)]
+    commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", "num_shards=4", f"shard={shard}")
+                for shard in (0, 1, 2, 3, 0)]
     runs = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for command in commands]
     for process in runs:

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from commands import run
 from conftest import write_pairs
-from test_sharding import run
 
 from zsiqa.cli.main import main
 from zsiqa.runs.heartbeats import Journal

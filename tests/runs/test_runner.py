@@ -1,4 +1,4 @@
-"""`python run.py` as its users run it: whole processes, the embedded weights, images on disk."""
+"""`python run.py` on the embedded weights and images on disk: in whole processes, and most of them here."""
 
 import csv
 import json
@@ -15,26 +15,13 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from commands import ROOT, command, run, run_here, run_process
 from conftest import add_noise, make_image, write_pairs
 
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.weights import package_file
 
-ROOT = Path(__file__).parents[2]
 EVERYTHING = ["distance=all", "representation=all", "perturbation=all"]
-
-
-def command(*arguments):
-    return [sys.executable, str(ROOT / "run.py"), *map(str, arguments), "device=cpu"]
-
-
-def run(*arguments, cwd, status=0, **environment):
-    done = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, check=False,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"),
-                               **environment})
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
 
 
 def metric_lines(output):
@@ -57,8 +44,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(folder):
     """(output, results) of a run of everything on the twelve pairs."""
-    output = run("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
-                 *EVERYTHING, cwd=folder)
+    output = run_process("dataset=pairs", "dataset.csv=pairs.csv", "dataset.higher_is_better=false",
+                         *EVERYTHING, cwd=folder)
     return output, folder / "results"
 
 
@@ -118,6 +105,7 @@ def test_more_of_the_same_computes_only_what_is_missing(folder):
     assert first.items() <= later.items()
 
 
+@pytest.mark.sample("changes0")
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("changes",
                          [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
@@ -184,10 +172,13 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
 
 
 @pytest.mark.numeric
-def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
-    """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for
+@pytest.mark.parametrize(("sizes", "levels", "kills"), [
+    ([(300, 240), (230, 260)], 6, 1),
+    pytest.param([(424, 230), (260, 424), (300, 240), (230, 430)], 9, 4, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path, sizes, levels, kills):
+    """kill -9 at random moments; the files end up as those of an uninterrupted run, byte for
     byte."""
-    data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=9)
+    data = write_pairs(tmp_path, sizes, levels)
     arguments = ["dataset=pairs", f"dataset.csv={data}", "batch_tiles=8", *EVERYTHING]
     run(*arguments, "results_dir=whole", cwd=tmp_path)
     moments = np.random.default_rng(0)
@@ -196,14 +187,14 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
         return sum(part.read_bytes().count(b"\n") for part in (tmp_path / "killed").rglob("*.part"))
 
     before = 0
-    for _ in range(4):
+    for _ in range(kills):
         process = subprocess.Popen(command(*arguments, "results_dir=killed"), cwd=tmp_path,
                                    stderr=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL)
         enough = before + moments.integers(1, 150)
         while process.poll() is None and stored() < enough:
             time.sleep(moments.uniform(0.0, 0.2))
-        assert process.poll() is None, "of 1,440 scores, so few are there long before the end"
+        assert process.poll() is None, "of 480 or 1,440 scores, so few are there long before the end"
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert stored() >= enough, "nothing is lost from kill to kill"
@@ -213,6 +204,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_on_the_same_target(finished, tmp_path, folder):
     arguments = command("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
                         "dataset.higher_is_better=false",
@@ -296,6 +288,7 @@ def test_images_beyond_the_part_need_not_be_there(tmp_path):
     assert output == "error: dataset.types: unknown blur; there are none\n"
 
 
+@pytest.mark.slow
 def test_a_part_of_a_published_set_whose_labels_are_others(tmp_path):
     """CSIQ by name and number, with two of its images; the references' names are not those of the release."""
     types = {"AWGN": 5, "BLUR": 5, "fnoise": 5, "JPEG": 5, "jpeg2000": 5, "contrast": 4}
@@ -392,13 +385,11 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
 def test_wrong_settings_are_one_clear_error(folder, tmp_path, arguments, message):
     if arguments == ["device=cuda"] and torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
-    done = subprocess.run(
-        [*command()[:-1], "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments],
-                          cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+    given = ["dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", *arguments]
+    status, _, errors = run_here(given, tmp_path)
+    assert status == 1
+    assert message in errors
+    assert errors.startswith("error: ")
     assert not score_files(tmp_path)
 
 

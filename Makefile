@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SCORES ?= results/scores
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-numeric test-fuzz test-all lint tables report docs clean
+.PHONY: help setup demo demo-full test test-fuzz test-numeric test-all lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -19,34 +20,31 @@ setup: .venv/ready ## make .venv with everything that zsiqa needs (about 6 GB, m
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-demo: setup ## score real photographs with the embedded default, and print the table
-	$(BIN)/python run.py dataset=demo backbone=efficientnet_lite0 distance=all representation=all perturbation=all \
-		'baseline=[psnr,ms_ssim]'
-	$(BIN)/python run.py dataset=demo 'baseline=[fsimc,stlpips_alex,stlpips_vgg]'
-	@echo; echo "FSIMc and ST-LPIPS are slow: here on original images alone; python run.py -m +sweep=demo does the rest."
-	$(BIN)/zsiqa tables --table demo
-	$(BIN)/zsiqa report --dataset demo
+demo: setup ## score 30 pairs of real photographs with the embedded default; a table and a report
+	@PYTHON=$(BIN)/python scripts/demo.sh
 
-test: setup ## the tests: no GPU, no download, no data set
-	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+demo-full: setup ## all 240 pairs, and the slow baselines on original images
+	@PYTHON=$(BIN)/python scripts/demo.sh full
 
-test-slow: setup ## the long repetitions that make test leaves out
-	$(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 4 --dist load
+test: setup ## the essential tests, at most five minutes: no GPU, no download, no data set
+	$(BIN)/python -m pytest -q -m "not slow" $(WORKERS)
 
-test-all: test test-slow test-fuzz test-numeric ## all tests
+test-all: setup ## all tests, and those that rounding can reach again on other instruction sets
+	$(BIN)/python -m pytest -q $(WORKERS)
+	@$(MAKE) test-fuzz test-numeric
 
-test-fuzz: setup ## 20 times the damaged images, weights and label files
-	ZSIQA_FUZZ=20 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/datasets/test_fuzz.py \
-		tests/datasets/test_images.py tests/backbones/test_state_dicts.py
+test-fuzz: setup ## 8 times the damaged images, weights and label files
+	ZSIQA_FUZZ=8 $(BIN)/python -m pytest -q $(WORKERS) tests/datasets/test_fuzz.py tests/datasets/test_images.py \
+		tests/backbones/test_state_dicts.py
 
 # Other vectors sum in another order. MKL heeds its variable on Intel's processors only. Each setting compiles anew:
 # PyTorch's cache would hand code for AVX2 to a process without it.
 test-numeric: setup ## the tests that rounding can reach, on other instruction sets and numbers of threads
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 TORCHINDUCTOR_CACHE_DIR="$(CURDIR)/.venv/compiled-default" \
-		$(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
+		$(BIN)/python -m pytest -q -m numeric $(WORKERS)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
 		TORCHINDUCTOR_CACHE_DIR="$(CURDIR)/.venv/compiled-avx2" \
-		$(BIN)/python -m pytest -q -m numeric -n auto --maxprocesses 4 --dist loadfile
+		$(BIN)/python -m pytest -q -m numeric $(WORKERS)
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

@@ -22,6 +22,15 @@ from zsiqa.types import ImagePair
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases beyond a test's `sample` as slow."""
+    for item in items:
+        sample = item.get_closest_marker("sample")
+        if sample and item.callspec.id not in sample.args:
+            item.add_marker(pytest.mark.slow)
+
+
 def make_image(width: int, height: int, seed: int) -> Image.Image:
     """Smooth colour blobs with some grain, 8-bit RGB."""
     random = np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 """Every configuration composes, resolves, and builds what it names."""
 
+import copy
+import functools
 import textwrap
 from pathlib import Path
 
@@ -28,9 +30,14 @@ def names(group):
     return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
 
 
-def composed(*overrides):
+@functools.cache
+def _composed(overrides):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose("config", overrides=list(overrides))
+
+
+def composed(*overrides):
+    return copy.deepcopy(_composed(overrides))  # to compose takes ten times as long
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
@@ -244,6 +251,7 @@ def test_a_new_vit_of_open_clip_by_yaml_alone(tmp_path):
     assert [tuple(stack.shape) for stack in outputs["embedding"]] == [(1, 1, 1, 512)]
 
 
+@pytest.mark.sample("dinov1", "clip_rn50", "vgg19", "efficientnet_lite0")
 @pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 def test_the_paper_protocol_is_the_default_and_the_textbook_changes_every_quirk(backbone):
     paper, textbook = (composed(f"backbone={backbone}", "distance=all", "perturbation=translate", *chosen)
@@ -271,6 +279,7 @@ TRAIN_MODE = {"clip_convnext", "rclip_convnext", "efficientnet_b7"}  # docs/prot
 HALF = {"clip_rn50": {"l2", "cosine"}, "clip_vitb32": {"l2", "cosine", "skld", "jsd"}}
 
 
+@pytest.mark.sample("official_train_mode=true-imitated0-clip_convnext", "official_train_mode=true-imitated0-dinov1", "precision=clip_fp16_official-imitated1-clip_rn50", "precision=clip_fp16_official-imitated1-dinov1")
 @pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 @pytest.mark.parametrize(("setting", "imitated"), [("official_train_mode=true", TRAIN_MODE),
                                                    ("precision=clip_fp16_official", HALF)])

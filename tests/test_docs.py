@@ -117,6 +117,7 @@ def lines(script):
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
+@pytest.mark.sample("README.md", "docs/scoring.md")
 @pytest.mark.parametrize("page",
                          [page for page in PAGES if runnable(page, "bash") or runnable(page, "python")],
                          ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -233,6 +234,7 @@ def test_every_page_is_in_the_navigation():
     assert all(f": {page.name}\n" in yaml.safe_dump(navigation) for page in ROOT.glob("docs/*.md"))
 
 
+@pytest.mark.slow
 def test_the_site_builds_and_loads_nothing_from_the_network(tmp_path):
     pytest.importorskip("mkdocstrings")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]

@@ -75,6 +75,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.sample("arguments0", "arguments7", "arguments8")
 @pytest.mark.parametrize("arguments", [
     ["--help"], ["--cfg", "job"], ["backbone=nonsense"], ["dataset=pairs"],
     ["dataset=pairs", "dataset.csv=no.csv"],

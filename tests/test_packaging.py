@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from commands import run as run_here
 from conftest import write_pairs
 from packaging.requirements import Requirement
 from setuptools import find_packages
@@ -90,11 +91,10 @@ def test_all_packages_and_configurations_are_in_the_wheel(outside):
 def test_a_run_of_the_wheel_equals_one_of_the_checkout(command, tmp_path):
     settings = ["dataset=pairs", f"dataset.csv={write_pairs(tmp_path / 'mine', [(224, 224)], levels=2)}",
                 "distance=[wsd,l2]", "perturbation=[original,rotate]", "baseline=psnr",
-                "backbone=efficientnet_lite0",
-                "device=cpu"]
-    said = command("run", *settings).stdout
+                "backbone=efficientnet_lite0"]
+    said = command("run", *settings, "device=cpu").stdout
     assert "2 pairs, EfficientNet-Lite0, PSNR: scored; 6 files" in said
-    run(sys.executable, ROOT / "run.py", *settings, f"results_dir={tmp_path / 'checkout'}", cwd=tmp_path)
+    run_here(*settings, f"results_dir={tmp_path / 'checkout'}", cwd=tmp_path)
     files = sorted((tmp_path / "results").rglob("*.csv"))
     assert len(files) == 6
     for file in files:
@@ -125,12 +125,14 @@ def test_errors_and_help_of_runs_come_from_hydra(outside, tmp_path):
     assert wrong.stderr.startswith(
             "error: no backbone/nonsense in the configuration; backbone can be: clip_convnext")
     assert "== What to choose from" in run(zsiqa, "run", "--help", cwd=tmp_path).stdout
-    sweep = run(zsiqa, "run", "-m", "baseline=psnr", "dataset.limit=1,2", cwd=tmp_path)
-    assert re.findall("(Demo, . of 240) pairs, PSNR: scored",
-                      sweep.stdout) == ["Demo, 1 of 240", "Demo, 2 of 240"]
+    pairs = write_pairs(tmp_path, [(24, 24)], levels=3)
+    sweep = run(zsiqa, "run", "-m", "baseline=psnr", "dataset=pairs", f"dataset.csv={pairs}", "dataset.limit=1,2",
+                cwd=tmp_path)
+    assert re.findall("(. of 3) pairs, PSNR: scored", sweep.stdout) == ["1 of 3", "2 of 3"]
     assert not list(tmp_path.glob("multirun*"))
 
 
+@pytest.mark.slow
 def test_its_types_are_seen(outside, tmp_path):
     pytest.importorskip("mypy")
     # slow
@@ -251,6 +253,7 @@ def test_what_an_extra_brings_is_refused_with_the_command_that_installs_it(lean,
         assert len(before) <= 1, said  # argparse's usage
 
 
+@pytest.mark.slow
 def test_classes_say_what_to_install(lean, tmp_path):
     code = """
         import zsiqa.types

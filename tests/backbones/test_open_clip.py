@@ -324,6 +324,7 @@ def test_attention_is_plain_inside_and_as_it_was_outside(tiles):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.sample("clip_vitb32")
 @pytest.mark.parametrize("name", OPENAI)
 def test_half_precision_is_openais(name, tiles, tmp_path):
     """OpenAI's own half-precision model on the same weights, one tile at a time, to the bit."""

@@ -175,6 +175,7 @@ def test_a_softmax_that_underflows_is_not_hidden():
     assert torch.isfinite(distances.SKLD()((ref,), (dis,))).all()
 
 
+@pytest.mark.sample("vgg19")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_weights_are_loaded_strictly(name, originals, tmp_path):
     state = originals[name].state_dict()

@@ -149,6 +149,7 @@ def test_ms_ssim_against_plain_loops(size):
     assert MSSSIM()(reference, distorted).tolist() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.sample("alex-lpips_alex-alexnet-False", "vgg-lpips_vgg-vgg16-False")
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize(("name", "build", "trunk"),
                          [("alex", lpips_alex, alexnet), ("vgg", lpips_vgg, vgg16)])

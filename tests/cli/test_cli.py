@@ -86,6 +86,7 @@ def test_help_imports_nothing_heavy(tmp_path):
         assert run(code, *command, "--help", cwd=tmp_path).stdout.splitlines()[-1] == "heavy: set()"
 
 
+@pytest.mark.sample("audit")
 @pytest.mark.parametrize("command", [
     ["tables", "--extended", "--also", "rmse,srcc_per_ref", "--out", "out"], ["audit"],
     ["audit", "--official", "theirs"], ["rank", "--dataset", "live", "--replicates", "100", "--out", "out"],
@@ -291,6 +292,7 @@ def test_stats_prints_what_was_asked_for(capsys, authors_like):
     assert "tid2013" in one_line_error(capsys, ["rank", "--scores", folder, "--dataset", "tid2013"])
 
 
+@pytest.mark.sample("short")
 @pytest.mark.parametrize("command", [
     ["-m", "zsiqa.cli.main", "tables", "--scores", "."],
     ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],

@@ -1,7 +1,7 @@
 """Damaged label files of every data set, and of your own pairs: right labels, or one error of ours.
 
 Every accepted file must say what a plain parser reads in it, without any check. Short by default;
-ZSIQA_FUZZ multiplies the number of examples (`make test-fuzz`: 20).
+ZSIQA_FUZZ multiplies the number of examples (`make test-fuzz`: 8).
 """
 
 import csv

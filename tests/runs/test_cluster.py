@@ -72,6 +72,7 @@ def test_a_job_that_fails_ends_with_status_1_and_the_others_go_on(folder, monkey
     assert "done       1 file, 160 of 160 pairs" in text
 
 
+@pytest.mark.sample("ms_ssim-1")
 @pytest.mark.parametrize(("baseline", "status"), [("ms_ssim", 1), ("psnr", 0)])
 def test_the_status_of_a_jobs_process(folder, baseline, status):
     """What SLURM sees: the status of the process that submitit starts for a job."""
@@ -86,6 +87,7 @@ def test_the_status_of_a_jobs_process(folder, baseline, status):
     assert done.returncode == status, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
     command = [sys.executable, str(ROOT / "run.py"), "-m", *SUBMITIT, *ARGUMENTS]
     done = subprocess.run([*command, "baselines.psnr.model._target_=nothing.Such"], cwd=folder, check=False,
@@ -95,6 +97,7 @@ def test_a_bug_in_a_job_is_a_failure_with_its_traceback(folder):
     assert "nothing" in json.loads(record.read_text())["error"]
 
 
+@pytest.mark.sample("12")
 @pytest.mark.parametrize("word", [signal.SIGUSR2, signal.SIGTERM])
 def test_queued_again_by_a_signal_it_goes_on_from_its_own_files(tmp_path, word):
     """Trap: the task starts from zero. SLURM sends SIGUSR2 before the time limit, SIGTERM before a
@@ -166,6 +169,7 @@ def test_the_launcher_for_slurm_resumes_often_and_jobs_download_nothing():
     assert launcher["setup"][2] == f"export {SUBMITTED_CODE}={code_digest()}"
 
 
+@pytest.mark.slow
 def test_on_a_workstation_as_many_jobs_at_once_as_gpus(folder, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     found = hydra_of("hydra/launcher=slurm_local")
@@ -191,6 +195,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.sample("slurm")
 @pytest.mark.parametrize("launcher", ["slurm", "slurm_local"])
 def test_without_the_extra_it_is_one_clear_error(folder, launcher):
     command = [sys.executable, "-c", WITHOUT, str(ROOT / "run.py")]

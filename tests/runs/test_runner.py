@@ -108,6 +108,7 @@ def test_more_of_the_same_computes_only_what_is_missing(folder):
     assert first.items() <= later.items()
 
 
+@pytest.mark.sample("changes0")
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("changes",
                          [["window=200"], ["precision=bf16"], ["distances.wsd.fn.softmax_over=samples"],
@@ -208,10 +209,13 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
 
 
 @pytest.mark.numeric
-def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
-    """kill -9 at random moments, several times; the files end up as those of an uninterrupted run, byte for
+@pytest.mark.parametrize(("sizes", "levels", "kills"), [
+    ([(300, 240), (230, 260)], 6, 1),
+    pytest.param([(424, 230), (260, 424), (300, 240), (230, 430)], 9, 4, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path, sizes, levels, kills):
+    """kill -9 at random moments; the files end up as those of an uninterrupted run, byte for
     byte."""
-    data = write_pairs(tmp_path, [(424, 230), (260, 424), (300, 240), (230, 430)], levels=9)
+    data = write_pairs(tmp_path, sizes, levels)
     arguments = ["dataset=pairs", f"dataset.csv={data}", "batch_tiles=8", *EVERYTHING]
     run(*arguments, "results_dir=whole", cwd=tmp_path)
     moments = np.random.default_rng(0)
@@ -220,14 +224,14 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
         return sum(part.read_bytes().count(b"\n") for part in (tmp_path / "killed").rglob("*.part"))
 
     before = 0
-    for _ in range(4):
+    for _ in range(kills):
         process = subprocess.Popen(command(*arguments, "results_dir=killed"), cwd=tmp_path,
                                    stderr=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL)
         enough = before + moments.integers(1, 150)
         while process.poll() is None and stored() < enough:
             time.sleep(moments.uniform(0.0, 0.2))
-        assert process.poll() is None, "of 1,440 scores, so few are there long before the end"
+        assert process.poll() is None, "of 480 or 1,440 scores, so few are there long before the end"
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert stored() >= enough, "nothing is lost from kill to kill"
@@ -237,6 +241,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path):
     assert not list((tmp_path / "killed").rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_on_the_same_target(finished, tmp_path, folder):
     arguments = command("dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
                         "dataset.higher_is_better=false",
@@ -321,6 +326,7 @@ def test_images_beyond_the_part_need_not_be_there(tmp_path):
     assert output == "error: dataset.types: unknown blur; there are none\n"
 
 
+@pytest.mark.slow
 def test_a_part_of_a_published_set_whose_labels_are_others(tmp_path):
     """CSIQ by name and number, with two of its images; the references' names are not those of the release."""
     types = {"AWGN": 5, "BLUR": 5, "fnoise": 5, "JPEG": 5, "jpeg2000": 5, "contrast": 4}

@@ -70,9 +70,9 @@ def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
 
 
 def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):
-    """All four shards, and the first a second time, as when a node came back with an old copy of a job."""
-    commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", "num_shards=4", f"shard={shard}")
-                for shard in (0, 1, 2, 3, 0)]
+    """Both shards, and the first a second time, as when a node came back with an old copy of a job."""
+    commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", "num_shards=2", f"shard={shard}")
+                for shard in (0, 1, 0)]
     runs = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for command in commands]
     for process in runs:
@@ -81,7 +81,7 @@ def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):
     assert score_files(tmp_path) == score_files(folder / "whole")
     assert not [*tmp_path.rglob("*.part"), *tmp_path.rglob("*.run"), *tmp_path.rglob("*.tmp")]
     sidecar = json.loads(next(tmp_path.rglob("rotate.json")).read_text())
-    assert {session["shard"][0] for session in sidecar["sessions"]} == {0, 1, 2, 3}, "nobody's origin is lost"
+    assert {session["shard"][0] for session in sidecar["sessions"]} == {0, 1}, "nobody's origin is lost"
 
 
 def test_a_shard_without_pairs_says_so_and_succeeds(folder, tmp_path):

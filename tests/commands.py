@@ -1,4 +1,5 @@
-"""`python run.py` for tests: in its own process, as its users run it, or here, which saves the imports."""
+"""`python run.py` for tests: in a process of its own as its users run it, or in this one, which saves the
+seconds that the imports take."""
 
 import contextlib
 import io

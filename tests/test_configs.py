@@ -279,7 +279,9 @@ TRAIN_MODE = {"clip_convnext", "rclip_convnext", "efficientnet_b7"}  # docs/prot
 HALF = {"clip_rn50": {"l2", "cosine"}, "clip_vitb32": {"l2", "cosine", "skld", "jsd"}}
 
 
-@pytest.mark.sample("official_train_mode=true-imitated0-clip_convnext", "official_train_mode=true-imitated0-dinov1", "precision=clip_fp16_official-imitated1-clip_rn50", "precision=clip_fp16_official-imitated1-dinov1")
+@pytest.mark.sample(
+    "official_train_mode=true-imitated0-clip_convnext", "official_train_mode=true-imitated0-dinov1",
+    "precision=clip_fp16_official-imitated1-clip_rn50", "precision=clip_fp16_official-imitated1-dinov1")
 @pytest.mark.parametrize("backbone", [name for name in names("backbone") if name not in {*GIVEN, "none"}])
 @pytest.mark.parametrize(("setting", "imitated"), [("official_train_mode=true", TRAIN_MODE),
                                                    ("precision=clip_fp16_official", HALF)])

@@ -126,8 +126,8 @@ def test_errors_and_help_of_runs_come_from_hydra(outside, tmp_path):
             "error: no backbone/nonsense in the configuration; backbone can be: clip_convnext")
     assert "== What to choose from" in run(zsiqa, "run", "--help", cwd=tmp_path).stdout
     pairs = write_pairs(tmp_path, [(24, 24)], levels=3)
-    sweep = run(zsiqa, "run", "-m", "baseline=psnr", "dataset=pairs", f"dataset.csv={pairs}", "dataset.limit=1,2",
-                cwd=tmp_path)
+    sweep = run(zsiqa, "run", "-m", "baseline=psnr", "dataset=pairs", f"dataset.csv={pairs}",
+                "dataset.limit=1,2", cwd=tmp_path)
     assert re.findall("(. of 3) pairs, PSNR: scored", sweep.stdout) == ["1 of 3", "2 of 3"]
     assert not list(tmp_path.glob("multirun*"))
 

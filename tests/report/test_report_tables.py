@@ -248,7 +248,8 @@ def test_hostile_names_do_not_break_latex(hostile):
 def paper(tmp_path_factory):
     """The paper's tables without scores, and all others: every figure stands in brackets."""
     measurer = Measurer(open_folder(tmp_path_factory.mktemp("empty")))
-    return [build_table(spec, measurer) for name in (*PAPER, "extended", "demo", "demo_short") for spec in read_specs(name)]
+    return [build_table(spec, measurer) for name in (*PAPER, "extended", "demo", "demo_short")
+            for spec in read_specs(name)]
 
 
 def test_every_row_of_latex_has_all_its_cells(paper, hostile):

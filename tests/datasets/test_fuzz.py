@@ -6,6 +6,7 @@ ZSIQA_FUZZ multiplies the number of examples (`make test-fuzz`: 8).
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,10 @@ def plain_live(text):
     rows = [dict(zip(header, row, strict=True)) for row in rows]
     name = next(name for name in ("dis_img_path", "dist_name") if name in header)
     score = next(name for name in ("score", "mos", "dmos", "elo_score") if name in header)
-    return {"/".join(row[name].lower().split("/")[-2:]): float(row[score]) for row in rows}
+    names = ("/".join(row[name].lower().split("/")[-2:]) for row in rows)
+    # `blur` is another name of gblur, and img02.bmp is img2.bmp.
+    return {re.sub("^blur", "gblur", re.sub("/img0+", "/img", name)): float(row[score])
+            for name, row in zip(names, rows, strict=True)}
 
 
 def make_tid2013(root):

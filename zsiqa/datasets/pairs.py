@@ -78,7 +78,8 @@ def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
         ref, dis, mos, kind, level = fields([*row, ""])
         if not ref or not dis:
             raise wrong(f"ref and dis must be file names, found {ref!r} and {dis!r}")
-        if CONTROL.search(f"{ref}{dis}{kind}{level}"):
+        text = f"{ref}{dis}{kind}{level}"
+        if not text.isprintable() and CONTROL.search(text):  # isprintable is the fast one
             raise wrong(f"control characters in {[ref, dis, kind, level]}; remove them, and rename such "
                         f"files")
         value = to_number(mos)

@@ -310,3 +310,13 @@ def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path, command):
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+def test_an_audit_of_a_damaged_file_ends_with_status_1(tmp_path, capsys):
+    path = write_stored(tmp_path, ScoreKey("mine", "net", "original"), [1.0, 2.0, 3.0])
+    assert main(["audit", "--scores", str(tmp_path)]) == 0
+    path.write_text(path.read_text().replace("2.0", "2.5"))
+    capsys.readouterr()
+    assert main(["audit", "--scores", str(tmp_path)]) == 1
+    assert "mine/net/original.csv: " in (text := capsys.readouterr().out)
+    assert "is damaged: it is not what was written" in text

@@ -20,7 +20,7 @@ LAYERS = {
     "backbones": {"types", "config"},
     "baselines": {"types", "backbones"},
     "scoring": {"types", "terminal", "config", "distances", "datasets", "backbones"},
-    "torchmetrics": {"scoring"},
+    "torchmetrics": {"types", "scoring"},
     "results": {"types", "releases"},
     "evaluation": {"types", "terminal", "releases", "results"},
     "report": {"types", "terminal", "releases", "results", "evaluation"},

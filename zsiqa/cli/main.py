@@ -49,7 +49,7 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     """Add the option that prints a script for shells; without shtab, one that says how to install it."""
     option, text = "--print-completion", "print a script that completes in this shell"
     try:
-        require(option, "shtab")
+        require("completion in shells", "shtab")
     except MissingPackageError as error:
         message = str(error)
 

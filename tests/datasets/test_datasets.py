@@ -141,7 +141,7 @@ def test_demo_is_deterministic_and_built_once(demo_root, tmp_path):
 
 
 def test_demo_build_that_breaks_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setitem(demo.PHOTOGRAPHS, "flower", ("no_such_package", "x.jpg"))
+    monkeypatch.setitem(demo.PHOTOGRAPHS, "coffee", ("no_such_package", "x.jpg"))
     with pytest.raises(DatasetError, match="pip install no-such-package"):
         demo.read(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -199,11 +199,11 @@ def test_folders_one_error_a_problem_and_the_others_go_on(folders, tmp_path, cap
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = {row["dis"].rpartition("dis/")[2]: row for row in csv.DictReader(stream)}
     assert list(rows) == ["0.png", "2.png", "broken.png", "size.png", "smaller.png", "sub/1.png"]
-    assert (rows["2.png"][f"{TINY_NAME}-wsd"], rows["broken.png"]["psnr"]) == ("", "")
+    assert (rows["2.png"][f"{TINY_NAME}-cosine"], rows["broken.png"]["psnr"]) == ("", "")
     assert float(rows["2.png"]["psnr"]) > 20, "PSNR takes any size"
     stored = json.loads((tmp_path / "o.json").read_text())
     assert [len(one["errors"]) for one in stored["pairs"]] == [0, 1, 1, 1, 1, 0]
-    values = [one["scores"][f"{TINY_NAME}-wsd"] for one in stored["pairs"] if not one["errors"]]
+    values = [one["scores"][f"{TINY_NAME}-cosine"] for one in stored["pairs"] if not one["errors"]]
     mean = next(line for line in streams.out.splitlines() if line.startswith("mean")).split()[1]
     assert float(mean) == pytest.approx(sum(values) / 2, rel=1e-6), "printed with seven digits"
 

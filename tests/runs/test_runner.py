@@ -280,8 +280,8 @@ def test_on_error_stop_keeps_what_was_scored_and_skip_lists_the_pairs(tmp_path):
     assert (len(sidecar["sessions"]), path.exists()) == (3, True)
 
 
-def scores_of(results):
-    (file,) = results.rglob("original*.csv")
+def scores_of(results, name="original"):
+    (file,) = results.rglob(f"{name}*.csv")
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
 
 

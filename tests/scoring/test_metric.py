@@ -244,4 +244,5 @@ def test_the_protocol_matters():
     image = torch.from_numpy(np.asarray(make_image(224, 224, 0)).copy()).permute(2, 0, 1)[None] / 255
     pair = image, image.flip(-1)
     given = [], ["protocol=textbook"], ["protocol.wsd_softmax_over=samples"]  # a mixture: nothing is stored
-    assert len({Metric(overrides=overrides)(*pair).item() for overrides in given}) == 3
+    assert len({Metric(distance="wsd", overrides=overrides)(*pair).item()
+                for overrides in given}) == 3

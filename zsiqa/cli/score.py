@@ -275,7 +275,7 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
                          tuple(dict.fromkeys([*(note for file in files.values() for note in file.notes),
                                               *([cfg.backbone.unvalidated] if of_backbone
                                                 and cfg.backbone.pretrained
-                                                and "unvalidated" in cfg.backbone else [])])))
+                                                and cfg.backbone.unvalidated else [])])))
 
 
 def score(one: Engine, outcomes: Sequence[Outcome]) -> None:

@@ -160,4 +160,4 @@ def test_pipal_is_the_authors_pairs_in_the_order_of_their_names(authors, tmp_pat
     facts = published()["pipal"]
     assert digest_of(found.pairs[::-1],
                          facts)[0] != digest_of(found.pairs, facts)[0] == facts["sha256"]
-    assert ref_id(found.pairs[0], facts) == "A0001"
+    assert ref_id(found.pairs[0].ref, facts) == "A0001"

@@ -73,19 +73,42 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
     signs = [_sign_sums(row, sizes) for row in (labels, *scores)]
     sums = np.zeros((2, len(scores), len(weights)))  # of products with the labels' ranks, of squares
     squares = np.zeros(len(weights))
-    step = max(1, _BLOCK // int(sizes.max()))
+    step = max(1, min(len(weights), _BLOCK // int(sizes.max())))
+    ends = np.append(starts, len(labels))
     for first in range(0, len(weights), step):
         block = slice(first, first + step)
         drawn = np.ascontiguousarray(columns[:, block])
-        for group, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            weight = weights[block, group]
-            rows = slice(start, start + size)
-            y, *ranks = ((table[values[rows]].astype(kind) @ drawn) for values, table in signs)
-            squares[block] += weight * _column_products(y, y)
-            for method, x in enumerate(ranks):
-                sums[0, method, block] += weight * _column_products(x, y)
-                sums[1, method, block] += weight * _column_products(x, x)
+        for groups in _blocks(sizes, _BLOCK // step):  # few large products are faster than many small ones
+            rows = slice(ends[groups[0]], ends[groups[-1] + 1])
+            y = _ranks(signs[0], rows, drawn)
+            for group in groups:
+                own = slice(ends[group] - rows.start, ends[group + 1] - rows.start)
+                squares[block] += weights[block, group] * _column_products(y[own], y[own])
+            for method, sign in enumerate(signs[1:]):
+                x = _ranks(sign, rows, drawn)
+                for group in groups:
+                    own = slice(ends[group] - rows.start, ends[group + 1] - rows.start)
+                    weight = weights[block, group]
+                    sums[0, method, block] += weight * _column_products(x[own], y[own])
+                    sums[1, method, block] += weight * _column_products(x[own], x[own])
     return np.asarray(sums[0] / np.sqrt(sums[1] * squares))
+
+
+def _blocks(sizes: Integers, most: int) -> list[range]:
+    """Split the references into runs with at most `most` pairs, or one reference."""
+    blocks, first, total = [], 0, 0
+    for group, size in enumerate(sizes):
+        if total + size > most and group > first:
+            blocks.append(range(first, group))
+            first, total = group, 0
+        total += int(size)
+    return [*blocks, range(first, len(sizes))]
+
+
+def _ranks(signs: tuple[NDArray[Any], NDArray[Any]], rows: slice, drawn: NDArray[Any]) -> NDArray[Any]:
+    """Compute the centred, doubled mid-ranks of pairs in each replicate, from `_sign_sums`."""
+    ranks, table = signs
+    return np.asarray(table[ranks[rows]].astype(drawn.dtype) @ drawn)
 
 
 def _column_products(a: NDArray[Any], b: NDArray[Any]) -> Floats:

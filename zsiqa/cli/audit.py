@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, scores_option, touch_output
+from zsiqa.cli.options import at_least, open_scores, scores_option, touch_output
 from zsiqa.types import ZsiqaError
 
 
@@ -50,12 +50,11 @@ def _judge(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.audit import audit
     from zsiqa.evaluation.measurement import Measurer
     from zsiqa.report.audit import to_json, to_text
-    from zsiqa.results.folder import open_folder
 
     to_file = options.json is not None and str(options.json) != "-"
     if to_file:
         touch_output("--json", options.json)
-    found = audit(Measurer(open_folder(options.scores)))
+    found = audit(Measurer(open_scores(options)))
     as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     print(to_text(found) if options.json is None or to_file else as_json)
     if to_file:
@@ -67,7 +66,7 @@ def _compare(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.verification import RTOL, to_text, verify
     from zsiqa.results.folder import open_folder
 
-    found = verify(open_folder(options.scores), open_folder(options.official), options.dataset,
+    found = verify(open_scores(options), open_folder(options.official), options.dataset,
                    options.metric, RTOL if options.rtol is None else options.rtol)
     print(to_text(found))
     return 0 if found.agree else 1

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import errno
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsiqa.types import ZsiqaError
+
+if TYPE_CHECKING:
+    from zsiqa.results.folder import ScoreFolder
+
+DEFAULT = "results/scores"
 
 
 def scores_option() -> ArgumentParser:
     """Parent parser with the option --scores, for the subcommands that evaluate."""
     parser = ArgumentParser(add_help=False)
-    parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
-                        help="a folder of scores of zsiqa, or `results` of the official repository "
-                             "(%(default)s)")
+    parser.add_argument("--scores", nargs="+", action="extend", metavar="SOURCE",
+                        help="sources of scores, one or more: a folder of zsiqa, `results` of the official "
+                             "repository, `results/Quality assessment` of Liao et al., or FILE.csv with a "
+                             f"YAML file beside it or key=value after commas ({DEFAULT}); docs/sources.md")
     return parser
+
+
+def open_scores(options: Namespace) -> ScoreFolder:
+    """Open the sources of the option --scores.
+
+    Raises:
+        StoreError: if there is no such file or folder, or a description is wrong.
+    """
+    from zsiqa.results.sources import open_sources
+
+    return open_sources(options.scores or [DEFAULT])
 
 
 def at_least(least: float) -> Callable[[str], float]:

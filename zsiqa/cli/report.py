@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, make_output, scores_option
+from zsiqa.cli.options import at_least, make_output, open_scores, scores_option
 from zsiqa.types import ZsiqaError, require
 
 
@@ -51,14 +51,13 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
-    from zsiqa.results.folder import open_folder
 
-    measurer = Measurer(open_folder(options.scores))
+    measurer = Measurer(open_scores(options))
     roots = dict(options.root)
     there = {key.dataset for key in measurer.folder.held()}
     if unknown := sorted(set(roots) - there):
-        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
-                         f"{', '.join(sorted(there)) or 'none'}")
+        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {measurer.folder.root}; there "
+                         f"are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
     report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
     images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import make_output, scores_option
+from zsiqa.cli.options import make_output, open_scores, scores_option
 from zsiqa.terminal import plural
 from zsiqa.types import ZsiqaError
 
@@ -41,14 +41,13 @@ def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
     from zsiqa.evaluation.tables import PAPER, build_table, count_verdicts, read_specs
     from zsiqa.report.tables import to_text, write_tables
-    from zsiqa.results.folder import open_folder
 
     formats = _choices("--format", options.format, FORMATS)
     if options.out and not formats:
         raise ZsiqaError(f"--format is empty; choose from {', '.join(FORMATS)}")
     also = _choices("--also", options.also, STATISTICS)
     names = options.table or ([] if options.extended else PAPER)
-    measurer = Measurer(open_folder(options.scores))
+    measurer = Measurer(open_scores(options))
     if options.out:
         make_output(options.out)
     specs = [spec for name in [*names, *(["extended"] if options.extended else [])]

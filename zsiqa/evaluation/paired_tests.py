@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
 FEW_REFERENCES = 13  # as scipy: 2**13 choices of signs are below the 9,999 that its permutation test tries
 
 
@@ -160,6 +161,44 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     result = np.full(p.shape, math.nan)
     result[~np.isnan(p)] = adjusted
     return result
+
+
+def bootstrap_t_tests(estimates: ArrayLike, replicates: ArrayLike, groups: int) -> NDArray[np.float64]:
+    """Test the difference of every two metrics by its error over resampled references.
+
+    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
+    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
+
+    Args:
+        estimates: (M,) a coefficient of each metric.
+        replicates: (M, B) of it, on the same draws; NaN where undefined.
+        groups: G, the number of references.
+
+    Returns:
+        Two-sided p-values, (M, M); NaN with fewer than two references or defined replicates.
+    """
+    values, drawn = np.asarray(estimates, dtype=np.float64), np.asarray(replicates, dtype=np.float64)
+    p_values = np.full((len(values), len(values)), math.nan)
+    for row in range(len(values) if groups > 1 else 0):
+        differences = drawn[row] - drawn[row:]
+        enough = np.isfinite(differences).sum(axis=1) > 1
+        error = np.full(len(differences), math.nan)
+        error[enough] = np.nanstd(differences[enough], axis=1, ddof=1) * math.sqrt(groups / (groups - 1))
+        size = np.abs(values[row] - values[row:])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p = 2 * stats.t.sf(size / error, groups - 1)
+        p[np.fmax(size, error) < ROUNDING] = 1.0
+        p[~enough] = math.nan
+        p_values[row, row:] = p_values[row:, row] = p
+    return p_values
+
+
+def holm_of_pairs(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correct the p-values of all pairs of metrics: (M, M), symmetric; NaN on the diagonal."""
+    above = np.triu_indices(len(p_values), k=1)
+    corrected = np.full(p_values.shape, math.nan)
+    corrected[above] = holm(p_values[above])
+    return np.asarray(np.fmax(corrected, corrected.T))
 
 
 def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +19,15 @@ from scipy import stats
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
-from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_references, williams, zou_interval
+from zsiqa.evaluation.paired_tests import (
+    ROUNDING,
+    bootstrap_t_tests,
+    holm,
+    steiger,
+    wilcoxon_over_references,
+    williams,
+    zou_interval,
+)
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder
@@ -27,7 +35,6 @@ from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
-ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     coefficient = settings.coefficient
     order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
                        kind="stable")
-    scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
+    scored = scored.of(order.tolist())
     within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
     for row, quality in enumerate(track(scored.quality, total=len(scored.metrics), unit="metrics")):
@@ -232,6 +239,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
     with np.errstate(invalid="ignore", divide="ignore"):
         among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
+    p_t = bootstrap_t_tests(replicates[:, 0], replicates[:, 1 + groups:], groups)
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
@@ -241,7 +249,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
         line = {"a": scored.metrics[a], "b": scored.metrics[b],
                 "difference": difference[0], "low": low, "high": high,
                 "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan,
-                "p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan,
+                "p_t": p_t[a, b], "p_holm": math.nan,
                 "wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
                 "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
@@ -255,20 +263,6 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
         # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
         frame["p_holm"] = holm(frame["p_t"].to_numpy())
     return frame
-
-
-def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
-    """Compute the two-sided p-value of a difference over its bootstrap standard error.
-
-    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
-    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
-    """
-    if groups < 2 or np.isfinite(replicates).sum() < 2:
-        return math.nan
-    error = float(np.nanstd(replicates, ddof=1)) * math.sqrt(groups / (groups - 1))
-    if max(math.fabs(difference), error) < ROUNDING:
-        return 1.0
-    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
 
 
 def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def test_help(capsys, command, words):
         assert word in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["rank"],
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"],
                                        ["rank", "--dataset", "live", "--replicates", "many"],
                                        ["rank", "--dataset", "live", "--replicates", "99"],
                                        ["report", "--replicates", "99"]])

@@ -93,9 +93,10 @@ def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
     if not there[0]:
         return (f"{folder.root} holds no scores; score something first (python run.py), or name other "
                 f"sources with --scores")
-    texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" for kind, names, asked
-             in zip(("data sets", "perturbations", "metrics"), there, wanted, strict=True) if asked]
-    return f"no such scores in {folder.root}; it has {'; '.join(texts)}"
+    texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+             for kind, names in zip(("data sets", "perturbations", "metrics"), there, strict=True)]
+    asked = ", ".join(name for names in wanted for name in names or ())
+    return f"no scores of {asked} in {folder.root}; there are {'; '.join(texts)}"
 
 
 def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, replicates: int,

@@ -65,7 +65,7 @@ def describe(dataset: str, findings: Sequence[Finding]) -> list[str]:
     lines = []
     for one in findings:
         what = ("score exactly 0 under most distances, as if they were their reference"
-                if one.kind == "as reference" else "score as another image of their reference under all metrics")
+                if one.kind == "as reference" else "score as another image of their reference does")
         names = ", ".join(one.patterns[:SHOWN]) + (", ..." if len(one.patterns) > SHOWN else "")
         lines.append(f"warning: {dataset}: {one.images:,} images ({names}) {what}. "
                      f"Their labels still differ by a standard deviation of {one.label_sd:.3g} (all labels: "
@@ -100,7 +100,8 @@ def _matrix(rows: pd.DataFrame, shared: set[str], width: int) -> list[str]:
         lines += [*([""] if first else []),
                   f"{'':{stub}}  " + "".join(f"{name:{column}}" for name in shown) + "mean",
                   f"{'pairs':{stub}}  " + "".join(f"{_pairs(rows, name):<{column},}" for name in shown)]
-        lines += [f"{metric:{stub}}  " + "".join(f"{cells.get((metric, name), ''):{column}}" for name in shown)
+        lines += [f"{metric:{stub}}  "
+                  + "".join(f"{cells.get((metric, name), ''):{column}}" for name in shown)
                   + (f"{means[metric]:.3f}" if metric in means else "") for metric in metrics]
     return [line.rstrip() for line in lines]
 

@@ -7,7 +7,7 @@ import io
 import sys
 
 from zsiqa import __version__
-from zsiqa.cli import audit, data, rank, report, run, score, status, tables, weights
+from zsiqa.cli import audit, claims, data, rank, report, run, score, status, tables, weights
 from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import MissingPackageError, ZsiqaError, require
 
@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="zsiqa COMMAND --help describes a command.")
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (score, run, status, data, weights, tables, audit, rank, report):
+    for command in (score, run, status, data, weights, tables, audit, rank, claims, report):
         command.add_parser(commands)
     _add_completion(parser)
     return parser

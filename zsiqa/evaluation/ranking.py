@@ -27,6 +27,7 @@ from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+BATCH = 8  # metrics resampled at once: they share the work on the labels
 ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
 
 
@@ -40,6 +41,8 @@ class Settings:
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
         refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
+        details: compute everything. Without, only what a report shows: no logistic curve, and of the tests
+            only Student's, corrected by Holm.
     """
 
     coefficient: str = "srcc"
@@ -48,6 +51,7 @@ class Settings:
     interval: Literal["percentile", "bca"] = "percentile"
     logistic: Literal[4, 5] = 4
     refit: bool = False
+    details: bool = True
 
 
 class Alarm(NamedTuple):
@@ -118,9 +122,13 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
     within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
-    for row, quality in enumerate(track(scored.quality, total=len(scored.metrics), unit="metrics")):
-        for name, values in bootstrap.replicate(quality, scored.labels, scored.groups, weights).items():
-            replicates[name][row] = values
+    steps = track(range(0, len(scored.metrics), BATCH), total=-(-len(scored.metrics) // BATCH),
+                  unit="batches", what=f"{dataset}/{perturbation}: {settings.replicates} resamples")
+    for first in steps:
+        rows = slice(first, first + BATCH)
+        for name, values in bootstrap.replicate(scored.quality[rows], scored.labels, scored.groups,
+                                                weights).items():
+            replicates[name][rows] = values
     methods = _methods(scored, within, replicates, weights, settings, notes)
     comparisons = _comparisons(scored, within, replicates[coefficient], groups, settings)
     significance = _significance(scored.metrics, comparisons)
@@ -130,7 +138,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, groups,
                     between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
                     by_reference, comparisons, significance,
-                    _alarms(methods, comparisons, coefficient), notes)
+                    _alarms(methods, comparisons, coefficient) if settings.details else [], notes)
 
 
 def _coefficient(quality: np.ndarray, labels: np.ndarray, name: str) -> float:
@@ -162,12 +170,13 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
         low, high, _ = _mean_interval(within[row][settings.coefficient], weights, settings)
         line |= {f"{settings.coefficient}_per_ref_low": low, f"{settings.coefficient}_per_ref_high": high}
         line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
-        fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
-        line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
-        for text in filter(None, (fit.problem, fit.note)):
-            curves.setdefault(text, []).append(metric)
-        if settings.refit:
-            line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
+        if settings.details:
+            fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
+            line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+            for text in filter(None, (fit.problem, fit.note)):
+                curves.setdefault(text, []).append(metric)
+            if settings.refit:
+                line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -235,23 +244,27 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
-        low, high, _ = _interval(difference, groups, settings)
-        signed = wilcoxon_over_references(within[a][name], within[b][name])
         drawn = difference[1 + groups:]
-        line = {"a": scored.metrics[a], "b": scored.metrics[b],
-                "difference": difference[0], "low": low, "high": high,
-                "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan,
-                "p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan,
-                "wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
-                "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
+        line: dict[str, Any] = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]}
+        lines.append(line)
+        if settings.details:
+            low, high, _ = _interval(difference, groups, settings)
+            line |= {"low": low, "high": high,
+                     "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan}
+        line |= {"p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan}
+        if not settings.details:
+            continue
+        signed = wilcoxon_over_references(within[a][name], within[b][name])
+        line |= {"wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
+                 "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
             r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
             line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
                              (*williams(*r), *steiger(*r), *zou_interval(*r, level=LEVEL)), strict=True))
-        lines.append(line)
     frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
-    if lines:
+    if lines and settings.details:
         frame["p_wilcoxon_holm"] = holm(frame["p_wilcoxon"].to_numpy())
+    if lines:
         # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
         frame["p_holm"] = holm(frame["p_t"].to_numpy())
     return frame

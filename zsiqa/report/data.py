@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,6 +100,12 @@ class Readable:
             else:
                 self._held.append(key)
 
+    def every(self) -> Readable:
+        """Return the folder with all its files, for tables; what has been read is not read again."""
+        whole = copy.copy(self)
+        whole.files, whole._held = self.inner.files, self.inner.held()
+        return whole
+
     def held(self) -> list[ScoreKey]:
         """Keys with a score file or a misnamed copy."""
         return self._held
@@ -132,18 +139,17 @@ class Readable:
         return scores
 
 
-def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | None = None) -> Report:
+def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> Report:
     """Compute the contents of a report.
 
     Args:
-        measurer: measures the files of a folder of scores.
-        settings: of the statistics.
+        folder: folder of scores.
+        settings: of the statistics; without details, whatever it says.
         datasets: names of the data sets to include; None includes all.
 
     Raises:
         StoreError: if the folder holds no scores, or none of a data set that was asked for.
     """
-    folder = measurer.folder
     there = sorted({key.dataset for key in folder.held()})
     if not there:
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), "
@@ -152,13 +158,14 @@ def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | No
         raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
     from threadpoolctl import threadpool_limits  # of an extra
 
+    settings = replace(settings, details=False)
     readable = Readable(folder)
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
     found = _within_bounds([one for one in reports if one is not None])
     notes = [f"{len(folder.strays)} files are left out: their names are not names of metrics, or they have "
              f"no sidecar, e.g. {folder.strays[0].name}"] if folder.strays else []
-    tables = _tables(measurer, datasets or there, {one.name: one.label for one in found})
+    tables = _tables(Measurer(readable.every()), datasets or there, {one.name: one.label for one in found})
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
     for name, texts in readable.notes.items():

@@ -18,7 +18,6 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
-from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
@@ -73,7 +72,7 @@ def page(report):
 
 
 def collected(root, **options):
-    return collect(Measurer(open_folder(root)), QUICK, **options)
+    return collect(open_folder(root), QUICK, **options)
 
 
 def data_of(page):

@@ -6,6 +6,7 @@ Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,8 @@ class Correlation(NamedTuple):
 
 
 def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: bool,
-              score_higher_is_better: bool = False) -> Correlation:
+              score_higher_is_better: bool = False,
+              coefficients: Sequence[str] = COEFFICIENTS) -> Correlation:
     """Correlate scores with labels, pooled over all pairs.
 
     Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared
@@ -37,6 +39,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         labels: MOS, DMOS or the like.
         label_higher_is_better: True for MOS, False for DMOS.
         score_higher_is_better: True for a similarity such as PSNR.
+        coefficients: those to compute, to save time; the others are NaN.
 
     Returns:
         The three coefficients; NaN with fewer than two pairs, or when all scores or all labels are equal.
@@ -58,7 +61,9 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         x = -x
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(math.nan, math.nan, math.nan, len(x))
-    return Correlation(_pearson(x, y), _pearson(mid_ranks(x), mid_ranks(y)), _kendall(x, y), len(x))
+    return Correlation(_pearson(x, y) if "plcc" in coefficients else math.nan,
+                       _pearson(mid_ranks(x), mid_ranks(y)) if "srcc" in coefficients else math.nan,
+                       _kendall(x, y) if "krcc" in coefficients else math.nan, len(x))
 
 
 def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
@@ -114,13 +119,15 @@ def _pearson(x: np.ndarray, y: np.ndarray) -> float:
     return max(-1.0, min(1.0, r))
 
 
-def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike) -> dict[str, np.ndarray]:
+def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike,
+                  coefficients: Sequence[str] = COEFFICIENTS) -> dict[str, np.ndarray]:
     """Correlate within each reference: shows how well a metric ranks the versions of one image.
 
     Args:
         quality: (N,) scores, larger = better.
         oriented_labels: (N,) labels, larger = better.
         refs: (N,) the reference of each pair.
+        coefficients: those to compute.
 
     Returns:
         By coefficient, (G,) in the order of the sorted references; NaN where undefined.
@@ -136,8 +143,9 @@ def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLik
     _, groups, sizes = np.unique(refs, return_inverse=True, return_counts=True)
     by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
     correlations = [correlate(quality[rows], oriented_labels[rows], label_higher_is_better=True,
-                              score_higher_is_better=True) for rows in by_group if len(rows)]
-    return {name: np.array([getattr(values, name) for values in correlations]) for name in COEFFICIENTS}
+                              score_higher_is_better=True, coefficients=coefficients)
+                    for rows in by_group if len(rows)]
+    return {name: np.array([getattr(values, name) for values in correlations]) for name in coefficients}
 
 
 def between_share(values: np.ndarray, groups: np.ndarray) -> float:

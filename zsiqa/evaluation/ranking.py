@@ -41,8 +41,8 @@ class Settings:
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
         refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
-        details: compute everything. Without, only what a report shows: no logistic curve, and of the tests
-            only Student's, corrected by Holm.
+        details: compute everything. Without, only what a report shows: no logistic curve, one coefficient per
+            reference, and of the tests only Student's, corrected by Holm.
     """
 
     coefficient: str = "srcc"
@@ -114,13 +114,15 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     notes: list[str] = []
     scored = load_table(folder, dataset, perturbation, metrics, notes)
     groups = int(scored.groups.max()) + 1
-    weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.leave_one_out(groups),
+    jackknife = [bootstrap.leave_one_out(groups)] if settings.interval == "bca" else []
+    weights = np.vstack([np.ones((1, groups), dtype=int), *jackknife,
                          bootstrap.draw(groups, settings.replicates, settings.seed)])
     coefficient = settings.coefficient
     order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
                        kind="stable")
     scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
-    within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
+    wanted = COEFFICIENTS if settings.details else (coefficient,)
+    within = [per_reference(quality, scored.labels, scored.refs, wanted) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
     steps = track(range(0, len(scored.metrics), BATCH), total=-(-len(scored.metrics) // BATCH),
                   unit="batches", what=f"{dataset}/{perturbation}: {settings.replicates} resamples")
@@ -142,7 +144,8 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
 
 
 def _coefficient(quality: np.ndarray, labels: np.ndarray, name: str) -> float:
-    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True)
+    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True,
+                       coefficients=(name,))
     return float(getattr(values, name))
 
 
@@ -161,8 +164,7 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
             elif undefined:
                 notes.append(f"{metric}: {name} is undefined in {undefined} replicates, "
                              "which its interval leaves out")
-        for name in COEFFICIENTS:
-            values = within[row][name]
+        for name, values in within[row].items():
             defined = values[np.isfinite(values)]
             line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
@@ -176,7 +178,7 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
             for text in filter(None, (fit.problem, fit.note)):
                 curves.setdefault(text, []).append(metric)
             if settings.refit:
-                line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
+                line |= _refitted(scored, row, fit.parameters, weights[-settings.replicates:], settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -187,12 +189,12 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
 
 
 def _interval(values: np.ndarray, groups: int, settings: Settings) -> bootstrap.Interval:
-    """Compute an interval from the estimate, the G jackknife values and the replicates, in this order."""
+    """Compute an interval from the estimate, the G jackknife values (BCa only) and the replicates."""
     if groups < 2:
         return bootstrap.Interval(math.nan, math.nan, 0)
     if settings.interval == "bca":
         return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups], LEVEL)
-    return bootstrap.percentile_interval(values[1 + groups:], LEVEL)
+    return bootstrap.percentile_interval(values[1:], LEVEL)
 
 
 def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) -> bootstrap.Interval:
@@ -244,7 +246,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
-        drawn = difference[1 + groups:]
+        drawn = difference[-settings.replicates:]
         line: dict[str, Any] = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]}
         lines.append(line)
         if settings.details:
@@ -278,7 +280,7 @@ def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
     """
     if groups < 2 or np.isfinite(replicates).sum() < 2:
         return math.nan
-    error = float(np.nanstd(replicates, ddof=1)) * math.sqrt(groups / (groups - 1))
+    error = float(np.std(replicates[np.isfinite(replicates)], ddof=1)) * math.sqrt(groups / (groups - 1))
     if max(math.fabs(difference), error) < ROUNDING:
         return 1.0
     return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0

@@ -81,17 +81,17 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
     squares = np.stack([one.squares(weights, total) for one in (by_label, *by_score)])
     products = np.zeros((len(scores), len(weights)))
     blocks = np.array_split(weights, -(-weights.shape[0] * len(labels) // _BLOCK))
-    room = np.empty((len(labels), len(blocks[0])), kind)  # once: fresh memory costs more than the sums
+    room = np.empty(len(labels) * len(blocks[0]), kind)  # once: fresh memory costs more than the sums
     last = 0
     for some in blocks:
         drawn = np.ascontiguousarray(some.T.astype(kind))  # G, B
         first, last = last, last + len(some)
-        weighted = room[:, :len(some)]  # labels' ranks, times the weights
+        weighted = room[:len(labels) * len(some)].reshape(len(labels), -1)  # labels' ranks, times weights
         for pairs, ranks in by_label.ranks(drawn):
             weighted[pairs] = (ranks - total[first:last].astype(kind)) * drawn[group[pairs]]
         for method, order in enumerate(by_score):
             for pairs, ranks in order.ranks(drawn):  # not centred: the weighted ranks of the labels are
-                products[method, first:last] += np.einsum("ib,ib->b", ranks, weighted[pairs],
+                products[method, first:last] += np.einsum("ib,ib->b", ranks, weighted.take(pairs, axis=0),
                                                           dtype=np.float64)
     return np.asarray(products / np.sqrt(squares[1:] * squares[0]))
 

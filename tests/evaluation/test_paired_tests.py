@@ -141,7 +141,7 @@ def test_wilcoxon_against_scipy(n, ties):
         expected = stats.wilcoxon(differences, zero_method="zsplit")
         found = wilcoxon_over_references(differences, np.zeros(n))
         assert found.statistic == pytest.approx(expected.statistic, rel=1e-14)  # sums of halves: exact
-        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-12)  # rounding of the normal distribution
+        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-12)  # rounding of z and of its tail
 
 
 def test_wilcoxon_counts_wins_ties_and_what_it_leaves_out():

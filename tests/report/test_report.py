@@ -404,7 +404,7 @@ def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(pa
         assert 'class="main-svg"' in section(dom, name), name
     assert len(re.findall(r'<path class="point"', section(dom, "scatter"))) == 24
     assert section(dom, "worst").count("<li>") == 10
-    assert "most by psnr" in section(dom, "robustness")
+    assert "most is lost by psnr" in section(dom, "robustness")
     assert len(re.findall(r'<g class="point"', section(dom, "robustness"))) == 12
     assert "dis0" in re.search(r'<g class="hoverlayer">.*?</g></g>', section(dom, "scatter"), re.DOTALL)[0]
 

@@ -144,8 +144,7 @@ class _Separable:
     """
 
     def __init__(self, x: Floats, y: Floats, w: Floats, *, straight: bool) -> None:
-        self.total = float(w.sum())
-        self.w, self.straight = w, straight
+        self.w, self.total, self.straight = w, float(w.sum()), straight
         self.x_mean, self.x_spread, self.z = _standardise(x, w)
         self.y_mean, self.y_spread, self.y = _standardise(y, w)
         self.u = self._project(self.y)

@@ -23,6 +23,7 @@ from scipy import special, stats
 from zsiqa.evaluation.correlation import mid_ranks
 
 FEW_REFERENCES = 13  # as scipy: 2**13 choices of signs are below the 9,999 that its permutation test tries
+ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
 MOST_EXACT = 50  # as scipy; the 2**50 choices of signs are counted in whole numbers
 
 
@@ -205,6 +206,29 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     elif n:
         statistic, p_value = _signed_rank(differences)
     return Wilcoxon(statistic, p_value, int(np.sum(differences > 0)), ties, n, len(x) - n)
+
+
+def resampled_t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
+    """Compute the two-sided p-value of a difference over its bootstrap standard error.
+
+    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
+    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
+
+    Args:
+        difference: of two coefficients, over all references.
+        replicates: (B,) differences over resampled references; NaN where undefined.
+        groups: G, the number of references.
+
+    Returns:
+        The p-value; NaN with fewer than two references or defined replicates.
+    """
+    defined = replicates[np.isfinite(replicates)]
+    if groups < 2 or len(defined) < 2:
+        return math.nan
+    error = float(np.std(defined, ddof=1)) * math.sqrt(groups / (groups - 1))
+    if max(math.fabs(difference), error) < ROUNDING:
+        return 1.0
+    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
 
 
 def _signed_rank(differences: np.ndarray) -> tuple[float, float]:

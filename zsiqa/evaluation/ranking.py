@@ -19,7 +19,15 @@ from scipy import stats
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
-from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_references, williams, zou_interval
+from zsiqa.evaluation.paired_tests import (
+    ROUNDING,
+    holm,
+    resampled_t_test,
+    steiger,
+    wilcoxon_over_references,
+    williams,
+    zou_interval,
+)
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder
@@ -28,7 +36,6 @@ from zsiqa.types import StoreError
 
 LEVEL = 0.95
 BATCH = 8  # metrics resampled at once: they share the work on the labels
-ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,8 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
             for text in filter(None, (fit.problem, fit.note)):
                 curves.setdefault(text, []).append(metric)
             if settings.refit:
-                line |= _refitted(scored, row, fit.parameters, weights[-settings.replicates:], settings, notes)
+                drawn = weights[-settings.replicates:]
+                line |= _refitted(scored, row, fit.parameters, drawn, settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -253,7 +261,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
             low, high, _ = _interval(difference, groups, settings)
             line |= {"low": low, "high": high,
                      "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan}
-        line |= {"p_t": _t_test(difference[0], drawn, groups), "p_holm": math.nan}
+        line |= {"p_t": resampled_t_test(difference[0], drawn, groups), "p_holm": math.nan}
         if not settings.details:
             continue
         signed = wilcoxon_over_references(within[a][name], within[b][name])
@@ -270,20 +278,6 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
         # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
         frame["p_holm"] = holm(frame["p_t"].to_numpy())
     return frame
-
-
-def _t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
-    """Compute the two-sided p-value of a difference over its bootstrap standard error.
-
-    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
-    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
-    """
-    if groups < 2 or np.isfinite(replicates).sum() < 2:
-        return math.nan
-    error = float(np.std(replicates[np.isfinite(replicates)], ddof=1)) * math.sqrt(groups / (groups - 1))
-    if max(math.fabs(difference), error) < ROUNDING:
-        return 1.0
-    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
 
 
 def _significance(metrics: Sequence[str], comparisons: pd.DataFrame) -> pd.DataFrame:

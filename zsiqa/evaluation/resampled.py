@@ -4,8 +4,8 @@ Letters: B replicates, G references, M methods, N pairs; w the weights of a repl
 pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
 
 - PLCC: moments within references, computed once, and the references' means around the mean of the replicate.
-- SRCC: a pair's doubled, centred mid-rank is the weight of the pairs below it less that of the pairs above. Both
-  come from the running sum of the weights in the order of the scores. The order is the same in every
+- SRCC: a pair's doubled, centred mid-rank is the weight of the pairs below it less that of the pairs above.
+  Both come from the running sum of the weights in the order of the scores. The order is the same in every
   replicate: no replicate sorts. Their squares add up to (n^3 - sum of t^3) / 3, t the weight of each distinct
   score. Whole numbers throughout: exact.
 - KRCC: with C[g, h] = sum over i in g, j in h of s(x_i, x_j) s(m_i, m_j), m the labels, w'Cw / 2 is the
@@ -128,7 +128,7 @@ class _Order:
         return np.asarray((total.astype(np.float64) ** 3 - cubes) / 3)
 
     def ranks(self, drawn: NDArray[Any]) -> Iterator[tuple[Integers, NDArray[Any]]]:
-        """Yield some pairs at a time, (P,), and their doubled mid-ranks less n, (P, B), from weights (G, B)."""
+        """Yield some pairs at a time, (P,), and their doubled mid-ranks plus n, (P, B), from weights (G, B)."""
         first, below = 0, np.zeros_like(drawn[0])
         while first < len(self.pairs):
             last = int(self.high[min(first + _RUN, len(self.pairs)) - 1])

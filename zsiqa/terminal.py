@@ -61,7 +61,7 @@ def escape_formula(value: T) -> T | str:
 
 
 def track(items: Iterable[T], *, total: int, unit: str, what: str = "") -> Iterator[T]:
-    """Yield `items`, and show progress on stderr: `what`, the count of `total`, the rate and the time left."""
+    """Yield `items`; show progress on stderr: `what`, the count of `total`, the rate and the time left."""
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what or None, total=total, unit=f" {unit}", smoothing=0.05,
                         dynamic_ncols=True)
@@ -73,8 +73,8 @@ def track(items: Iterable[T], *, total: int, unit: str, what: str = "") -> Itera
         if now - last >= SECONDS_BETWEEN_LINES or count == total:
             last, rate = now, count / max(now - start, 1e-9)
             left = (total - count) / rate
-            print(f"{what}{': ' if what else ''}{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {left:.0f} s left",
-                  file=sys.stderr, flush=True)
+            print(f"{what}{': ' if what else ''}{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, "
+                  f"{left:.0f} s left", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def check_message(values: pd.DataFrame, traditional: Collection[str],
         traditional: names of baselines that are not learned.
         significance: metrics by metrics on original images: 1 if the row's is better by more than chance.
     """
-    still = values[ORIGINAL].dropna() if ORIGINAL in values else pd.Series(dtype=float)
+    still = ({str(name): float(value) for name, value in values[ORIGINAL].dropna().items()}
+             if ORIGINAL in values else {})
     ranked = rank_robustness(values)
     found = [_best(still, significance), _features(still), _most_robust(ranked),
              _traditional(ranked, traditional)]
@@ -84,12 +85,12 @@ def _is_distance(metric: str) -> bool:
     return bool(split_metric(metric)[2])
 
 
-def _best(still: Mapping[str, float] | pd.Series, significance: pd.DataFrame | None) -> Finding | None:
-    ours, theirs = ([name for name in still.keys() if _is_distance(name) is kind] for kind in (True, False))
+def _best(still: Mapping[str, float], significance: pd.DataFrame | None) -> Finding | None:
+    ours, theirs = ([name for name in still if _is_distance(name) is kind] for kind in (True, False))
     if not ours or not theirs:
         return None
     distance, baseline = (max(names, key=lambda name: still[name]) for names in (ours, theirs))
-    holds = bool(still[distance] >= still[baseline])
+    holds = still[distance] >= still[baseline]
     decided = ""
     if significance is not None and {distance, baseline} <= set(significance.index):
         decided = ("; more than chance" if significance.loc[distance, baseline] else "; within chance")
@@ -97,9 +98,9 @@ def _best(still: Mapping[str, float] | pd.Series, significance: pd.DataFrame | N
                    f"{distance} {still[distance]:.3f}, {baseline} {still[baseline]:.3f}{decided}")
 
 
-def _features(still: Mapping[str, float] | pd.Series) -> Finding | None:
+def _features(still: Mapping[str, float]) -> Finding | None:
     differences = {}
-    for name in still.keys():
+    for name in still:
         backbone, representation, distance = split_metric(name)
         embedding = f"{backbone}-embedding-{distance}"
         if representation == "features" and embedding in still:

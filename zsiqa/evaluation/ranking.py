@@ -16,18 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation import bootstrap, paired_tests
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
-from zsiqa.evaluation.paired_tests import (
-    ROUNDING,
-    holm,
-    resampled_t_test,
-    steiger,
-    wilcoxon_over_references,
-    williams,
-    zou_interval,
-)
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder
@@ -131,10 +122,9 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     wanted = COEFFICIENTS if settings.details else (coefficient,)
     within = [per_reference(quality, scored.labels, scored.refs, wanted) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
-    steps = track(range(0, len(scored.metrics), BATCH), total=-(-len(scored.metrics) // BATCH),
-                  unit="batches", what=f"{dataset}/{perturbation}: {settings.replicates} resamples")
-    for first in steps:
-        rows = slice(first, first + BATCH)
+    batches = [slice(first, first + BATCH) for first in range(0, len(scored.metrics), BATCH)]
+    for rows in track(batches, total=len(batches), unit="batches",
+                      what=f"{dataset}/{perturbation}: {settings.replicates} resamples"):
         for name, values in bootstrap.replicate(scored.quality[rows], scored.labels, scored.groups,
                                                 weights).items():
             replicates[name][rows] = values
@@ -261,22 +251,23 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
             low, high, _ = _interval(difference, groups, settings)
             line |= {"low": low, "high": high,
                      "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan}
-        line |= {"p_t": resampled_t_test(difference[0], drawn, groups), "p_holm": math.nan}
+        line |= {"p_t": paired_tests.resampled_t_test(difference[0], drawn, groups), "p_holm": math.nan}
         if not settings.details:
             continue
-        signed = wilcoxon_over_references(within[a][name], within[b][name])
+        signed = paired_tests.wilcoxon_over_references(within[a][name], within[b][name])
         line |= {"wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
                  "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
             r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
             line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
-                             (*williams(*r), *steiger(*r), *zou_interval(*r, level=LEVEL)), strict=True))
+                             (*paired_tests.williams(*r), *paired_tests.steiger(*r),
+                              *paired_tests.zou_interval(*r, level=LEVEL)), strict=True))
     frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
     if lines and settings.details:
-        frame["p_wilcoxon_holm"] = holm(frame["p_wilcoxon"].to_numpy())
+        frame["p_wilcoxon_holm"] = paired_tests.holm(frame["p_wilcoxon"].to_numpy())
     if lines:
         # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
-        frame["p_holm"] = holm(frame["p_t"].to_numpy())
+        frame["p_holm"] = paired_tests.holm(frame["p_t"].to_numpy())
     return frame
 
 
@@ -299,7 +290,7 @@ def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) 
     for line in comparisons.to_dict("records"):
         a, b = line["a"], line["b"]
         gain, loss = pooled[a] - pooled[b], within[a] - within[b]
-        if min(math.fabs(gain), math.fabs(loss)) > ROUNDING and gain * loss < 0:
+        if min(math.fabs(gain), math.fabs(loss)) > paired_tests.ROUNDING and gain * loss < 0:
             decided = max(line["p_holm"], line["p_wilcoxon_holm"]) < 1 - LEVEL
             first, second = (a, b) if gain > 0 else (b, a)
             text = (f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), "

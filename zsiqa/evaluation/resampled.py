@@ -91,9 +91,13 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
             weighted[pairs] = (ranks - total[first:last].astype(kind)) * drawn[group[pairs]]
         for method, order in enumerate(by_score):
             for pairs, ranks in order.ranks(drawn):  # not centred: the weighted ranks of the labels are
-                products[method, first:last] += np.einsum("ib,ib->b", ranks, weighted.take(pairs, axis=0),
-                                                          dtype=np.float64)
+                products[method, first:last] += _column_products(ranks, weighted.take(pairs, axis=0))
     return np.asarray(products / np.sqrt(squares[1:] * squares[0]))
+
+
+def _column_products(a: NDArray[Any], b: NDArray[Any]) -> Floats:
+    """Sum a * b over the rows, in float64: exact for float32 whole numbers below 2^24."""
+    return np.asarray(np.einsum("ib,ib->b", a, b, dtype=np.float64))
 
 
 class _Order:
@@ -124,11 +128,16 @@ class _Order:
                                   shape=(int(value.max(initial=-1)) + 1, weights.shape[1]))
         step = max(1, _BLOCK // max(counts.shape[0], 1))
         for first in range(0, len(w) if len(tied) else 0, step):
-            cubes[first:first + step] += ((counts @ w[first:first + step].T) ** 3).sum(0)
+            tied_weights = np.asarray(counts @ w[first:first + step].T)
+            cubes[first:first + step] += (tied_weights**3).sum(0)
         return np.asarray((total.astype(np.float64) ** 3 - cubes) / 3)
 
     def ranks(self, drawn: NDArray[Any]) -> Iterator[tuple[Integers, NDArray[Any]]]:
-        """Yield some pairs at a time, (P,), and their doubled mid-ranks plus n, (P, B), from weights (G, B)."""
+        """Yield some pairs at a time, (P,), with their doubled, centred mid-ranks plus n, (P, B).
+
+        Args:
+            drawn: (G, B) weights.
+        """
         first, below = 0, np.zeros_like(drawn[0])
         while first < len(self.pairs):
             last = int(self.high[min(first + _RUN, len(self.pairs)) - 1])

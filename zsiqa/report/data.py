@@ -159,8 +159,8 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     """
     there = sorted({key.dataset for key in folder.held()})
     if not there:
-        raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name their "
-                         f"folder with --scores DIR")
+        raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
+                         f"their folder with --scores DIR")
     if unknown := sorted(set(datasets or ()) - set(there)):
         raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
     from threadpoolctl import threadpool_limits  # of an extra

@@ -60,10 +60,11 @@ def escape_formula(value: T) -> T | str:
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
-def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
-    """Yield `items`, and show progress on stderr: the count of `total`, the rate and the time left."""
+def track(items: Iterable[T], *, total: int, unit: str, what: str = "") -> Iterator[T]:
+    """Yield `items`; show progress on stderr: `what`, the count of `total`, the rate and the time left."""
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, unit=f" {unit}", smoothing=0.05, dynamic_ncols=True)
+        yield from tqdm(items, desc=what or None, total=total, unit=f" {unit}", smoothing=0.05,
+                        dynamic_ncols=True)
         return
     start = last = time.monotonic()
     for count, item in enumerate(items, start=1):
@@ -72,8 +73,8 @@ def track(items: Iterable[T], *, total: int, unit: str) -> Iterator[T]:
         if now - last >= SECONDS_BETWEEN_LINES or count == total:
             last, rate = now, count / max(now - start, 1e-9)
             left = (total - count) / rate
-            print(f"{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, {left:.0f} s left",
-                  file=sys.stderr, flush=True)
+            print(f"{what}{': ' if what else ''}{count}/{total} {unit} ({count / total:.0%}), {rate:.1f}/s, "
+                  f"{left:.0f} s left", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from zsiqa.evaluation.correlation import correlate
+from zsiqa.evaluation.correlation import FEW, correlate
 
 
 def _reference_pearson(x, y):
@@ -28,15 +28,16 @@ def _reference_tau_b(x, y):
     return (concordant - discordant) / math.sqrt((pairs + only_x) * (pairs + only_y))
 
 
+@pytest.mark.parametrize("n", [FEW, FEW + 1])  # two ways to KRCC
 @pytest.mark.parametrize("ties", [False, True])
-def test_against_the_definitions(ties):
+def test_against_the_definitions(ties, n):
     random = np.random.default_rng(0)
-    x, y = random.normal(size=80), random.normal(size=80)
+    x, y = random.normal(size=n), random.normal(size=n)
     y += 0.5 * x
     if ties:
         x, y = x.round(), (2 * y).round()
     result = correlate(x, y, label_higher_is_better=False)
-    assert result.n == 80
+    assert result.n == n
     assert result.plcc == pytest.approx(_reference_pearson(x, y), rel=1e-12)
     assert result.srcc == pytest.approx(
             _reference_pearson(_reference_ranks(x), _reference_ranks(y)), rel=1e-12)

@@ -131,6 +131,19 @@ def test_wilcoxon_of_ties_against_every_sign():
     assert wilcoxon_over_references(differences, np.zeros(7))[:2] == (expected.statistic, expected.pvalue)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [14, 25, 50, 51, 200])
+def test_wilcoxon_against_scipy(n, ties):
+    random = np.random.default_rng(n)
+    for shift in (0, 0.3, 1):
+        differences = random.normal(shift, size=n)
+        differences = differences.round(1) if ties else differences
+        expected = stats.wilcoxon(differences, zero_method="zsplit")
+        found = wilcoxon_over_references(differences, np.zeros(n))
+        assert found.statistic == pytest.approx(expected.statistic, rel=1e-14)  # sums of halves: exact
+        assert found.p_value == pytest.approx(expected.pvalue, rel=1e-12)  # rounding of z and of its tail
+
+
 def test_wilcoxon_counts_wins_ties_and_what_it_leaves_out():
     result = wilcoxon_over_references([0.5, 0.5, 0.9, math.nan, 0.1], [0.5, 0.4, 0.1, 0.3, math.nan])
     assert result[2:] == (2, 1, 3, 2)

@@ -18,7 +18,6 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
-from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
@@ -73,7 +72,7 @@ def page(report):
 
 
 def collected(root, **options):
-    return collect(Measurer(open_folder(root)), QUICK, **options)
+    return collect(open_folder(root), QUICK, **options)
 
 
 def data_of(page):
@@ -405,7 +404,7 @@ def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(pa
         assert 'class="main-svg"' in section(dom, name), name
     assert len(re.findall(r'<path class="point"', section(dom, "scatter"))) == 24
     assert section(dom, "worst").count("<li>") == 10
-    assert "most by psnr" in section(dom, "robustness")
+    assert "most is lost by psnr" in section(dom, "robustness")
     assert len(re.findall(r'<g class="point"', section(dom, "robustness"))) == 12
     assert "dis0" in re.search(r'<g class="hoverlayer">.*?</g></g>', section(dom, "scatter"), re.DOTALL)[0]
 

@@ -47,20 +47,19 @@ def _root(text: str) -> tuple[str, Path]:
 def _report(options: argparse.Namespace) -> int:
     require("zsiqa report", "plotly", "threadpoolctl", *(["matplotlib"] if options.figures else []))
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
-    from zsiqa.evaluation.measurement import Measurer
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
 
-    measurer = Measurer(open_scores(options))
+    folder = open_scores(options)
     roots = dict(options.root)
-    there = {key.dataset for key in measurer.folder.held()}
+    there = {key.dataset for key in folder.held()}
     if unknown := sorted(set(roots) - there):
-        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {measurer.folder.root}; there "
+        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {folder.root}; there "
                          f"are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
-    report = collect(measurer, Settings(replicates=options.replicates), options.dataset)
-    images = {one.name: find_images(one.name, measurer.folder.files, options.data_dir, roots.get(one.name))
+    report = collect(folder, Settings(replicates=options.replicates), options.dataset)
+    images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     page = options.out / "index.html"
     page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8", errors="backslashreplace")

@@ -128,15 +128,15 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
     corrected = iter(cell._replace(p=float(one), p_within=float(other))
                      for cell, one, other in zip(flat, p, p_within, strict=True))
     verdicts: list[Verdict] = []
-    for (claim, cells, swapped), _ in zip(specs, measured, strict=True):
+    for (claim, cells, replaced), _ in zip(specs, measured, strict=True):
         own = [next(corrected) for _ in cells]
         verdict = Verdict(claim["name"], claim["text"], claim["place"], own, count(own),
                           count(own, within=True))
-        if not swapped:
+        if not replaced:
             verdicts.append(verdict)
             continue
         causes = {metric_facts(metric).unlike_authors for cell in verdicts[-1].cells
-                  for metric in cell.metrics if metric in swapped} - {""}
+                  for metric in cell.metrics if metric in replaced} - {""}
         verdicts[-1] = replace(verdicts[-1], other=verdict, causes=sorted(causes))
     return verdicts, notes
 

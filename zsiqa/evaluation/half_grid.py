@@ -97,10 +97,9 @@ def tie_range(scores: np.ndarray, labels: np.ndarray, *, label_higher_is_better:
         >>> [round(value, 3) for value in ranges["krcc"]]
         [0.816, 0.333, 1.0]
     """
-    directions = {"label_higher_is_better": label_higher_is_better,
-                  "score_higher_is_better": score_higher_is_better}
     sign = 1 if score_higher_is_better == label_higher_is_better else -1
-    as_is, low, high = (correlate(values, labels, **directions) for values in (
+    as_is, low, high = (correlate(values, labels, label_higher_is_better=label_higher_is_better,
+                                  score_higher_is_better=score_higher_is_better) for values in (
         scores, _without_ties(scores, -sign * labels), _without_ties(scores, sign * labels)))
     return {name: (getattr(as_is, name), getattr(low, name), getattr(high, name))
             for name in ("srcc", "krcc")}

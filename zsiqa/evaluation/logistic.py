@@ -144,8 +144,7 @@ class _Separable:
     """
 
     def __init__(self, x: Floats, y: Floats, w: Floats, *, straight: bool) -> None:
-        self.total = float(w.sum())
-        self.w, self.straight = w, straight
+        self.w, self.total, self.straight = w, float(w.sum()), straight
         self.x_mean, self.x_spread, self.z = _standardise(x, w)
         self.y_mean, self.y_spread, self.y = _standardise(y, w)
         self.u = self._project(self.y)
@@ -187,8 +186,7 @@ class _Separable:
 
         The residual is orthogonal to every linear term, so the linear terms add nothing to the gradient.
         """
-        raw, h, height = self._logistic(shape)
-        residual = self.u - height * h
+        raw, height, residual = self._fitted(shape)
         size = np.absolute(raw)
         centre, width = self._centre(shape)
         by_centre = residual * size * (1 - size) * (2 * height / width)  # of the loss, pair by pair
@@ -196,11 +194,16 @@ class _Separable:
         reach = self.high - self.low + 2 * REACH * width
         return self._mean(residual**2), np.array([self._mean(by_centre) * reach, self._mean(by_width)])
 
+    def _fitted(self, shape: Floats) -> tuple[Floats, float, Floats]:
+        """Return the logistic function of a shape, its factor and the residual."""
+        raw, h, height = self._logistic(shape)
+        return raw, height, self.u - height * h
+
     def starts(self) -> list[Floats]:
         """Find the local minima of the loss on a coarse grid, the best first."""
         centres = np.quantile(np.repeat(self.z, self.w.astype(np.int64)), _START_QUANTILES)
         grid = [[self._shape(centre, width) for width in _START_WIDTHS] for centre in centres]
-        losses = np.array([[self.loss(shape)[0] for shape in row] for row in grid])
+        losses = np.array([[self._mean(self._fitted(shape)[2]**2) for shape in row] for row in grid])
         lowest = ndimage.minimum_filter(losses, size=3, mode="nearest")
         rows, columns = np.nonzero(losses == lowest)
         order = np.argsort(losses[rows, columns], kind="stable")

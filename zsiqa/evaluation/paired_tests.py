@@ -13,14 +13,18 @@ independent: use `zsiqa.evaluation.bootstrap.paired_p_value` or `wilcoxon_over_r
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
+from zsiqa.evaluation.correlation import mid_ranks
+
 FEW_REFERENCES = 13  # as scipy: 2**13 choices of signs are below the 9,999 that its permutation test tries
+ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluation.bootstrap`
+MOST_EXACT = 50  # as scipy; the 2**50 choices of signs are counted in whole numbers
 
 
 class Comparison(NamedTuple):
@@ -238,9 +242,30 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
         statistic = float(min(exact.statistic, n * (n + 1) / 2 - exact.statistic))
         p_value = float(exact.pvalue)
     elif n:
-        test = stats.wilcoxon(differences, zero_method="zsplit")
-        statistic, p_value = float(test.statistic), float(test.pvalue)
+        statistic, p_value = _signed_rank(differences)
     return Wilcoxon(statistic, p_value, int(np.sum(differences > 0)), ties, n, len(x) - n)
+
+
+def _signed_rank(differences: np.ndarray) -> tuple[float, float]:
+    """Compute what `scipy.stats.wilcoxon` does with `zero_method="zsplit"`, in a twentieth of its time."""
+    n, size = len(differences), np.abs(differences)
+    ranks = mid_ranks(size)
+    above = float(ranks @ (1 + np.sign(differences))) / 2
+    smaller = min(above, n * (n + 1) / 2 - above)
+    ties = np.unique(size, return_counts=True)[1].astype(np.float64)
+    if n <= MOST_EXACT and len(ties) == n and size.min() > 0:
+        return smaller, min(1.0, 2 * float(_rank_sum_probabilities(n)[int(smaller)]))
+    variance = (n * (n + 1) * (2 * n + 1) - float(np.sum(ties**3 - ties)) / 2) / 24
+    return smaller, 2 * float(special.ndtr((smaller - n * (n + 1) / 4) / math.sqrt(variance)))
+
+
+@cache
+def _rank_sum_probabilities(n: int) -> NDArray[np.float64]:
+    """Compute the probability of each sum or less of the ranks 1..n, each in or out by the toss of a coin."""
+    counts = np.ones(1, dtype=np.int64)
+    for rank in range(1, n + 1):
+        counts = np.append(counts, np.zeros(rank, np.int64)) + np.append(np.zeros(rank, np.int64), counts)
+    return np.asarray(np.cumsum(counts) / 2**n)
 
 
 def _positive_ranks(differences: np.ndarray, axis: int) -> Any:

@@ -16,18 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation import bootstrap, paired_tests
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
-from zsiqa.evaluation.paired_tests import (
-    ROUNDING,
-    bootstrap_t_tests,
-    holm,
-    steiger,
-    wilcoxon_over_references,
-    williams,
-    zou_interval,
-)
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder
@@ -35,6 +26,7 @@ from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+BATCH = 8  # metrics resampled at once: they share the work on the labels
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,8 @@ class Settings:
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
         refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
+        details: compute everything. Without, only what a report shows: no logistic curve, one coefficient per
+            reference, and of the tests only Student's, corrected by Holm.
     """
 
     coefficient: str = "srcc"
@@ -55,6 +49,7 @@ class Settings:
     interval: Literal["percentile", "bca"] = "percentile"
     logistic: Literal[4, 5] = 4
     refit: bool = False
+    details: bool = True
 
 
 class Alarm(NamedTuple):
@@ -117,17 +112,22 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     notes: list[str] = []
     scored = load_table(folder, dataset, perturbation, metrics, notes)
     groups = int(scored.groups.max()) + 1
-    weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.leave_one_out(groups),
+    jackknife = [bootstrap.leave_one_out(groups)] if settings.interval == "bca" else []
+    weights = np.vstack([np.ones((1, groups), dtype=int), *jackknife,
                          bootstrap.draw(groups, settings.replicates, settings.seed)])
     coefficient = settings.coefficient
     order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
                        kind="stable")
     scored = scored.of(order.tolist())
-    within = [per_reference(quality, scored.labels, scored.refs) for quality in scored.quality]
+    wanted = COEFFICIENTS if settings.details else (coefficient,)
+    within = [per_reference(quality, scored.labels, scored.refs, wanted) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
-    for row, quality in enumerate(track(scored.quality, total=len(scored.metrics), unit="metrics")):
-        for name, values in bootstrap.replicate(quality, scored.labels, scored.groups, weights).items():
-            replicates[name][row] = values
+    batches = [slice(first, first + BATCH) for first in range(0, len(scored.metrics), BATCH)]
+    for rows in track(batches, total=len(batches), unit="batches",
+                      what=f"{dataset}/{perturbation}: {settings.replicates} resamples"):
+        for name, values in bootstrap.replicate(scored.quality[rows], scored.labels, scored.groups,
+                                                weights).items():
+            replicates[name][rows] = values
     methods = _methods(scored, within, replicates, weights, settings, notes)
     comparisons = _comparisons(scored, within, replicates[coefficient], groups, settings)
     significance = _significance(scored.metrics, comparisons)
@@ -137,11 +137,12 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, groups,
                     between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
                     by_reference, comparisons, significance,
-                    _alarms(methods, comparisons, coefficient), notes)
+                    _alarms(methods, comparisons, coefficient) if settings.details else [], notes)
 
 
 def _coefficient(quality: np.ndarray, labels: np.ndarray, name: str) -> float:
-    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True)
+    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True,
+                       coefficients=(name,))
     return float(getattr(values, name))
 
 
@@ -160,8 +161,7 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
             elif undefined:
                 notes.append(f"{metric}: {name} is undefined in {undefined} replicates, "
                              "which its interval leaves out")
-        for name in COEFFICIENTS:
-            values = within[row][name]
+        for name, values in within[row].items():
             defined = values[np.isfinite(values)]
             line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
@@ -169,12 +169,14 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
         low, high, _ = _mean_interval(within[row][settings.coefficient], weights, settings)
         line |= {f"{settings.coefficient}_per_ref_low": low, f"{settings.coefficient}_per_ref_high": high}
         line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
-        fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
-        line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
-        for text in filter(None, (fit.problem, fit.note)):
-            curves.setdefault(text, []).append(metric)
-        if settings.refit:
-            line |= _refitted(scored, row, fit.parameters, weights[1 + groups:], settings, notes)
+        if settings.details:
+            fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
+            line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+            for text in filter(None, (fit.problem, fit.note)):
+                curves.setdefault(text, []).append(metric)
+            if settings.refit:
+                drawn = weights[-settings.replicates:]
+                line |= _refitted(scored, row, fit.parameters, drawn, settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -185,12 +187,12 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
 
 
 def _interval(values: np.ndarray, groups: int, settings: Settings) -> bootstrap.Interval:
-    """Compute an interval from the estimate, the G jackknife values and the replicates, in this order."""
+    """Compute an interval from the estimate, the G jackknife values (BCa only) and the replicates."""
     if groups < 2:
         return bootstrap.Interval(math.nan, math.nan, 0)
     if settings.interval == "bca":
         return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups], LEVEL)
-    return bootstrap.percentile_interval(values[1 + groups:], LEVEL)
+    return bootstrap.percentile_interval(values[1:], LEVEL)
 
 
 def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) -> bootstrap.Interval:
@@ -239,29 +241,34 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
     with np.errstate(invalid="ignore", divide="ignore"):
         among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
-    p_t = bootstrap_t_tests(replicates[:, 0], replicates[:, 1 + groups:], groups)
+    p_t = paired_tests.bootstrap_t_tests(replicates[:, 0], replicates[:, -settings.replicates:], groups)
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
-        low, high, _ = _interval(difference, groups, settings)
-        signed = wilcoxon_over_references(within[a][name], within[b][name])
-        drawn = difference[1 + groups:]
-        line = {"a": scored.metrics[a], "b": scored.metrics[b],
-                "difference": difference[0], "low": low, "high": high,
-                "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan,
-                "p_t": p_t[a, b], "p_holm": math.nan,
-                "wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
-                "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
+        drawn = difference[-settings.replicates:]
+        line: dict[str, Any] = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]}
+        lines.append(line)
+        if settings.details:
+            low, high, _ = _interval(difference, groups, settings)
+            line |= {"low": low, "high": high,
+                     "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan}
+        line |= {"p_t": p_t[a, b], "p_holm": math.nan}
+        if not settings.details:
+            continue
+        signed = paired_tests.wilcoxon_over_references(within[a][name], within[b][name])
+        line |= {"wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
+                 "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:
             r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
             line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
-                             (*williams(*r), *steiger(*r), *zou_interval(*r, level=LEVEL)), strict=True))
-        lines.append(line)
+                             (*paired_tests.williams(*r), *paired_tests.steiger(*r),
+                              *paired_tests.zou_interval(*r, level=LEVEL)), strict=True))
     frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
+    if lines and settings.details:
+        frame["p_wilcoxon_holm"] = paired_tests.holm(frame["p_wilcoxon"].to_numpy())
     if lines:
-        frame["p_wilcoxon_holm"] = holm(frame["p_wilcoxon"].to_numpy())
         # Not from `p`: it is at least 2 / (B + 1), too large for the correction of many comparisons.
-        frame["p_holm"] = holm(frame["p_t"].to_numpy())
+        frame["p_holm"] = paired_tests.holm(frame["p_t"].to_numpy())
     return frame
 
 
@@ -284,7 +291,7 @@ def _alarms(methods: pd.DataFrame, comparisons: pd.DataFrame, coefficient: str) 
     for line in comparisons.to_dict("records"):
         a, b = line["a"], line["b"]
         gain, loss = pooled[a] - pooled[b], within[a] - within[b]
-        if min(math.fabs(gain), math.fabs(loss)) > ROUNDING and gain * loss < 0:
+        if min(math.fabs(gain), math.fabs(loss)) > paired_tests.ROUNDING and gain * loss < 0:
             decided = max(line["p_holm"], line["p_wilcoxon_holm"]) < 1 - LEVEL
             first, second = (a, b) if gain > 0 else (b, a)
             text = (f"{first} is before {second} pooled ({pooled[first]:.3f}, {pooled[second]:.3f}), "

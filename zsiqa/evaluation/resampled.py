@@ -4,16 +4,20 @@ Letters: B replicates, G references, M methods, N pairs; w the weights of a repl
 pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
 
 - PLCC: moments within references, computed once, and the references' means around the mean of the replicate.
-- SRCC: twice the mid-rank of pair i, less its mean n, is sum_h w_h A[i, h] with A[i, h] = sum over j in h of
-  s(x_i, x_j). A replicate is a column of a matrix product. All are integers: exact in float32 up to n = 2^24.
+- SRCC: a pair's doubled, centred mid-rank is the weight of the pairs below it less that of the pairs above.
+  Both come from the running sum of the weights in the order of the scores. The order is the same in every
+  replicate: no replicate sorts. Their squares add up to (n^3 - sum of t^3) / 3, t the weight of each distinct
+  score. Whole numbers throughout: exact.
 - KRCC: with C[g, h] = sum over i in g, j in h of s(x_i, x_j) s(m_i, m_j), m the labels, w'Cw / 2 is the
   number of concordant minus discordant pairs. With T[g, h] = number of these (i, j) that are tied in x,
-  (n^2 - w'Tw) / 2 pairs are not tied. A pair and its own copy are a tie in both x and m.
+  (n^2 - w'Tw) / 2 pairs are not tied. A pair and its own copy are a tie in both x and m. C is counted on
+  sets with one bit a pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +27,9 @@ from scipy import sparse
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_ROWS = 32  # Rows compared at once: sums of 32 signs fit int8, and the blocks stay in the cache.
-_BLOCK = 2**22  # Number of elements of the largest temporary array of ranks.
+_BLOCK = 2**25  # elements of the largest temporary array
+_RUN = 64  # pairs whose running sums are held at once: they stay in the cache
+_WORDS = 2**24  # 64-bit words of the largest array of sets
 
 
 def _sizes(starts: Integers, total: int) -> Integers:
@@ -32,10 +37,10 @@ def _sizes(starts: Integers, total: int) -> Integers:
     return np.diff(starts, append=total)
 
 
-def _dense(values: Floats) -> tuple[NDArray[Any], int]:
-    """Return ranks without gaps, 0..V-1 for V distinct values, in a small type for fast comparison, and V."""
+def _dense(values: Floats) -> tuple[Integers, int]:
+    """Return ranks without gaps, 0..V-1 for V distinct values, and V."""
     distinct, ranks = np.unique(values, return_inverse=True)
-    return ranks.astype(np.int16 if len(distinct) <= 2**15 else np.int32), len(distinct)
+    return ranks, len(distinct)
 
 
 def pearson(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
@@ -68,47 +73,26 @@ def pearson(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
 def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
     """Compute SRCC, (M, B): Pearson's coefficient of the centred, doubled mid-ranks."""
     sizes = _sizes(starts, len(labels))
-    kind = np.float32 if (weights @ sizes).max() < 2**24 else np.float64
-    columns = weights.T.astype(kind)  # G, B
-    signs = [_sign_sums(row, sizes) for row in (labels, *scores)]
-    sums = np.zeros((2, len(scores), len(weights)))  # of products with the labels' ranks, of squares
-    squares = np.zeros(len(weights))
-    step = max(1, min(len(weights), _BLOCK // int(sizes.max())))
-    ends = np.append(starts, len(labels))
-    for first in range(0, len(weights), step):
-        block = slice(first, first + step)
-        drawn = np.ascontiguousarray(columns[:, block])
-        for groups in _blocks(sizes, _BLOCK // step):  # few large products are faster than many small ones
-            rows = slice(ends[groups[0]], ends[groups[-1] + 1])
-            y = _ranks(signs[0], rows, drawn)
-            for group in groups:
-                own = slice(ends[group] - rows.start, ends[group + 1] - rows.start)
-                squares[block] += weights[block, group] * _column_products(y[own], y[own])
-            for method, sign in enumerate(signs[1:]):
-                x = _ranks(sign, rows, drawn)
-                for group in groups:
-                    own = slice(ends[group] - rows.start, ends[group + 1] - rows.start)
-                    weight = weights[block, group]
-                    sums[0, method, block] += weight * _column_products(x[own], y[own])
-                    sums[1, method, block] += weight * _column_products(x[own], x[own])
-    return np.asarray(sums[0] / np.sqrt(sums[1] * squares))
-
-
-def _blocks(sizes: Integers, most: int) -> list[range]:
-    """Split the references into runs with at most `most` pairs, or one reference."""
-    blocks, first, total = [], 0, 0
-    for group, size in enumerate(sizes):
-        if total + size > most and group > first:
-            blocks.append(range(first, group))
-            first, total = group, 0
-        total += int(size)
-    return [*blocks, range(first, len(sizes))]
-
-
-def _ranks(signs: tuple[NDArray[Any], NDArray[Any]], rows: slice, drawn: NDArray[Any]) -> NDArray[Any]:
-    """Compute the centred, doubled mid-ranks of pairs in each replicate, from `_sign_sums`."""
-    ranks, table = signs
-    return np.asarray(table[ranks[rows]].astype(drawn.dtype) @ drawn)
+    group = np.repeat(np.arange(len(starts)), sizes)
+    total = weights @ sizes
+    # Products of a weight and a rank are exact in float32 up to 2^24.
+    kind = np.float32 if total.max() * max(weights.max(), 1) < 2**24 else np.float64
+    by_label, *by_score = (_Order(row, group) for row in (labels, *scores))
+    squares = np.stack([one.squares(weights, total) for one in (by_label, *by_score)])
+    products = np.zeros((len(scores), len(weights)))
+    blocks = np.array_split(weights, -(-weights.shape[0] * len(labels) // _BLOCK))
+    room = np.empty(len(labels) * len(blocks[0]), kind)  # once: fresh memory costs more than the sums
+    last = 0
+    for some in blocks:
+        drawn = np.ascontiguousarray(some.T.astype(kind))  # G, B
+        first, last = last, last + len(some)
+        weighted = room[:len(labels) * len(some)].reshape(len(labels), -1)  # labels' ranks, times weights
+        for pairs, ranks in by_label.ranks(drawn):
+            weighted[pairs] = (ranks - total[first:last].astype(kind)) * drawn[group[pairs]]
+        for method, order in enumerate(by_score):
+            for pairs, ranks in order.ranks(drawn):  # not centred: the weighted ranks of the labels are
+                products[method, first:last] += _column_products(ranks, weighted.take(pairs, axis=0))
+    return np.asarray(products / np.sqrt(squares[1:] * squares[0]))
 
 
 def _column_products(a: NDArray[Any], b: NDArray[Any]) -> Floats:
@@ -116,14 +100,58 @@ def _column_products(a: NDArray[Any], b: NDArray[Any]) -> Floats:
     return np.asarray(np.einsum("ib,ib->b", a, b, dtype=np.float64))
 
 
-def _sign_sums(values: Floats, sizes: Integers) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return dense ranks (N,) and, by distinct value, the sums of signs against each reference, (V, G)."""
-    ranks, distinct = _dense(values)
-    counts = np.zeros((distinct + 1, len(sizes)), dtype=np.int32)
-    np.add.at(counts, (ranks.astype(np.int64) + 1, np.repeat(np.arange(len(sizes)), sizes)), 1)
-    up_to = np.cumsum(counts, axis=0, dtype=np.int32)
-    # Number of values below minus number of values above.
-    return ranks, (up_to[:-1] + up_to[1:] - up_to[-1]).astype(np.min_scalar_type(-int(sizes.max()) - 1))
+class _Order:
+    """Order of the N pairs by a value, with the tied ones.
+
+    Attributes:
+        pairs: (N,) the pairs by ascending value.
+        group: (N,) the reference of each of `pairs`.
+        low, high: (N,) where the run of equal values around each place begins and ends.
+    """
+
+    def __init__(self, values: Floats, group: Integers) -> None:
+        self.pairs = np.argsort(values, kind="stable")
+        self.group = group[self.pairs]
+        ascending = values[self.pairs]
+        starts = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
+        lengths = np.diff(starts, append=len(values))
+        self.low, self.high = np.repeat(starts, lengths), np.repeat(starts + lengths, lengths)
+
+    def squares(self, weights: Integers, total: Integers) -> Floats:
+        """Sum the squares of the doubled, centred ranks in each replicate: (B,)."""
+        tied = np.flatnonzero(self.high - self.low > 1)
+        alone = np.bincount(np.delete(self.group, tied), minlength=weights.shape[1])
+        w = weights.astype(np.float64)
+        cubes = w**3 @ alone
+        value = np.unique(self.low[tied], return_inverse=True)[1]
+        counts = sparse.csr_array((np.ones(len(tied)), (value, self.group[tied])),
+                                  shape=(int(value.max(initial=-1)) + 1, weights.shape[1]))
+        step = max(1, _BLOCK // max(counts.shape[0], 1))
+        for first in range(0, len(w) if len(tied) else 0, step):
+            tied_weights = np.asarray(counts @ w[first:first + step].T)
+            cubes[first:first + step] += (tied_weights**3).sum(0)
+        return np.asarray((total.astype(np.float64) ** 3 - cubes) / 3)
+
+    def ranks(self, drawn: NDArray[Any]) -> Iterator[tuple[Integers, NDArray[Any]]]:
+        """Yield some pairs at a time, (P,), with their doubled, centred mid-ranks plus n, (P, B).
+
+        Args:
+            drawn: (G, B) weights.
+        """
+        first, below = 0, np.zeros_like(drawn[0])
+        while first < len(self.pairs):
+            last = int(self.high[min(first + _RUN, len(self.pairs)) - 1])
+            sums = np.empty((last - first + 1, drawn.shape[1]), drawn.dtype)
+            sums[0] = below
+            np.take(drawn, self.group[first:last], axis=0, out=sums[1:], mode="clip")  # "raise" copies
+            for before, here in itertools.pairwise(sums):  # `cumsum` down the columns is ten times slower
+                here += before
+            low, high = self.low[first:last] - first, self.high[first:last] - first
+            if high[-1] - low[0] == np.sum(high - low == 1):
+                yield self.pairs[first:last], sums[:-1] + sums[1:]
+            else:
+                yield self.pairs[first:last], sums[low] + sums[high]
+            first, below = last, sums[-1]
 
 
 def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:
@@ -140,7 +168,7 @@ def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
         return pairs - _quadratic(w, (counts @ counts.T).toarray())
 
     y = untied(labels)
-    concordance = _concordance([_dense(row)[0] for row in scores], _dense(labels)[0], starts)
+    concordance = _concordance([_dense(row) for row in scores], _dense(labels), starts)
     return np.stack([_quadratic(w, c) / np.sqrt(untied(row) * y)
                      for row, c in zip(scores, concordance, strict=True)])
 
@@ -150,23 +178,50 @@ def _quadratic(weights: Floats, matrix: Floats) -> Floats:
     return np.asarray((weights @ matrix * weights).sum(1))
 
 
-def _concordance(scores: Sequence[NDArray[Any]], labels: NDArray[Any], starts: Integers) -> Floats:
-    """Compute the matrix C of the module docstring for each method: (M, G, G)."""
-    total = len(labels)
+def _concordance(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers, int],
+                 starts: Integers) -> Floats:
+    """Compute the matrix C of the module docstring for each method: (M, G, G).
+
+    Args:
+        scores, labels: dense ranks (N,), and the number of different ones.
+        starts: (G,) first pair of each reference.
+    """
+    total, sizes = len(labels[0]), _sizes(starts, len(labels[0]))
+    words = -(-sizes // 64)  # each reference has words of its own
+    ends = np.cumsum(words)
+    places = np.arange(total) - np.repeat(starts, sizes)
+    word = np.repeat(ends - words, sizes) + places // 64
+    bit = np.uint64(1) << (places % 64).astype(np.uint64)
+    most = max(int(words.max()), min(_WORDS // (total + 1), int(ends[-1])))
+    rooms = np.empty((2, (total + 1) * most), np.uint64)  # once: fresh memory costs more than the counts
     result = np.zeros((len(scores), len(starts), len(starts)))
-    for group, (start, end) in enumerate(zip(starts, [*starts[1:], total], strict=True)):
-        sums = np.zeros((len(scores), total - start), dtype=np.int64)  # over the rows of the group
-        for row in range(start, end, _ROWS):
-            rows = slice(row, min(row + _ROWS, end))
-            label_signs = _signs(labels, rows, start)
-            for method, ranks in enumerate(scores):
-                sums[method] += np.add.reduce(_signs(ranks, rows, start) * label_signs, axis=0, dtype=np.int8)
-        result[:, group, group:] = np.add.reduceat(sums, starts[group:] - start, axis=1)
-        result[:, group:, group] = result[:, group, group:]
-    return result
+    first = base = 0
+    while first < len(starts):  # j in some references at a time, as many as fit into a room
+        last = int(np.searchsorted(ends, base + most, side="right"))
+        pairs = slice(starts[first], starts[last] if last < len(starts) else total)
+        where = word[pairs] - base, bit[pairs]
+        label_sets = _sets_below(labels, pairs, *where, rooms[0])
+        for method, (ranks, distinct) in enumerate(scores):
+            score_sets = _sets_below((ranks, distinct), pairs, *where, rooms[1])
+            for group, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+                worse, y = score_sets[ranks[start:start + size]], labels[0][start:start + size]
+                # Agreements less disagreements with the j of a lower score. With those of a higher score,
+                # they are the same with the two references exchanged.
+                net = np.bitwise_count(worse & label_sets[y]).astype(np.int16)
+                net -= np.bitwise_count(worse & ~label_sets[y + 1])
+                result[method, group, first:last] = np.add.reduceat(
+                    net.sum(0, dtype=np.int64), (ends - words)[first:last] - base)
+        first, base = last, int(ends[last - 1])
+    return result + result.transpose(0, 2, 1)
 
 
-def _signs(ranks: NDArray[Any], rows: slice, start: int) -> NDArray[np.int8]:
-    """Compute the signs of ranks[i] - ranks[j], for i in `rows` and all j from `start`."""
-    left, right = ranks[rows, None], ranks[start:]
-    return (left > right).view(np.int8) - (left < right).view(np.int8)
+def _sets_below(values: tuple[Integers, int], pairs: slice, word: Integers, bit: NDArray[np.uint64],
+                room: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return, by dense rank, the set of those `pairs` that have a lower rank: (V + 1, words), in `room`."""
+    ranks, distinct = values
+    sets = room[:(distinct + 1) * (word[-1] + 1)].reshape(distinct + 1, -1)
+    sets.fill(0)
+    np.bitwise_or.at(sets, (ranks[pairs] + 1, word), bit)
+    for lower, here in itertools.pairwise(sets):
+        here |= lower
+    return sets

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from zsiqa.evaluation.measurement import Measurer
+from zsiqa.evaluation.message import ORIGINAL, Finding, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
@@ -16,12 +20,13 @@ from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
+from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 ALL_METRICS = "all_"  # prefix of the names of tables that no configuration file declares
 FEWEST_PAIRS = 3
 MOST_POINTS = 5_000_000  # in all scatter plots together: 13 MB; the authors' 522 files have 4.9 million
-PERTURBATIONS = ("original", "translate", "dilate", "rotate")
+PERTURBATIONS = (ORIGINAL, "translate", "dilate", "rotate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,7 @@ class DatasetReport:
         types: description by distortion type, where known.
         analyses: by perturbation; without the perturbations that have nothing to analyse.
         points: in the order of the page.
+        message: statements of the paper, compared with the coefficients of this data set.
         notes: parts that were left out, each with the reason.
     """
 
@@ -41,6 +47,7 @@ class DatasetReport:
     types: Mapping[str, str]
     analyses: Mapping[str, Analysis]
     points: Sequence[Points]
+    message: Sequence[Finding]
     notes: Sequence[str]
 
 
@@ -79,12 +86,13 @@ class Readable:
     strays: list[Path] = field(init=False)
     problems: list[str] = field(init=False, default_factory=list)
     notes: dict[str, list[str]] = field(init=False, default_factory=dict)
-    _read: dict[Path, Scores | StoreError] = field(init=False, default_factory=dict, repr=False)
+    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict, repr=False)
     _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.root, self.files, self.strays = self.inner.root, dict(self.inner.files), self.inner.strays
-        for key in self.inner.held():
+        keys = self.inner.held()
+        for key in track(keys, total=len(keys), unit="files", what="reading scores"):
             path = self.inner.files.get(key)
             if path is not None:
                 try:
@@ -98,6 +106,12 @@ class Readable:
                 self.files.pop(key, None)
             else:
                 self._held.append(key)
+
+    def every(self) -> Readable:
+        """Return the folder with all its files, for tables; what has been read is not read again."""
+        whole = copy.copy(self)
+        whole.files, whole._held = self.inner.files, self.inner.held()
+        return whole
 
     def held(self) -> list[ScoreKey]:
         """Keys with a score file or a misnamed copy."""
@@ -121,44 +135,43 @@ class Readable:
         Raises:
             StoreError: if the file is damaged.
         """
-        if path not in self._read:
+        if (key, path) not in self._read:
             try:
-                self._read[path] = self.inner.load(key, path)
+                self._read[key, path] = self.inner.load(key, path)
             except StoreError as error:
-                self._read[path] = error
-        scores = self._read[path]
+                self._read[key, path] = error
+        scores = self._read[key, path]
         if isinstance(scores, StoreError):
             raise scores
         return scores
 
 
-def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | None = None) -> Report:
+def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> Report:
     """Compute the contents of a report.
 
     Args:
-        measurer: measures the files of a folder of scores.
-        settings: of the statistics.
+        folder: folder of scores.
+        settings: of the statistics; without details, whatever it says.
         datasets: names of the data sets to include; None includes all.
 
     Raises:
         StoreError: if the folder holds no scores, or none of a data set that was asked for.
     """
-    folder = measurer.folder
     there = sorted({key.dataset for key in folder.held()})
     if not there:
-        raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), "
-                         f"or name their folder with --scores DIR")
+        raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
+                         f"their folder with --scores DIR")
     if unknown := sorted(set(datasets or ()) - set(there)):
         raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
     from threadpoolctl import threadpool_limits  # of an extra
-
+    settings = replace(settings, details=False)
     readable = Readable(folder)
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
     found = _within_bounds([one for one in reports if one is not None])
     notes = [f"{len(folder.strays)} files are left out: their names are not names of metrics, or they have "
              f"no sidecar, e.g. {folder.strays[0].name}"] if folder.strays else []
-    tables = _tables(measurer, datasets or there, {one.name: one.label for one in found})
+    tables = _tables(Measurer(readable.every()), datasets or there, {one.name: one.label for one in found})
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
     for name, texts in readable.notes.items():
@@ -190,7 +203,8 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
     first = next(iter(loaded.values())).pairs
     points = []
     ranks = {key: _rank(analyses, key) for key in loaded}
-    for key in sorted(loaded, key=lambda key: ranks[key]):
+    for key in track(sorted(loaded, key=lambda key: ranks[key]), total=len(loaded), unit="files",
+                     what=f"{name}: logistic curves"):
         found = align(loaded[key], first)
         if len(found.foreign) or len(found.other_labels):
             notes.append(f"{'/'.join(key[1:])}: no scatter plot: its pairs or labels are not those of most")
@@ -198,14 +212,24 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
         points.append(points_of(loaded[key], found.values, first))
     about = published().get(name, {})
     label = about.get("label") or _label(loaded) or name
-    return DatasetReport(name, str(label), first, about.get("types", {}), analyses, points, notes)
+    return DatasetReport(name, str(label), first, about.get("types", {}), analyses, points,
+                         _message(analyses), notes)
+
+
+def _message(analyses: Mapping[str, Analysis]) -> list[Finding]:
+    """Compare the paper's message with the analyses; its Table 3 says which baselines are not learned."""
+    values = pd.DataFrame({name: found.methods[found.settings.coefficient]
+                           for name, found in analyses.items()})
+    old = {row["metric"] for spec in read_specs("table3") for group in spec["groups"]
+           if group["name"] == "Traditional" for row in group["rows"]}
+    return check_message(values, old, analyses[ORIGINAL].significance if ORIGINAL in analyses else None)
 
 
 def _rank(analyses: Mapping[str, Analysis], key: ScoreKey) -> tuple[int, int]:
     """Sort key: original images first; within each perturbation, the best metric first."""
     names = ([str(name) for name in analyses[key.perturbation].methods.index]
              if key.perturbation in analyses else [])
-    return (list(in_order([*analyses, key.perturbation])).index(key.perturbation),
+    return (in_order([*analyses, key.perturbation]).index(key.perturbation),
             names.index(key.metric) if key.metric in names else len(names))
 
 

@@ -66,6 +66,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> st
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
+        message=_message(report.datasets),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),
@@ -156,6 +157,22 @@ def _analysis(found: Analysis) -> dict[str, Any]:
             f"{row[line['a']]} {row[line['b']]}": [_number(line["difference"]), _number(line["p_holm"])]
             for line in found.comparisons.to_dict("records")},
     }
+
+
+def _message(datasets: Sequence[DatasetReport]) -> str:
+    """Write the findings about the paper's message as a table, what speaks against it in colour."""
+    lines = [f'<tr class="{"holds" if one.holds else "fails"}">' + "".join(
+        f"<td>{html.escape(text)}</td>" for text in (
+            report.label, one.statement, "yes" if one.holds else "no", one.why)) + "</tr>"
+        for report in datasets for one in report.message]
+    if not lines:
+        return "<p>Nothing to compare: this takes distances of backbones, and baselines or embeddings.</p>"
+    against = sum(not one.holds for report in datasets for one in report.message)
+    heads = "".join(f"<th>{name}</th>" for name in ("Data set", "The paper says", "Holds", "The numbers"))
+    return (f'<p class="{"warning" if against else "said"}">{against} of {len(lines)} comparisons speak '
+            f"against the paper's message.</p>"
+            f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
+            f'<tbody>{"".join(lines)}</tbody></table></div>')
 
 
 def _runs(runs: Sequence[Run]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
-from zsiqa.terminal import escape_formula
+from zsiqa.report.download import csv_link, to_csv
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
@@ -142,8 +142,7 @@ def to_html_part(tables: Sequence[Table]) -> str:
     """
     parts = []
     for table in tables:
-        heads = []
-        levels = _spans(table)
+        heads, levels = [], _spans(table)
         for level, spans in enumerate(levels):
             stub = "".join(f"<th>{html.escape(name if level == len(levels) - 1 else '')}</th>"
                            for name in table.stub)
@@ -159,10 +158,11 @@ def to_html_part(tables: Sequence[Table]) -> str:
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
         remarks = "".join(f"<li>{html.escape(line)}</li>" for line in _remarks(table) if line)
+        link = csv_link(table.name, to_frame([table]))
         columns = html.escape(json.dumps([column[:2] for column in table.columns]))
         parts.append(f'<div class="wide"><table data-columns="{columns}">'
                      f"<caption>{html.escape(table.title)}</caption>\n<thead>{''.join(heads)}</thead>\n"
-                     f"{''.join(bodies)}</table></div>\n<ul>{remarks}</ul>")
+                     f"{''.join(bodies)}</table></div>\n{link}\n<ul>{remarks}</ul>")
     legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>',
                            partial=PARTIAL, nothing="-")
@@ -187,7 +187,7 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
     if "html" in formats:
         files["tables.html"] = to_html(tables)
     if "csv" in formats:
-        files["cells.csv"] = to_frame(tables).map(escape_formula).to_csv(index=False, lineterminator="\n")
+        files["cells.csv"] = to_csv(to_frame(tables))
     if "tex" in formats:
         files |= {f"{table.name}.tex": to_latex(table) for table in tables}
         files["tables.tex"] = to_latex_document(tables)

@@ -50,7 +50,7 @@ function showScatter() {
     height: narrow() ? 520 : 560, showlegend: set.types.names.length > 1 || Boolean(line),
     xaxis: {title: {text: plain(`${points.metric} (${direction(points.better)})`)}, zeroline: false},
     yaxis: {title: {text: `label (${direction(set.better)})`}, zeroline: false},
-    legend: narrow() ? {orientation: "h", y: -0.2} : {itemsizing: "constant"},
+    legend: narrow() ? {orientation: "h", y: -0.35} : {itemsizing: "constant"},
   });
   const found = rows.reduce((sum, some) => sum + some.length, 0);
   say("scatter", `${set.label}, ${points.metric}, ${points.perturbation} images: ${found} of ${scores.length} pairs`
@@ -112,13 +112,11 @@ function showRobustness() {
   const metrics = Object.keys(values);
   if (!metrics.length) return nothing("robustness", NONE);
   const value = (metric, name) => values[metric][name]?.[0] ?? null;
-  const loss = metric => {
-    const moved = set.perturbations.filter(name => name !== "original").map(name => value(metric, name))
-      .filter(one => one !== null);
-    const still = value(metric, "original");
-    return moved.length && still !== null ? still - Math.min(...moved) : null;
+  const worst = metric => {  // as zsiqa/evaluation/message.py
+    const known = set.perturbations.map(name => value(metric, name)).filter(one => one !== null);
+    return value(metric, "original") !== null && known.length > 1 ? Math.min(...known) : null;
   };
-  const order = chosen("order") === "loss" ? metric => loss(metric) ?? Infinity
+  const order = chosen("order") === "worst" ? metric => -(worst(metric) ?? -Infinity)
     : metric => -(value(metric, "original") ?? -Infinity);
   metrics.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
   const names = set.perturbations;
@@ -139,25 +137,30 @@ function showRobustness() {
     legend: {orientation: "h", traceorder: "normal", x: 0, y: 1, yref: "container", yanchor: "top"},
     margin: {l: 40, r: 20, t: 90, b: 20},
   });
-  const losses = metrics.filter(one => loss(one) !== null).sort((a, b) => loss(a) - loss(b));
-  const about = one => `${one} (${three(value(one, "original"))}, at worst ${three(value(one, "original") - loss(one))})`;
-  const steady = losses[0], frail = losses[losses.length - 1];
+  const loss = one => value(one, "original") - worst(one);
+  const ranked = metrics.filter(one => worst(one) !== null).sort((a, b) => worst(b) - worst(a));
+  const frail = [...ranked].sort((a, b) => loss(b) - loss(a))[0];
+  const about = one => `${one} (${three(value(one, "original"))} on original images, ${three(worst(one))} in the worst case)`;
   const fewest = Math.min(...Object.values(set.analyses).map(found => found.n)), all = set.ids.length;
   const part = fewest < all ? ` (${fewest} of ${all} pairs at least)` : "";
-  say("robustness", losses.length > 1 ? `${set.label}${part}: least is lost by ${about(steady)}, most by ${about(frail)}.` : "");
+  say("robustness", ranked.length > 1
+    ? `${set.label}${part}: the most robust is ${about(ranked[0])}; most is lost by ${about(frail)}.` : "");
 }
 
 function heat(section, found, rows, columns, z, text, layout) {
   const few = rows.length * columns.length <= 400 && !narrow();
+  // Cells keep a width at which their columns' names do not overlap; a plot wider than the page scrolls.
+  const needed = (narrow() ? 130 : 220) + 18 * columns.length;
+  const wide = needed > byId(`${section}-plot`).clientWidth;
   draw(section, [{type: "heatmap", x: columns, y: rows.map(row => short(found.metrics[row])), z, xgap: 1, ygap: 1,
     zmin: -1, zmax: 1, colorscale: layout.numbers ? SIGNED : DECIDED, hoverongaps: false, text, hoverinfo: "text",
-    ...(layout.numbers && few ? {texttemplate: "%{z:.2f}"} : {}), showscale: Boolean(layout.numbers),
+    ...(layout.numbers && few ? {texttemplate: "%{z:.2f}"} : {}), showscale: Boolean(layout.numbers) && !narrow(),
     colorbar: {thickness: 12, len: 0.9}}], {
-    height: 80 + layout.below + rows.length * (narrow() ? 30 : 22),
+    height: 80 + layout.beside + rows.length * (narrow() ? 30 : 22), autosize: !wide, width: wide ? needed : undefined,
     yaxis: {autorange: "reversed", automargin: true, tickmode: "array",
             tickvals: rows.map(row => short(found.metrics[row]))},
-    xaxis: {automargin: true, tickangle: -60, type: "category", showticklabels: layout.ticks ?? true},
-    margin: {l: 40, r: 10, t: 30, b: 40}});
+    xaxis: {automargin: true, tickangle: -60, type: "category", side: "top", title: {text: " "}, tickmode: "array", tickvals: columns},
+    margin: {l: 40, r: layout.beyond, t: 60, b: 20}});
 }
 function showTypes() {
   const found = analysis(), rows = shownRows(found);
@@ -168,7 +171,7 @@ function showTypes() {
   heat("types", found, rows, titles, rows.map(row => found.types.values[row]),
     rows.map(row => found.types.values[row].map((value, column) =>
       `${plain(found.metrics[row])}<br>${plain(found.types.titles[column])}: ${three(value)}`)),
-    {numbers: true, below: 190});
+    {numbers: true, beside: 190, beyond: 110});
   say("types", `${basis()}.`
     + (found.types.names.length > dataset().types.names.length ? " The last columns are published groups of types." : ""));
 }
@@ -199,7 +202,7 @@ function showSignificance() {
   };
   heat("significance", found, rows, rows.map(row => short(found.metrics[row])),
     rows.map(a => rows.map(b => a === b ? null : found.significance[a][b])), rows.map(a => rows.map(b => about(a, b))),
-    {below: narrow() ? 60 : 190, ticks: !narrow()});
+    {beside: 190, beyond: 110});
   const best = found.metrics.filter((_, row) => found.best[row]);
   say("significance", `${basis()}. Best, and not significantly worse than it: ${best.join(", ")}.`);
 }

@@ -10,7 +10,7 @@ import pytest
 from conftest import noisy, official_rows, write_official, write_stored
 from PIL import Image
 
-from zsiqa.cli.main import main
+from zsiqa.cli.main import main, make_parser
 from zsiqa.results.scores import ScoreKey
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_help(capsys, command, words):
         assert word in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["rank"],
+@pytest.mark.parametrize("arguments", [["nonsense"], ["tables", "--nonsense"], ["rank"],
                                        ["rank", "--dataset", "live", "--replicates", "many"],
                                        ["rank", "--dataset", "live", "--replicates", "99"],
                                        ["report", "--replicates", "99"]])
@@ -77,6 +77,44 @@ def test_a_command_line_that_makes_no_sense_shows_the_usage(capsys, arguments):
         main(arguments)
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("usage: zsiqa")
+
+
+@pytest.mark.parametrize(("arguments", "usage", "hint"), [
+    (["scor"], "usage: zsiqa [", "unknown scor (did you mean score?); choose from score, run, "),
+    (["data", "chek"], "usage: zsiqa data", "unknown chek (did you mean check?); choose from list, check"),
+    (["score", "a", "b", "--distanse", "l2"], "usage: zsiqa score",
+     "unrecognized arguments: --distanse l2 (did you mean --distance?)"),
+    (["report", "--replicate=9"], "usage: zsiqa report", "argument --replicates: must be at least 100"),
+    (["rank", "--datset", "live"], "usage: zsiqa rank", "(did you mean --dataset?)"),
+])
+def test_a_misspelt_command_or_option_is_told_what_may_be_meant(capsys, arguments, usage, hint):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(usage)
+    assert hint in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["weights"]])
+def test_a_command_without_a_subcommand_shows_its_help(capsys, arguments):
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"usage: {' '.join(['zsiqa', *arguments])}")
+    assert "\nexamples:\n  zsiqa " in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("command", ["score", "status", "tables", "audit", "report", "data check",
+                                     "data manifest", "data list", "weights list", "weights verify"])
+def test_help_ends_with_examples_that_the_parser_takes(capsys, command):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    _, _, examples = capsys.readouterr().out.partition("\nexamples:\n  ")
+    assert len(examples.splitlines()) >= 2
+    for line in examples.splitlines():
+        words = [word for word in line.split() if not word.startswith("ZSIQA_")]
+        assert make_parser().parse_args(words[1:]).command
 
 
 def test_help_imports_nothing_heavy(tmp_path):

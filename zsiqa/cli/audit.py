@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, scores_option, touch_output
+from zsiqa.cli.options import at_least, examples, scores_option, touch_output
 from zsiqa.types import ZsiqaError
 
 
@@ -18,7 +18,9 @@ def add_parser(commands: Any) -> None:
         description="Judge every printed cell, and search for damaged files, identical images, metrics that "
                     "were not deterministic, and wrong signs; exit status 1 if a cell drifts for no known "
                     "reason. With --official: compare our scores with the authors' scores, pair by pair; "
-                    "exit status 1 if a pair diverges, or has no score of ours.")
+                    "exit status 1 if a pair diverges, or has no score of ours.",
+        **examples("zsiqa audit", "zsiqa audit --json audit.json",
+                   "zsiqa audit --official CLONE/results --dataset tid2013"))
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write the findings here as JSON ('-': print them)")
     parser.add_argument("--official", type=Path, metavar="DIR",

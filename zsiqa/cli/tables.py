@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import make_output, scores_option
+from zsiqa.cli.options import examples, make_output, scores_option
 from zsiqa.terminal import plural
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, did_you_mean
 
 FORMATS = ("md", "tex", "csv", "html")
 
@@ -21,7 +21,9 @@ def add_parser(commands: Any) -> None:
         "tables", parents=[scores_option()],
         help="build the paper's tables from stored scores, beside the printed figures",
         description="Build tables from stored scores, compare each cell with the printed figure, and name "
-                    "the missing cells. Exit status 1 if a score file could not be read.")
+                    "the missing cells. Exit status 1 if a score file could not be read.",
+        **examples("zsiqa tables", "zsiqa tables --table table2 --also srcc_low,srcc_high",
+                   "zsiqa tables --scores results/scores --out tables --format md,csv"))
     parser.add_argument("--table", action="append", metavar="NAME",
                         help="a file of configs/table (table1, table2, table3, extended, demo); may be "
                              "repeated (the paper's three)")
@@ -75,5 +77,6 @@ def _choices(name: str, text: str, known: Sequence[str]) -> list[str]:
     """Split a comma-separated option, and check its parts."""
     parts = text.split(",") if text else []
     if unknown := [part for part in parts if part not in known]:
-        raise ZsiqaError(f"{name}: unknown {', '.join(unknown)}; choose from {', '.join(known)}")
+        raise ZsiqaError(f"{name}: unknown {', '.join(unknown)}{did_you_mean(unknown, known)}; "
+                         f"choose from {', '.join(known)}")
     return parts

@@ -15,7 +15,7 @@ from zsiqa import CONFIGS
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.results.scores import ScoreKey, split_metric
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 PAPER = ("table1", "table2", "table3")
 
@@ -136,7 +136,8 @@ def read_specs(name: str) -> list[dict[str, Any]]:
         StoreError: if there is no such table.
     """
     if name not in table_names():
-        raise StoreError(f"no table {name} in {CONFIGS / 'table'}; there are {', '.join(table_names())}")
+        raise StoreError(f"no table {name} in {CONFIGS / 'table'}{did_you_mean(name, table_names())}; "
+                         f"there are {', '.join(table_names())}")
     spec = yaml.safe_load((CONFIGS / "table" / f"{name}.yaml").read_text(encoding="utf-8"))
     spec["name"] = name
     if not spec.pop("one_per_dataset", False):

@@ -16,7 +16,7 @@ from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 ALL_METRICS = "all_"  # prefix of the names of tables that no configuration file declares
 FEWEST_PAIRS = 3
@@ -149,7 +149,8 @@ def collect(measurer: Measurer, settings: Settings, datasets: Sequence[str] | No
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), "
                          f"or name their folder with --scores DIR")
     if unknown := sorted(set(datasets or ()) - set(there)):
-        raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
+        raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}{did_you_mean(unknown, there)}; "
+                         f"there are {', '.join(there)}")
     from threadpoolctl import threadpool_limits  # of an extra
 
     readable = Readable(folder)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -24,7 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_settings, explain, instantiate
+from zsiqa.config import check_settings, explain, instantiate, settings
+from zsiqa.config.hints import not_an_override
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
@@ -55,6 +57,12 @@ def main() -> None:
     sys.path.append(root)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     signal.signal(signal.SIGTERM, _terminated)
+    _, unknown = get_args_parser().parse_known_args()
+    if option := next((argument for argument in unknown if argument.startswith("-")), None):
+        after = sys.argv[sys.argv.index(option) + 1:][:1]  # its value, if it is not another option
+        given = option.replace("=", " ", 1) if "=" in option else " ".join(
+            [option, *(value for value in after if value[0] != "-")])
+        sys.exit(f"error: {not_an_override(given, settings())}")
     try:
         _job()
     except JobFailedError:
@@ -62,7 +70,7 @@ def main() -> None:
     except BrokenPipeError:
         raise
     except (HydraException, OmegaConfBaseException, ZsiqaError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
+        sys.exit(f"error: {explain(error, sys.argv[1:])}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

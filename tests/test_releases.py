@@ -6,7 +6,7 @@ from zsiqa.releases import published
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError
 
-COMMON = {"name", "label", "pairs", "references", "higher_is_better", "scores", "case", "tables",
+COMMON = {"name", "label", "get", "pairs", "references", "higher_is_better", "scores", "case", "tables",
           "sizes", "types",
           "subsets"}
 

@@ -32,8 +32,8 @@ SCHEMA = 1
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand to argparse's `commands`."""
     data = commands.add_parser("data", help="list, check and export the published data sets on this disk",
-                               description="The published data sets. datasets/README.md says how to get "
-                                           "them.",
+                               description="The published data sets. `check` says where to get one that "
+                                           "is not here.",
                                **examples("zsiqa data list", "zsiqa data check tid2013 --images",
                                           "zsiqa data manifest pipal --out pipal.csv"))
     actions = show_help_alone(data).add_subparsers(metavar="ACTION")
@@ -79,14 +79,15 @@ def _list(_options: argparse.Namespace) -> int:
             found = "labels, but not the release's" if _read(name, root).warnings else "labels as released"
         except DatasetError as error:
             found = "no" if not root.is_dir() else str(error).partition(". Fix:")[0]
+        by = f" (${_variable(name)})" if _variable(name) in os.environ else ""
         rows.append((name, f"{facts['pairs']:,}",
                      "higher = better" if facts["higher_is_better"] else "higher = worse",
-                     f"{root}" + (f" (${_variable(name)})" if _variable(name) in os.environ else ""), found))
+                     f"{root.absolute()}{by}", found))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(field.ljust(width) for field, width in zip(row, widths, strict=True)).rstrip())
     print("\nIf a set is elsewhere: set ZSIQA_LIVE=DIR and so on, or give dataset.root=DIR to run.py, "
-          "--root DIR here. How to get the sets: datasets/README.md")
+          "--root DIR here. `zsiqa data check NAME` says where to get a set")
     return 0
 
 

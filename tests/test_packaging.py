@@ -111,7 +111,7 @@ def test_a_pair_is_scored(command, tmp_path):
 
 def test_tables_data_weights_and_completion(command, tmp_path):
     (tmp_path / "scores").mkdir()
-    assert "756 missing" in command("tables", "--scores", "scores").stdout, "the printed figures"
+    assert "256 missing" in command("tables", "--scores", "scores", "--table", "table2").stdout, "as printed"
     assert "tid2013" in command("data", "list").stdout
     assert "dinov1" in command("weights", "list", "dinov1").stdout
     assert "zsiqa" in command("--print-completion", "bash").stdout

@@ -137,25 +137,67 @@ def test_no_command_imports_torch(tmp_path, authors_like, command):
     assert done.stdout.splitlines()[-2:] == ["1" if command == ["audit"] else "0", "False"], done.stderr
 
 
-def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
-    assert main(["tables", "--scores", str(tmp_path)]) == 0
+def test_tables_of_an_empty_store(tmp_path, capsys):
+    assert "zsiqa run dataset=demo" in one_line_error(capsys, ["tables", "--scores", str(tmp_path)])
+    (tmp_path / "my.csv").write_text("ref,dis,score\n")
+    (tmp_path / "psnr").mkdir()
+    (tmp_path / "psnr/original.csv").write_text("")
+    (tmp_path / "my.csv").rename(tmp_path / "psnr/my.csv")
+    assert "Ignored, without a sidecar: psnr/my.csv, psnr/original.csv" in one_line_error(
+        capsys, ["tables", "--scores", str(tmp_path)])
+
+
+def test_tables_of_the_paper_without_scores_name_what_is_missing(tmp_path, capsys):
+    paper = [word for number in (1, 2, 3) for word in ("--table", f"table{number}")]
+    assert main(["tables", "--scores", str(tmp_path), *paper]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     assert [f"Table {number}: " in said.out for number in (1, 2, 3)] == [True] * 3
     assert ("756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 0 partial, 756 missing"
             in said.out)
-    missing = " ".join(line for line in said.out.splitlines() if line.startswith("missing: "))
+    assert "more (--out DIR writes all)" in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
+    missing = " ".join(said.out.split("missing: ")[1:])
     for metric in ("psnr", "dists", "vgg19-features-skld", "clip_rn50-embedding-cosine"):
         assert metric in missing
     assert main(["tables", "--scores", str(tmp_path), "--table", "demo"]) == 0
     said = capsys.readouterr().out
-    assert said.count("efficientnet_lite0-") == 10
+    assert "efficientnet_lite0-" in said
+    assert "and 4 more (--out DIR writes all)" in said
     assert "printed cells" not in said, "the demo is not in the paper"
+
+
+def test_tables_of_what_is_stored(tmp_path, capsys):
+    for name, perturbation in (("psnr", "original"), ("psnr", "rotate"), ("mine-features-l2", "original")):
+        write_stored(tmp_path, ScoreKey("photos", name, perturbation), [1.0, 3.0, 2.0, 4.0])
+    (tmp_path / "photos/notes.csv").write_text("")
+    assert main(["tables", "--scores", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Stored scores: photos\n")
+    assert "mine-features-l2" in said
+    assert "no scores for table1, table2, table3; `zsiqa tables --table table1` lists what it needs" in said
+    assert "1 file ignored, whose name is not" in said
+    assert "photos/notes.csv" in said
+    assert "printed cells" not in said
+
+
+@pytest.mark.parametrize("columns", [100, 80])
+def test_tables_and_audit_fit_into_the_columns(capsys, authors_like, monkeypatch, columns):
+    folder = authors_like(DRIFTING, UNPRINTED, "live_dists.csv")
+    monkeypatch.setenv("COLUMNS", "" if columns == 100 else str(columns))
+    for arguments in (["tables", "--table", "table2"], ["tables"], ["audit"]):
+        main([*arguments, "--scores", folder])
+        said = capsys.readouterr().out
+        long = [line for line in said.splitlines() if len(line) > columns]
+        assert not [line for line in long if " " in line.strip()], "but for words that are longer"
+    assert main(["tables", "--table", "table2", "--scores", folder]) == 0
+    assert "[0.000]: the paper prints this instead. -: no scores." in capsys.readouterr().out
 
 
 def test_tables_of_the_authors_files(tmp_path, capsys, authors_like):
     folder = authors_like(DRIFTING, UNPRINTED)
-    assert main(["tables", "--scores", folder, "--out",
+    paper = [word for number in (1, 2, 3) for word in ("--table", f"table{number}")]
+    assert main(["tables", "--scores", folder, *paper, "--out",
                  str(tmp_path / "out")]) == 0, "drift is the audit's business"
     said = capsys.readouterr().out
     assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 2 drift, 0 partial, 754 missing" in said
@@ -191,7 +233,8 @@ def test_a_file_that_cannot_be_read_is_an_error_beside_the_tables(capsys, author
     assert main(["tables", "--scores", folder]) == 1
     said = capsys.readouterr()
     assert said.err.splitlines() == [f"error: {path}: expected the columns dis,ref,mos,pred, found a,b"]
-    assert "2 drift, 0 partial, 754 missing" in said.out
+    assert "2 drift, 0 partial, 254 missing" in said.out
+    assert "no scores for table1, table3; " in said.out
 
 
 @pytest.mark.parametrize(("option", "words"), [
@@ -356,5 +399,5 @@ def test_an_audit_of_a_damaged_file_ends_with_status_1(tmp_path, capsys):
     path.write_text(path.read_text().replace("2.0", "2.5"))
     capsys.readouterr()
     assert main(["audit", "--scores", str(tmp_path)]) == 1
-    assert "mine/net/original.csv: " in (text := capsys.readouterr().out)
+    assert "mine/net/original.csv: " in (text := " ".join(capsys.readouterr().out.split()))
     assert "is damaged: it is not what was written" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.cli.options import at_least, examples, scores_option, touch_output
+from zsiqa.terminal import fit
 from zsiqa.types import ZsiqaError
 
 
@@ -59,7 +60,7 @@ def _judge(options: argparse.Namespace) -> int:
         touch_output("--json", options.json)
     found = audit(Measurer(open_folder(options.scores)))
     as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    print(to_text(found) if options.json is None or to_file else as_json)
+    print(fit(to_text(found), "--json FILE has all") if options.json is None or to_file else as_json)
     if to_file:
         options.json.write_text(as_json + "\n", encoding="utf-8")
     return 1 if found.counts["drift"] or any(one.damaged for one in found.file_findings) else 0
@@ -71,5 +72,5 @@ def _compare(options: argparse.Namespace) -> int:
 
     found = verify(open_folder(options.scores), open_folder(options.official), options.dataset,
                    options.metric, RTOL if options.rtol is None else options.rtol)
-    print(to_text(found))
+    print(fit(to_text(found)))
     return 0 if found.agree else 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa.terminal import escape, escape_formula
+from zsiqa.terminal import width as terminal_width
 from zsiqa.types import ImagePair
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def as_text(found: Found) -> str:
     frame = table(found)
     frame.loc["mean"] = frame.mean()
     lines = [f"{name:{width}}  {text}" for name, text in better.items()]
-    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""
+    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-", line_width=terminal_width()), *lines]) if lines else ""
 
 
 def write(found: Found, csv: Path | None, json: Path | None) -> list[str]:

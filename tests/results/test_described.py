@@ -54,7 +54,8 @@ def test_a_yaml_file_beside_describes_several_metrics(table):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", r"say metric \(such as my_metric\) and dataset .* in mine\.yaml beside it, or as FILE"),
-    ("metric=a,dataset=live,higher_is_beter=true", r"says higher_is_beter; did you mean higher_is_better\?"),
+    ("metric=a,dataset=live,higher_is_beter=true",
+     r"says higher_is_beter \(did you mean higher_is_better\?\)"),
     ("metric=a,dataset=live,higher_is_better=up", "higher_is_better must be true or false, found 'up'"),
     ("metric", "expected key=value after each comma, found 'metric'"),
     (f"{ABOUT},score=prediction", "no column prediction for score; it has name, score, mos; say score="),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, open_scores, scores_option, touch_output
+from zsiqa.cli.options import at_least, examples, open_scores, scores_option, touch_output
+from zsiqa.terminal import fit
 from zsiqa.types import ZsiqaError
 
 
@@ -18,10 +18,8 @@ def add_parser(commands: Any) -> None:
         description="Judge each claim of a paper from per-image scores: which metrics are said to be better "
                     "than which, on which data sets. Verdicts follow from rules (docs/claims.md), with "
                     "intervals and tests that resample references.",
-        epilog="examples:\n"
-               "  zsiqa claims --scores ZS-IQA/results \"liao/results/Quality assessment\"\n"
-               "  zsiqa claims my_claims.yaml --csv cells.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        **examples("zsiqa claims --scores ZS-IQA/results \"liao/results/Quality assessment\"",
+                   "zsiqa claims my_claims.yaml --scores results/scores --csv cells.csv"))
     parser.add_argument("claims", nargs="?", default="ghildyal2025", metavar="CLAIMS",
                         help="a file of configs/claims without suffix, or the path of a YAML file, before "
                              "other options (%(default)s)")
@@ -49,7 +47,7 @@ def _claims(options: argparse.Namespace) -> int:
             touch_output(f"--{name}", Path(getattr(options, name)))
     verdicts, notes = judge(folder, paper, options.replicates, options.seed)
     if "-" not in (options.csv, options.markdown):
-        print(to_text(verdicts, notes, shutil.get_terminal_size((100, 24)).columns))
+        print(fit(to_text(verdicts, notes)))
     for path, text in ((options.csv, to_csv(verdicts)), (options.markdown, to_markdown(verdicts))):
         if path == "-":
             print(text, end="")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, make_output, open_scores, scores_option, touch_output
+from zsiqa.cli.options import at_least, examples, make_output, open_scores, scores_option, touch_output
+from zsiqa.terminal import fit, width
 from zsiqa.types import ZsiqaError, require
 
 
@@ -19,12 +19,10 @@ def add_parser(commands: Any) -> None:
                     "the best group, intervals, ranks, and flags that change how a number may be read. With "
                     "--detail or --out: coefficients per reference and per distortion type, and tests of "
                     "every pair of metrics.",
-        epilog="examples:\n"
-               "  zsiqa rank                                    your own scores, all data sets\n"
-               "  zsiqa rank --scores ZS-IQA/results --dataset tid2013 --detail\n"
-               "  zsiqa rank --scores ZS-IQA/results "
-               "my.csv,metric=mine,dataset=tid2013,higher_is_better=true",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        **examples("zsiqa rank",
+                   "zsiqa rank --scores ZS-IQA/results --dataset tid2013 --detail",
+                   "zsiqa rank --scores ZS-IQA/results "
+                   "my.csv,metric=mine,dataset=tid2013,higher_is_better=true"))
     parser.add_argument("--dataset", action="append", metavar="NAME",
                         help="data set; may be repeated (all that have scores)")
     parser.add_argument("--perturbation", action="append", metavar="NAME",
@@ -70,7 +68,7 @@ def _rank(options: argparse.Namespace) -> int:
                  options.replicates or 1000, options.seed)
     printed = "-" in (options.csv, options.markdown)
     if not printed:
-        print(to_text(found, shutil.get_terminal_size((100, 24)).columns))
+        print(fit(to_text(found, width())))
     for path, text in ((options.csv, to_csv(found)), (options.markdown, to_markdown(found))):
         if path == "-":
             print(text, end="")
@@ -94,6 +92,6 @@ def _detail(options: argparse.Namespace, folder: Any, found: Any) -> None:
             if (key.dataset, key.perturbation) == (dataset, perturbation) and key.metric in options.metric]
         details = analyse(folder, dataset, perturbation, wanted, settings)
         if options.detail:
-            print("\n" + to_text(details))
+            print("\n" + fit(to_text(details)))
         if options.out:
             print("wrote", ", ".join(str(path) for path in write(details, options.out)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.evaluation.correlation import COEFFICIENTS
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, did_you_mean
 
 # What each rule needs, beside the name, the text, its place in the paper, the rule and the data sets.
 RULES = {"each": {"better", "than"}, "all": {"groups"}, "best": {"better", "than"}, "order": {"lists"},
@@ -35,9 +34,8 @@ def read_claims(name: str) -> dict[str, Any]:
     known = sorted(path.stem for path in (CONFIGS / "claims").glob("*.yaml"))
     path = CONFIGS / "claims" / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
-        close = difflib.get_close_matches(name, known, 1)
-        raise ZsiqaError(f"no claims {name}; " + (f"did you mean {close[0]}? " if close else "")
-                         + f"known are {', '.join(known)}, or give the path of a YAML file")
+        raise ZsiqaError(f"no claims {name}{did_you_mean(name, known)}; known are {', '.join(known)}, or "
+                         f"give the path of a YAML file")
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

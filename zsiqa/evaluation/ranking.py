@@ -246,8 +246,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
         drawn = difference[-settings.replicates:]
-        line: dict[str, Any] = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]}
-        lines.append(line)
+        lines.append(line := {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]})
         if settings.details:
             low, high, _ = _interval(difference, groups, settings)
             line |= {"low": low, "high": high,

@@ -10,7 +10,7 @@ import numpy as np
 from zsiqa.evaluation.labels import reconcile
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +72,12 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
     if not available:
         datasets = sorted({key.dataset for key in folder.files})
         perturbations = sorted({key.perturbation for key in folder.files if key.dataset == dataset})
-        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}; it holds "
-                         f"{', '.join(perturbations if dataset in datasets else datasets) or 'nothing'}")
+        name, names = (perturbation, perturbations) if dataset in datasets else (dataset, datasets)
+        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}"
+                         f"{did_you_mean(name, names)}; it holds {', '.join(names) or 'nothing'}")
     if unknown := sorted(set(metrics or ()) - set(available)):
-        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}; there are "
-                         f"{', '.join(available)}")
+        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}"
+                         f"{did_you_mean(unknown, available)}; there are {', '.join(available)}")
     loaded = []
     for metric in dict.fromkeys(metrics or available):
         key = ScoreKey(dataset, metric, perturbation)

@@ -19,7 +19,7 @@ from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 LEVEL = 0.95
 # Letters of flags: what changes how a number may be read.
@@ -95,8 +95,10 @@ def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
                 f"sources with --scores")
     texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
              for kind, names in zip(("data sets", "perturbations", "metrics"), there, strict=True)]
+    known = [name for names in there for name in names]
+    hint = did_you_mean([name for names in wanted for name in names or () if name not in known], known)
     asked = ", ".join(name for names in wanted for name in names or ())
-    return f"no scores of {asked} in {folder.root}; there are {'; '.join(texts)}"
+    return f"no scores of {asked} in {folder.root}{hint}; there are {'; '.join(texts)}"
 
 
 def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, replicates: int,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -14,8 +13,8 @@ from zsiqa.terminal import escape_formula, plural
 SHOWN = 4  # decisive cells of a claim
 
 
-def to_text(verdicts: Sequence[Verdict], notes: Sequence[str], width: int) -> str:
-    """Write verdicts as text, at most `width` columns wide where names of metrics allow it."""
+def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+    """Write verdicts as text, each with the cells that decide it."""
     lines = []
     for verdict in verdicts:
         lines += [f"{conclude(verdict.pooled)}: {verdict.name}", f"  {verdict.text} ({verdict.place})",
@@ -29,8 +28,7 @@ def to_text(verdicts: Sequence[Verdict], notes: Sequence[str], width: int) -> st
             lines += [f"    known difference: {cause}" for cause in verdict.causes]
         lines.append("")
     lines += [f"note: {note}" for note in dict.fromkeys(notes)]
-    return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2),
-                                   break_long_words=False, break_on_hyphens=False) for line in lines)
+    return "\n".join(lines)
 
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -22,7 +21,7 @@ SHOWN = 3  # patterns of names in a finding
 
 
 def to_text(found: Standings, width: int) -> str:
-    """Write standings as text, at most `width` columns wide where names of metrics allow it."""
+    """Write standings as text: sentences, and tables of at most `width` columns where names allow it."""
     lines: list[str] = []
     for perturbation, rows in found.rows.groupby("perturbation", sort=False):
         shared = _shared(rows)
@@ -35,8 +34,7 @@ def to_text(found: Standings, width: int) -> str:
              f"all pairs of metrics.",
              *(text for dataset, ones in found.findings.items() for text in describe(dataset, ones)),
              *(f"note: {note}" for note in found.notes)]
-    return "\n".join([*lines, "", *(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False,
-                                                  break_on_hyphens=False) for text in about)])
+    return "\n".join([*lines, "", *about])
 
 
 def to_markdown(found: Standings) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from zsiqa.releases import MetricFacts, metric_facts, published
 from zsiqa.results.names import convert_labels, identify
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 # What a description may say, for the file or for one of its `metrics`, and an example of each.
 KEYS = {"metric": "my_metric", "dataset": "tid2013", "higher_is_better": "false", "perturbation": "original",
@@ -77,10 +76,8 @@ class DescribedFile:
     def _check(self, about: Mapping[str, Any]) -> None:
         for key in about:
             if key not in KEYS:
-                close = difflib.get_close_matches(key, KEYS, 1)
-                raise StoreError(f"{self.root}: its description says {key}; "
-                                 + (f"did you mean {close[0]}? " if close else "")
-                                 + f"known are {', '.join(KEYS)}")
+                raise StoreError(f"{self.root}: its description says {key}{did_you_mean(key, KEYS)}; known "
+                                 f"are {', '.join(KEYS)}")
         if lacking := [key for key in NEEDED if about.get(key) in (None, "")]:
             lines = " and ".join(f"{key} (such as {KEYS[key]})" for key in lacking)
             raise StoreError(f"{self.root}: say {lines} in {self.root.stem}.yaml beside it, or as {EXAMPLE}")

@@ -83,7 +83,8 @@ class StoredFolder:
                   for path in self.root.glob("*/*/*.part")}
         self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in sorted(names)
                       if path.with_suffix(".json").exists() or part_files(path)}
-        self.strays = [path for path in sorted(self.root.glob("*/*/*.csv"))
+        found = (path for names in ("*.csv", "*/*.csv", "*/*/*.csv") for path in self.root.glob(names))
+        self.strays = [path for path in sorted(found)
                        if path not in self.files.values() and not path.name.endswith(".partial.csv")]
 
     def held(self) -> list[ScoreKey]:

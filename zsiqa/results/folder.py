@@ -126,7 +126,7 @@ def open_folder(root: Path) -> ScoreFolder:
     """
     if not root.is_dir():
         raise StoreError(f"no folder {root.absolute()}; score something first, for instance `zsiqa run "
-                         f"dataset=demo dataset.limit=30`, or name the folder of the scores with --scores DIR")
+                         f"dataset=demo dataset.limit=30`, or name their folder with --scores DIR")
     if any(any(root.glob(f"*/*/*.{suffix}")) for suffix in ("json", "csv", "part")):
         return StoredFolder(root)
     if any(root.glob("*.csv")):

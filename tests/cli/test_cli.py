@@ -242,7 +242,7 @@ def test_a_file_that_cannot_be_read_is_an_error_beside_the_tables(capsys, author
     (["--also", "rmse,mae"], ["--also", "mae", "srcc_per_ref"]),
     (["--table", "table4"], ["table4", "table1", "extended", "demo"]),
     (["--table", "../dataset/demo"], ["../dataset/demo", "table1"]),
-    (["--scores", "nowhere"], ["no folder nowhere", "say where the scores are"]),
+    (["--scores", "nowhere"], ["no folder /", "/nowhere; ", "--scores DIR"]),
 ])
 def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, monkeypatch, option, words):
     monkeypatch.chdir(tmp_path)
@@ -295,7 +295,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(
                                      ["audit", "--official", "."]])
 def test_scores_that_are_not_there_are_one_clear_line(tmp_path, capsys, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    assert "no folder results/scores" in one_line_error(capsys, command)
+    assert f"no folder {Path.cwd()}/results/scores; " in one_line_error(capsys, command)
 
 
 @pytest.mark.parametrize(("name", "status"), [(DRIFTING, 1), (UNPRINTED, 0)])

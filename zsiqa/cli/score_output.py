@@ -88,10 +88,8 @@ def as_text(found: Found) -> str:
     frame = table(found)
     frame.loc["mean"] = frame.mean()
     lines = [f"{name:{width}}  {text}" for name, text in better.items()]
-    if not lines:
-        return ""
-    rows = frame.to_string(float_format="{:.7g}".format, na_rep="-", line_width=terminal_width())
-    return "\n".join([rows, *lines])
+    text = frame.to_string(float_format="{:.7g}".format, na_rep="-", line_width=terminal_width())
+    return "\n".join([text, *lines]) if lines else ""
 
 
 def write(found: Found, csv: Path | None, json: Path | None) -> list[str]:

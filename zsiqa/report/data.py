@@ -288,7 +288,7 @@ def _cells(spec: Mapping[str, Any]) -> set[ScoreKey]:
 
 def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:
     """Declare a table without a file: one row per metric, grouped by distance."""
-    groups: dict[str, list[dict[str, str]]] = {}
+    groups: dict[str, list[Any]] = {}
     for metric in sorted({key.metric for key in keys}):
         _, representation, distance = split_metric(metric)
         name = f"{distance} of {representation}" if distance else "Baselines"
@@ -297,4 +297,5 @@ def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str
             "datasets": [dataset], "labels": {dataset: label},
             "perturbations": in_order([key.perturbation for key in keys]),
             "coefficients": ["plcc", "srcc", "krcc"],
-            "groups": [{"name": name, "rows": groups[name]} for name in sorted(groups, key=lambda name: name != "Baselines")]}
+            "groups": [{"name": name, "rows": groups[name]}
+                       for name in sorted(groups, key=lambda name: name != "Baselines")]}

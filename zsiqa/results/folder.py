@@ -140,7 +140,8 @@ def open_folder(root: Path) -> Source:
         StoreError: if there is no such folder, or the scores are in its subfolder `results` or `scores`.
     """
     if not root.is_dir():
-        raise StoreError(f"no folder {root}; score something first, or say where the scores are")
+        raise StoreError(f"no folder {root.absolute()}; score something first, for instance `zsiqa run "
+                         f"dataset=demo dataset.limit=30`, or name their folder with --scores DIR")
     if any(any(root.glob(f"*/*/*.{suffix}")) for suffix in ("json", "csv", "part")):
         return StoredFolder(root)
     if any(root.glob("*.csv")):

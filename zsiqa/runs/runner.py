@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_settings, explain, instantiate
+from zsiqa.config import check_choices, check_settings, explain, instantiate
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
@@ -56,6 +56,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     signal.signal(signal.SIGTERM, _terminated)
     try:
+        check_choices(sys.argv[1:])
         _job()
     except JobFailedError:
         sys.exit(1)  # the job has printed the error

@@ -30,12 +30,14 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
         ref, dis: (1, 3, H, W) each, as for the metric.
 
     Returns:
-        (H, W), not negative, of the metric's type, on its device.
+        (H, W), not negative, of the metric's type, on its device; at a scale, resized to the images' size.
 
     Raises:
         ZsiqaError: as the metric does.
     """
     scores: Tensor = metric(ref, dis)  # also checks the images
+    size = ref.shape[-2:]
+    ref, dis = metric.scale(ref), metric.scale(dis)
     height, width = ref.shape[-2:]
     side = (metric.window, metric.window) if metric.window else (height, width)
     weights = _pyramid(*side).to(scores)
@@ -48,7 +50,8 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
         place = slice(y, y + side[0]), slice(x, x + side[1])
         total[place] += weights * values
         weight[place] += weights
-    return total / weight
+    values = (total / weight)[None, None]
+    return F.interpolate(values, size, mode="bilinear")[0, 0] if values.shape[2:] != size else values[0, 0]
 
 
 @torch.no_grad()
@@ -59,6 +62,7 @@ def tells_positions(metric: Metric, ref: Tensor, dis: Tensor) -> bool:
         metric: see `Metric`.
         ref, dis: (1, 3, H, W) each, as for the metric.
     """
+    ref, dis = metric.scale(ref), metric.scale(dis)
     y, x = metric.tile_corners(*ref.shape[-2:])[0]
     r, d = (metric.encode(metric.cut(images, [(0, y, x)])) for images in (ref, dis))
     side = (metric.window, metric.window) if metric.window else (ref.shape[-2], ref.shape[-1])

@@ -14,16 +14,17 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from zsiqa.backbones.weights import find_weights
-from zsiqa.config import check_overrides, check_settings, compose, instantiate, metric_name
+from zsiqa.config import at_scale, check_overrides, check_settings, compose, instantiate, metric_name
 from zsiqa.distances import Distance, compare
 from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.scaling import Native
 from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import Features, ZsiqaError
 
 # Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
 # concern files and runs.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
-            "batch_tiles", "precision", "seed")
+            "batch_tiles", "precision", "seed", "scale", "scales")
 
 
 class Metric(nn.Module):
@@ -44,14 +45,18 @@ class Metric(nn.Module):
 
     Args:
         backbone, distance, representation: names as on the command line of `run.py`, one each.
+        scale: size at which images are scored, one name as on the command line (docs/scale.md).
         pretrained: False for random weights, of `seed`.
         checkpoint: a local file with weights, instead of the downloaded weights.
-        overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`.
+        overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`. For whole
+            images, `["window=null"]`.
 
     Attributes:
         name: as in the name of a run's folder, `efficientnet_lite0-features-cosine`.
         higher_is_better: False.
-        window: shortest permitted side of an image, in pixels; None for a backbone that sees whole images.
+        scale: the function that scales images.
+        window: shortest permitted side of a scaled image, in pixels; None for a backbone that sees whole
+            images.
 
     Raises:
         ZsiqaError: if a name or setting is unknown or has no effect on a metric.
@@ -68,10 +73,10 @@ class Metric(nn.Module):
     _like: Tensor
 
     def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
-                 representation: str = "features", *, pretrained: bool = True,
+                 representation: str = "features", *, scale: str = "native", pretrained: bool = True,
                  checkpoint: Path | str | None = None, overrides: Sequence[str] = ()) -> None:
         super().__init__()
-        cfg = _configuration(backbone, distance, representation, overrides)
+        cfg = _configuration(backbone, distance, representation, scale, overrides)
         if not pretrained:
             cfg.backbone.pretrained = False
         if checkpoint is not None:
@@ -80,7 +85,7 @@ class Metric(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
-        """Build the metric from a composed configuration with one backbone, distance and representation."""
+        """Build the metric from a composed configuration with one backbone, distance, and so on."""
         metric = cls.__new__(cls)
         nn.Module.__init__(metric)
         metric._build(cfg)
@@ -96,7 +101,9 @@ class Metric(nn.Module):
         [(distance_name, node)] = cfg.distances.items()
         self.distance: Distance = instantiate(node.fn)
         [self.representation] = cfg.representations
-        self.name = metric_name(cfg, self.representation, distance_name)
+        [scale] = cfg.scales.values()
+        self.scale: Native = instantiate(scale.fn)
+        self.name = at_scale(metric_name(cfg, self.representation, distance_name), scale.name)
         self.window, self.stride = cfg.window, cfg.stride
         self.batch_tiles: int | None = cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
@@ -109,7 +116,7 @@ class Metric(nn.Module):
 
         Args:
             ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
-                on the metric's device; sides of at least `window` pixels.
+                on the metric's device; sides of at least `window` pixels once scaled.
 
         Returns:
             (B,), of the metric's type: float32, or float64 after `.double()`.
@@ -122,7 +129,7 @@ class Metric(nn.Module):
         if ref.shape != dis.shape:
             raise ZsiqaError(f"reference and distorted images must have the same shape, found "
                              f"{tuple(ref.shape)} and {tuple(dis.shape)}")
-        ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
+        ref, dis = (self.scale(images).to(self._like.dtype) for images in (ref, dis))
         places = [(index, *corner) for index in range(len(ref))
                   for corner in self.tile_corners(*ref.shape[-2:])]
         scores = []
@@ -177,10 +184,16 @@ class Metric(nn.Module):
             raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move "
                              f"one with .to(device)")
         height, width = images.shape[-2:]
-        if min(height, width) < (self.window or 1):
-            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
-                             f"{self.window}; enlarge them, for instance by torch.nn.functional.pad(images, "
-                             f"..., mode='reflect')")
+        try:
+            least = min(self.scale.size(height, width))
+        except ValueError as error:
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels: {error}") from None
+        if least < (self.window or 1):
+            scaled = "" if least == min(height, width) else f" (the shorter side {least}, as scaled)"
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but tiles have "
+                             f"{self.window} x {self.window}; score whole images (overrides=['window=null']) "
+                             f"or at another scale (scale='short_224'), or enlarge them, for instance by "
+                             f"torch.nn.functional.pad(images, ..., mode='reflect')")
         with torch.no_grad():
             if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
                 values = f"values from {images.min():.6g} to {images.max():.6g}"
@@ -188,20 +201,22 @@ class Metric(nn.Module):
                 raise ZsiqaError(f"{expected}, found {bad}; clamp(0, 1) cuts off what a model gives beyond")
 
 
-def _configuration(backbone: str, distance: str, representation: str, overrides: Sequence[str]) -> DictConfig:
+def _configuration(backbone: str, distance: str, representation: str, scale: str,
+                   overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration of a run with one metric.
 
     Raises:
-        ZsiqaError: if it names no backbone, or several distances or representations.
+        ZsiqaError: if it names no backbone, or several distances, representations or scales.
     """
     if isinstance(overrides, str):
         raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
     check_overrides(overrides, SETTINGS)
     cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}",
-                  *overrides)
+                  f"scale={scale}", *overrides)
     if cfg.backbone.model is None:
         raise ZsiqaError(f"backbone={backbone} is none; choose one")
-    for what, names in (("distance", cfg.distances), ("representation", cfg.representations)):
+    for what, names in (("distance", cfg.distances), ("representation", cfg.representations),
+                        ("scale", cfg.scales)):
         if len(names) != 1:
             raise ZsiqaError(f"a metric has one {what}, found {', '.join(names) or 'none'}; make one Metric "
                              f"for each")

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from zsiqa.backbones.build import build_model
 from zsiqa.backbones.weights import find_weights
 from zsiqa.config import at_scale, check_overrides, check_settings, compose, instantiate, metric_name
 from zsiqa.distances import Distance, compare
@@ -97,7 +98,7 @@ class Metric(nn.Module):
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
-            self.backbone = instantiate(cfg.backbone.model, weights=weights)
+            self.backbone = build_model(cfg, weights)
         [(distance_name, node)] = cfg.distances.items()
         self.distance: Distance = instantiate(node.fn)
         [self.representation] = cfg.representations

@@ -111,7 +111,7 @@ def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
         assert metric in missing
     assert main(["tables", "--scores", str(tmp_path), "--table", "demo"]) == 0
     said = capsys.readouterr().out
-    assert said.count("efficientnet_lite0-") == 10
+    assert said.count("efficientnet_lite0-") == 11
     assert "printed cells" not in said, "the demo is not in the paper"
 
 

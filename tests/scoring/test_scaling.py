@@ -87,6 +87,19 @@ def test_gradients(scale):
     assert torch.autograd.gradcheck(scale, images)
 
 
+@pytest.mark.parametrize("scale", [AveragePooling(43), ShortSide(97), ShortSide(197, enlarge=True)])
+def test_white_and_black_stay_in_range_and_keep_their_gradient(scale):
+    """Weights of float32 do not add up to 1 exactly."""
+    for dtype in (torch.uint8, torch.float32):
+        white = torch.ones(1, 3, 131, 173, dtype=dtype)
+        white[..., 60:, :] = 0
+        assert scale(white).min() == 0
+        assert scale(white).max() == 1
+    images = white.requires_grad_()
+    scale(images)[..., -1, 0].sum().backward()
+    assert images.grad.sum().item() == pytest.approx(3, rel=1e-6)
+
+
 @pytest.mark.parametrize("side", [0, 2.5, True, "256"])
 def test_a_side_is_a_whole_number(side):
     with pytest.raises(ValueError, match="side must be a whole number of at least 1"):

@@ -44,7 +44,11 @@ class Native:
         size = self.size(images.shape[-2], images.shape[-1])
         if size == tuple(images.shape[-2:]):
             return images
-        return self._resample(images.to(torch.promote_types(images.dtype, torch.float32)), size)
+        images = images.to(torch.promote_types(images.dtype, torch.float32))
+        scaled = self._resample(images, size)
+        # Means of pixels lie within the image's range, except for rounding: white would become 1.0000001.
+        clamped = scaled.clamp(images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True))
+        return scaled + (clamped - scaled).detach()  # exactly `clamped`, with the gradient of `scaled`
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """Scale a PIL image.

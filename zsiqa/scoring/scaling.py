@@ -45,7 +45,7 @@ class Native:
         if size == tuple(images.shape[-2:]):
             return images
         images = images.to(torch.promote_types(images.dtype, torch.float32))
-        scaled = self._resample(images, size)
+        scaled = self.resample(images, size)
         # Means of pixels lie within the image's range, except for rounding: white would become 1.0000001.
         clamped = scaled.clamp(images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True))
         return scaled + (clamped - scaled).detach()  # exactly `clamped`, with the gradient of `scaled`
@@ -65,7 +65,8 @@ class Native:
         scaled: np.ndarray = self(pixels.permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
         return scaled
 
-    def _resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002 - nothing to do
+    def resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002 - nothing to do
+        """Resample floating images (B, C, H, W) to another size; called only if it differs."""
         return images
 
 
@@ -95,7 +96,8 @@ class AveragePooling(Native):
                              f"{min(height, width)} pixels; choose another scale")
         return height // factor, width // factor
 
-    def _resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002 - follows from f
+    def resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:  # noqa: ARG002 - follows from f
+        """Average squares of f x f; see `Native`."""
         return F.avg_pool2d(images, self.factor(images.shape[-2], images.shape[-1]))
 
 
@@ -122,7 +124,8 @@ class ShortSide(Native):
             return height, width
         return self.side * height // short, self.side * width // short
 
-    def _resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+    def resample(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize; see `Native`."""
         return F.interpolate(images, size, mode="bilinear", antialias=True)
 
 

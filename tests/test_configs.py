@@ -74,9 +74,17 @@ def test_options_of_a_group_have_the_same_keys(group):
 ])
 def test_one_a_list_or_all(group, key, all_of_them):
     one, other = sorted(all_of_them)[:2]
-    assert set(composed(f"{group}=all")[key]) == all_of_them == set(names(group)) - {"all"}
+    assert set(composed(f"{group}=all")[key]) == all_of_them
     assert list(composed(f"{group}=[{other},{one}]")[key]) == [other, one]
     assert list(composed(f"{group}={one}")[key]) == [one]
+
+
+@pytest.mark.parametrize(("group", "key", "everything"), [
+    ("distance", "distances", "all"), ("perturbation", "perturbations", "all"),
+    ("representation", "representations", "all"), ("baseline", "baselines", "extended"),
+])
+def test_everything_is_everything(group, key, everything):
+    assert set(composed(f"{group}={everything}")[key]) == set(names(group)) - {"all", "extended"}
 
 
 def test_the_papers_command_means_original_images_and_features():

@@ -12,7 +12,7 @@ from typing import Any
 from zsiqa import CONFIGS
 from zsiqa.types import WeightsError, ZsiqaError
 
-ANY_OR_NONE = ("timm", "open_clip", "none", "all")  # configurations without weights of their own
+ANY_OR_NONE = ("timm", "open_clip", "none", "all", "extended")  # configurations without weights of their own
 
 
 def add_parser(commands: Any) -> None:

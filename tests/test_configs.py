@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from test_backbones import VITS
 from test_open_clip import CLIPS
@@ -115,6 +116,19 @@ def test_baselines_are_those_of_the_tables_and_of_the_authors():
     assert cfg.baselines.keys() <= conventions()["metrics"].keys()
     assert [name for name,
             node in cfg.baselines.items() if node.higher_is_better] == conventions()["higher_is_better"]
+
+
+def test_the_page_of_baselines_has_each_with_its_direction_and_smallest_side():
+    page = (CONFIGS.parent / "docs/baselines.md").read_text(encoding="utf-8")
+    rows = {cells[0].strip("`"): cells for line in page.splitlines()
+            if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 7}
+    baselines = composed("baseline=extended").baselines
+    assert baselines.keys() == rows.keys() - {"baseline", "---"}
+    for name, node in baselines.items():
+        _, _, direction, side, *_ = rows[name]
+        assert direction == ("↑" if node.higher_is_better else "↓"), name
+        least = node.model.get("least_side") or getattr(get_object(node.model._target_), "least_side", side)
+        assert int(side) == int(least), name
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "fsimc", "stlpips_alex", "stlpips_vgg"])

@@ -120,7 +120,13 @@ def test_deepdc_against_its_formula(networks, models, size, sigma):
         # float32: 1 - a sum near 1
         assert models["deepdc"](*pair).item() == pytest.approx(expected, abs=1e-6)
         precise = DeepDC(weights=networks["vgg19"]).double()(*(image.double() for image in pair)).item()
+        native = DeepDC(weights=networks["vgg19"], normalize="native").double()
+        mean, std = (torch.tensor(three).view(3, 1, 1) for three in ((0.485, 0.456, 0.406),
+                                                                     (0.229, 0.224, 0.225)))
+        of_native = native(*(image.double() for image in pair)).item()
     assert precise == pytest.approx(expected, rel=1e-8)  # squared distances by products, in float64
+    expected = reference_deepdc(networks["vgg19"], *((image - mean) / std for image in pair))
+    assert of_native == pytest.approx(expected, rel=1e-4)  # mean and deviation are rounded to float32
 
 
 def test_dmm_of_given_maps_against_its_formula(models):

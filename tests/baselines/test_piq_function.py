@@ -30,7 +30,7 @@ LIBRARY = {
 DISTANCES = {"gmsd", "ms_gmsd", "ms_gmsdc", "mdsi"}
 # Relative difference between a pair alone and the pair in a batch: a variance is a difference of means of
 # squares, in float32. On the demo's photographs, piq in float64 differs from piq in float32 by up to 4e-5;
-# DSS, a mean of the 5 % smallest similarities, by 3e-4.
+# DSS, a mean of the 5 % smallest similarities, by 5e-4.
 ROUNDING = {**dict.fromkeys(LIBRARY, 1e-4), "dss": 1e-3}
 
 

@@ -8,6 +8,7 @@ place: four of the five maps are what the ReLU leaves. The last one has no ReLU 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,16 +29,19 @@ class DeepDC(Baseline):
 
     Args:
         weights: torchvision's state dict of VGG19; None for random weights.
+        normalize: `none` (the package), or `native`: ImageNet's mean and standard deviation, as in pyiqa.
 
     Raises:
+        ValueError: if `normalize` is unknown.
         WeightsError: if the file does not fit.
     """
 
     least_side = 16
 
-    def __init__(self, *, weights: Path | None) -> None:
+    def __init__(self, *, weights: Path | None, normalize: Literal["none", "native"] = "none") -> None:
         super().__init__()
-        self.trunk = Stages(vgg.make_layers(vgg.cfgs["E"])[:ENDS[-1] + 1], ENDS, weights=weights)
+        layers = vgg.make_layers(vgg.cfgs["E"])[:ENDS[-1] + 1]
+        self.trunk = Stages(layers, ENDS, weights=weights, normalize=normalize)
         self.eval().requires_grad_(False)
 
     def encode(self, images: Tensor) -> Features:

@@ -30,8 +30,9 @@ else
     part=('dataset.references=[astronaut,china,flower]' 'dataset.types=[jpeg,contrast_change]')
     table=demo_short what="30 of the demo's 240 pairs"
 fi
-echo "scoring $what with PSNR, MS-SSIM and EfficientNet-Lite0 (five distances, two representations) ..."
-run "${part[@]}" backbone=efficientnet_lite0 distance=all representation=all perturbation=all 'baseline=[psnr,ms_ssim]'
+echo "scoring $what with PSNR, MS-SSIM, GMSD, MDSI, HaarPSI and EfficientNet-Lite0 (five distances) ..."
+run "${part[@]}" backbone=efficientnet_lite0 distance=all representation=all perturbation=all \
+    'baseline=[psnr,ms_ssim,gmsd,mdsi,haarpsi]'
 echo "scoring one of these metrics once more, at a smaller scale (docs/scale.md) ..."
 run "${part[@]}" backbone=efficientnet_lite0 distance=cosine scale=short_224 perturbation=all
 if [ "${1:-}" = full ]; then

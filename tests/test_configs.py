@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from test_backbones import VITS
 from test_open_clip import CLIPS
@@ -19,6 +20,7 @@ from zsiqa.backbones.weights import find_baseline_files, find_weights
 from zsiqa.config import check_settings, flat, instantiate
 from zsiqa.releases import published
 from zsiqa.results.official import conventions
+from zsiqa.results.scores import split_metric, split_scale
 from zsiqa.types import ZsiqaError
 
 GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation",
@@ -76,9 +78,17 @@ def test_options_of_a_group_have_the_same_keys(group):
 ])
 def test_one_a_list_or_all(group, key, all_of_them):
     one, other = sorted(all_of_them)[:2]
-    assert set(composed(f"{group}=all")[key]) == all_of_them == set(names(group)) - {"all"}
+    assert set(composed(f"{group}=all")[key]) == all_of_them
     assert list(composed(f"{group}=[{other},{one}]")[key]) == [other, one]
     assert list(composed(f"{group}={one}")[key]) == [one]
+
+
+@pytest.mark.parametrize(("group", "key", "everything"), [
+    ("distance", "distances", "all"), ("perturbation", "perturbations", "all"),
+    ("representation", "representations", "all"), ("baseline", "baselines", "extended"),
+])
+def test_everything_is_everything(group, key, everything):
+    assert set(composed(f"{group}={everything}")[key]) == set(names(group)) - {"all", "extended"}
 
 
 def test_the_papers_command_means_original_images_and_features():
@@ -109,6 +119,19 @@ def test_baselines_are_those_of_the_tables_and_of_the_authors():
     assert cfg.baselines.keys() <= conventions()["metrics"].keys()
     assert [name for name,
             node in cfg.baselines.items() if node.higher_is_better] == conventions()["higher_is_better"]
+
+
+def test_the_page_of_baselines_has_each_with_its_direction_and_smallest_side():
+    page = (CONFIGS.parent / "docs/baselines.md").read_text(encoding="utf-8")
+    rows = {cells[0].strip("`"): cells for line in page.splitlines()
+            if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 7}
+    baselines = composed("baseline=extended").baselines
+    assert baselines.keys() == rows.keys() - {"baseline", "---"}
+    for name, node in baselines.items():
+        _, _, direction, side, *_ = rows[name]
+        assert direction == ("↑" if node.higher_is_better else "↓"), name
+        least = node.model.get("least_side") or getattr(get_object(node.model._target_), "least_side", side)
+        assert int(side) == int(least), name
 
 
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "fsimc", "stlpips_alex", "stlpips_vgg"])
@@ -179,9 +202,12 @@ def test_every_cell_of_a_table_names_configurations(file):
     columns = len(spec["datasets"]) * len(spec["perturbations"]) * len(spec["coefficients"])
     for row in rows:
         assert len(row.get("printed", range(columns))) == columns
-        if row["metric"] not in official["metrics"]:
-            # baselines are all among the authors'
-            backbone, representation, distance = row["metric"].split("-")
+        name, scale = split_scale(row["metric"])
+        assert not scale or scale in names("scale")
+        backbone, representation, distance = split_metric(name)
+        if not distance:
+            assert name in names("baseline")
+        elif name not in official["metrics"]:
             assert backbone in names("backbone")
             assert representation in names("representation")
             assert distance in names("distance")

@@ -79,6 +79,7 @@ def command(outside, tmp_path):
 def test_all_packages_and_configurations_are_in_the_wheel(outside):
     [site] = outside.parent.parent.rglob("site-packages")
     for ours, theirs, pattern in ((ROOT / "zsiqa", site / "zsiqa", "*.py"),
+                                  (ROOT / "zsiqa", site / "zsiqa", "*.csv"),
                                   (CONFIGS, site / "zsiqa/configs", "*.yaml")):
         names = {file.relative_to(ours) for file in ours.rglob(pattern)}
         assert names == {file.relative_to(theirs) for file in theirs.rglob(pattern)}
@@ -257,16 +258,17 @@ def test_what_an_extra_brings_is_refused_with_the_command_that_installs_it(lean,
 def test_classes_say_what_to_install(lean, tmp_path):
     code = """
         import zsiqa.types
-        for name in ("psnr", "fsimc"):
+        for name in ("psnr", "fsimc", "piq_function"):
             try:
                 __import__(f"zsiqa.baselines.{name}")
             except zsiqa.types.ZsiqaError as error:
                 print(error)
         import zsiqa.baselines.dists, zsiqa.baselines.lpips, zsiqa.baselines.stlpips, zsiqa.scoring.heatmap
+        import zsiqa.baselines.deepdc, zsiqa.baselines.dmm
         zsiqa.Metric(distance="l2")
     """
     said = run(lean, "-c", textwrap.dedent(code), cwd=tmp_path).stdout.splitlines()
-    assert ["pip install 'zsiqa[baselines]'" in line for line in said] == [True, True]
+    assert ["pip install 'zsiqa[baselines]'" in line for line in said] == [True] * 3
 
 
 def test_every_package_is_in_the_extra_that_the_message_names(outside):

@@ -12,7 +12,7 @@ from typing import Any
 from zsiqa.cli.options import examples, show_help_alone
 from zsiqa.types import WeightsError, ZsiqaError, did_you_mean
 
-ANY_OR_NONE = ("timm", "open_clip", "none", "all")  # configurations without weights of their own
+ANY_OR_NONE = ("timm", "open_clip", "none", "all", "extended")  # configurations without weights of their own
 
 
 def add_parser(commands: Any) -> None:

@@ -119,8 +119,8 @@ class Metric(nn.Module):
         else:
             self._build_distance(cfg)
         if len(cfg.scales) != 1:
-            raise ZsiqaError(f"a metric has one scale, found {', '.join(cfg.scales) or 'none'}; make one Metric "
-                             f"for each")
+            raise ZsiqaError(f"a metric has one scale, found {', '.join(cfg.scales) or 'none'}; make one "
+                             f"Metric for each")
         [scale] = cfg.scales.values()
         self.scale: Native = instantiate(scale.fn)
         self.name = at_scale(self.name, scale.name)

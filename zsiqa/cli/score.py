@@ -208,7 +208,8 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
         features = compose("distance=l2", "representation=features")
         cfg.distances, cfg.representations = features.distances, features.representations
         metric = Metric.from_config(cfg).to(device)
-    draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
+    title = f"{metric.name}: {float(metric(ref, dis)):.4g} (0 for equal images)"
+    draw(difference_map(metric, ref, dis), ref, dis, title, options.heatmap)
     print(f"wrote {options.heatmap}, by {metric.name}", file=sys.stderr)
 
 

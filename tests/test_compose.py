@@ -20,7 +20,15 @@ def test_as_the_command_line_would():
     ("backbone=../dataset/demo", "no backbone/../dataset/demo .*; backbone can be: clip_convnext, clip_rn50"),
     ("backbone=a/b/c", "backbone can be: clip_convnext"),
     ("a b=c", "needs its own quotes"),
-    ("nothing=1", "Could not override 'nothing'"),
+    ("nothing=1", "unknown setting nothing; `zsiqa run --help` lists all"),
+    ("backbone=dinov", r"no backbone/dinov in the configuration \(did you mean dinov1 or dinov2\?\)"),
+    ("distance=[l2,wds]", r"\(did you mean wsd\?\)"),
+    ("distanc=wsd", r"unknown setting distanc \(did you mean distance=wsd\?\)"),
+    ("dataset.limt=2", r"unknown setting dataset.limt \(did you mean dataset.limit=2\?\)"),
+    ("distances.wsd.fn.oder=3", r"\(did you mean distances.wsd.fn.order=3\?\)"),
+    ("backbone.model.model_kwargs.img_size=384", r"\(to add it: \+backbone.model.model_kwargs.img_size=3"),
+    ("dinov1", r"dinov1: expected a setting as name=value \(did you mean backbone=dinov1\?\)"),
+    ("baseline=psnr=3", "baseline=psnr=3: cannot be parsed"),
 ])
 def test_what_is_unknown_is_refused(override, message):
     with pytest.raises(ZsiqaError, match=message):
@@ -31,3 +39,8 @@ def test_a_wrong_option_of_a_distance_shows_when_it_is_built():
     node = compose("distance=cosine", "protocol.cosine_axis=diagonal").distances.cosine.fn
     with pytest.raises(ZsiqaError, match="axis must be last or channel, found 'diagonal'"):
         instantiate(node)
+
+
+def test_a_setting_of_another_choice_is_known_with_that_choice():
+    with pytest.raises(ZsiqaError, match=r"dataset.cvs \(did you mean dataset.csv=a.csv\?\)"):
+        compose("dataset=pairs", "dataset.cvs=a.csv")

@@ -21,7 +21,7 @@ LAYERS = {
     "baselines": {"types", "backbones"},
     "scoring": {"types", "terminal", "config", "distances", "datasets", "backbones"},
     "torchmetrics": {"types", "scoring"},
-    "results": {"types", "releases"},
+    "results": {"types", "terminal", "releases"},
     "evaluation": {"types", "terminal", "releases", "results"},
     "report": {"types", "terminal", "releases", "results", "evaluation"},
     "runs": {"types", "terminal", "config", "releases", "distances", "datasets", "backbones",

@@ -111,7 +111,7 @@ def test_a_pair_is_scored(command, tmp_path):
 
 def test_tables_data_weights_and_completion(command, tmp_path):
     (tmp_path / "scores").mkdir()
-    assert "756 missing" in command("tables", "--scores", "scores").stdout, "the printed figures"
+    assert "256 missing" in command("tables", "--scores", "scores", "--table", "table2").stdout, "as printed"
     assert "tid2013" in command("data", "list").stdout
     assert "dinov1" in command("weights", "list", "dinov1").stdout
     assert "zsiqa" in command("--print-completion", "bash").stdout
@@ -120,10 +120,10 @@ def test_tables_data_weights_and_completion(command, tmp_path):
 
 def test_errors_and_help_of_runs_come_from_hydra(outside, tmp_path):
     zsiqa = outside.with_name("zsiqa")
-    wrong = run(zsiqa, "run", "backbone=nonsense", cwd=tmp_path, check=False)
+    wrong = run(zsiqa, "run", "backbone=nobody", cwd=tmp_path, check=False)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith(
-            "error: no backbone/nonsense in the configuration; backbone can be: clip_convnext")
+            "error: no backbone/nobody in the configuration; backbone can be: clip_convnext")
     assert "== What to choose from" in run(zsiqa, "run", "--help", cwd=tmp_path).stdout
     pairs = write_pairs(tmp_path, [(24, 24)], levels=3)
     sweep = run(zsiqa, "run", "-m", "baseline=psnr", "dataset=pairs", f"dataset.csv={pairs}",

@@ -6,7 +6,7 @@ from zsiqa.releases import published
 from zsiqa.results.official import conventions
 from zsiqa.types import DatasetError
 
-COMMON = {"name", "label", "pairs", "references", "higher_is_better", "scores", "case", "tables",
+COMMON = {"name", "label", "get", "pairs", "references", "higher_is_better", "scores", "case", "tables",
           "sizes", "types",
           "subsets"}
 
@@ -19,7 +19,7 @@ def test_facts_are_complete_and_have_a_reader(name, tmp_path):
     assert len(facts[extra.pop()]) == 64
     assert not extra, "one digest"
     assert {kind for kinds in facts["subsets"].values() for kind in kinds} <= set(facts["types"])
-    with pytest.raises(DatasetError, match=rf"^\[{name}\] no .* Fix: .* ZSIQA_{name.upper()}=DIR$"):
+    with pytest.raises(DatasetError, match=rf"^\[{name}\] no .* Fix: .* ZSIQA_{name.upper()}=DIR;"):
         importlib.import_module(f"zsiqa.datasets.{name}").read(tmp_path)
 
 

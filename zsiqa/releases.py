@@ -1,11 +1,11 @@
-"""Facts of the published data sets: counts, directions, distortion types, digests."""
+"""Facts of the published data sets (counts, directions, distortion types, digests) and of metrics."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,6 +19,29 @@ def published() -> Mapping[str, Mapping[str, Any]]:
     """Load `configs/published.yaml` (cached): facts by data set, including its `name`."""
     read: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return {name: {"name": name, **facts} for name, facts in read.items()}
+
+
+class MetricFacts(NamedTuple):
+    """Facts about a metric that change how its numbers may be read.
+
+    Attributes:
+        title: its name in print; "" for the name of its scores.
+        trained_on: data sets of human opinion that it learned from.
+        unlike_authors: how these scores were made otherwise than the metric's authors make them; "" if not.
+    """
+
+    title: str = ""
+    trained_on: tuple[str, ...] = ()
+    unlike_authors: str = ""
+
+
+@functools.cache
+def metric_facts(metric: str) -> MetricFacts:
+    """Load the facts about a metric from `configs/metrics.yaml` (cached); none if it is not there."""
+    known: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "metrics.yaml").read_text(encoding="utf-8"))
+    facts = known.get(metric, {})
+    return MetricFacts(facts.get("title", ""), tuple(facts.get("trained_on", ())),
+                       facts.get("unlike_authors", ""))
 
 
 def labels_sha256(ids: Iterable[str], refs: Iterable[str], labels: Iterable[float],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,41 @@ def escape(text: str) -> str:
         return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else match[0].encode("unicode_escape").decode()
 
     return UNPRINTABLE.sub(written, text)
+
+
+def width() -> int:
+    """Return the columns that a text for people may take: $COLUMNS, else 100."""
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() and int(given) else 100
+
+
+def fit(text: str, rest: str = "", most: int = 4) -> str:
+    """Fold the lines of a text into `width()` columns, without breaking words or rows of tables.
+
+    Args:
+        text: lines; the parts of a long one are indented.
+        rest: place of the whole listing, if a line takes more than `most` lines; it is cut there, with the
+            number of names that are left out. "" cuts nothing.
+
+    Examples:
+        >>> print(fit("missing: " + ", ".join(["dinov1-features-cosine"] * 30), "--out DIR has all", most=2))
+        missing: dinov1-features-cosine, dinov1-features-cosine, dinov1-features-cosine,
+            dinov1-features-cosine, dinov1-features-cosine, dinov1-features-cosine, dinov1-features-cosine,
+            and 23 more (--out DIR has all)
+    """
+    folded = []
+    for line in text.split("\n"):
+        if re.search(r"\S {2,}\S", line):  # a row of a table
+            folded.append(line)
+            continue
+        indent = line[:len(line) - len(line.lstrip())]
+        parts = textwrap.wrap(line.strip(), width(), initial_indent=indent, subsequent_indent=f"{indent}    ",
+                              break_long_words=False, break_on_hyphens=False) or [""]
+        if rest and len(parts) > most:
+            left_out = " ".join(parts[most:]).count(", ") + 1
+            parts[most:] = [f"{indent}    and {left_out} more ({rest})"]
+        folded += parts
+    return "\n".join(folded)
 
 
 def print_error(error: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -56,6 +57,33 @@ class PairError(ZsiqaError):
 
 class MissingPackageError(ZsiqaError, ImportError):
     """An optional package is not installed."""
+
+
+def did_you_mean(names: str | Iterable[str], known: Iterable[str], form: str = "{}") -> str:
+    """Name what may have been meant by unknown names, in brackets to add to a message; "" if nothing is near.
+
+    Args:
+        names: one or several unknown names.
+        known: all names that there are.
+        form: how the command line spells a name.
+
+    Examples:
+        >>> did_you_mean("wds", ["l2", "wsd"], "distance={}"), did_you_mean("nonsense", ["l2", "wsd"])
+        (' (did you mean distance=wsd?)', '')
+    """
+    import difflib
+
+    folded = {name.casefold(): name for name in known}
+    meant: dict[str, None] = {}
+    for name in [names] if isinstance(names, str) else names:
+        wanted = name.casefold()
+        near = difflib.get_close_matches(wanted, folded, cutoff=0.6)
+        if len(wanted) > 2:  # a part of a name is a name that was not finished
+            near = near or [one for one in folded if wanted in one][:3]
+        likeness = {one: difflib.SequenceMatcher(None, one, wanted).ratio() for one in sorted(near)}
+        meant.update(dict.fromkeys(form.format(folded[one]) for one in sorted(near)
+                                   if likeness[one] > max(likeness.values()) - 0.05))  # about as near as any
+    return f" (did you mean {' or '.join(meant)}?)" if meant else ""
 
 
 def how_to_install(package: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from conftest import noisy, official_rows, write_official, write_stored
 from PIL import Image
 
-from zsiqa.cli.main import main
+from zsiqa.cli.main import main, make_parser
 from zsiqa.results.scores import ScoreKey
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_help(capsys, command, words):
         assert word in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["tables", "--nonsense"], ["rank"],
+@pytest.mark.parametrize("arguments", [["nonsense"], ["tables", "--nonsense"],
                                        ["rank", "--dataset", "live", "--replicates", "many"],
                                        ["rank", "--dataset", "live", "--replicates", "99"],
                                        ["report", "--replicates", "99"]])
@@ -77,6 +77,44 @@ def test_a_command_line_that_makes_no_sense_shows_the_usage(capsys, arguments):
         main(arguments)
     assert left.value.code == 2
     assert capsys.readouterr().err.startswith("usage: zsiqa")
+
+
+@pytest.mark.parametrize(("arguments", "usage", "hint"), [
+    (["scor"], "usage: zsiqa [", "unknown scor (did you mean score?); choose from score, run, "),
+    (["data", "chek"], "usage: zsiqa data", "unknown chek (did you mean check?); choose from list, check"),
+    (["score", "a", "b", "--distanse", "l2"], "usage: zsiqa score",
+     "unrecognized arguments: --distanse l2 (did you mean --distance?)"),
+    (["report", "--replicate=9"], "usage: zsiqa report", "argument --replicates: must be at least 100"),
+    (["rank", "--datset", "live"], "usage: zsiqa rank", "(did you mean --dataset?)"),
+])
+def test_a_misspelt_command_or_option_is_told_what_may_be_meant(capsys, arguments, usage, hint):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(usage)
+    assert hint in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["weights"]])
+def test_a_command_without_a_subcommand_shows_its_help(capsys, arguments):
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"usage: {' '.join(['zsiqa', *arguments])}")
+    assert "\nexamples:\n  zsiqa " in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("command", ["score", "status", "tables", "audit", "report", "data check",
+                                     "data manifest", "data list", "weights list", "weights verify"])
+def test_help_ends_with_examples_that_the_parser_takes(capsys, command):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    _, _, examples = capsys.readouterr().out.partition("\nexamples:\n  ")
+    assert len(examples.splitlines()) >= 2
+    for line in examples.splitlines():
+        words = [word for word in line.split() if not word.startswith("ZSIQA_")]
+        assert make_parser().parse_args(words[1:]).command
 
 
 def test_help_imports_nothing_heavy(tmp_path):
@@ -99,25 +137,67 @@ def test_no_command_imports_torch(tmp_path, authors_like, command):
     assert done.stdout.splitlines()[-2:] == ["1" if command == ["audit"] else "0", "False"], done.stderr
 
 
-def test_tables_of_an_empty_store_name_what_is_missing(tmp_path, capsys):
-    assert main(["tables", "--scores", str(tmp_path)]) == 0
+def test_tables_of_an_empty_store(tmp_path, capsys):
+    assert "zsiqa run dataset=demo" in one_line_error(capsys, ["tables", "--scores", str(tmp_path)])
+    (tmp_path / "my.csv").write_text("ref,dis,score\n")
+    (tmp_path / "psnr").mkdir()
+    (tmp_path / "psnr/original.csv").write_text("")
+    (tmp_path / "my.csv").rename(tmp_path / "psnr/my.csv")
+    assert "Ignored, without a sidecar: psnr/my.csv, psnr/original.csv" in one_line_error(
+        capsys, ["tables", "--scores", str(tmp_path)])
+
+
+def test_tables_of_the_paper_without_scores_name_what_is_missing(tmp_path, capsys):
+    paper = [word for number in (1, 2, 3) for word in ("--table", f"table{number}")]
+    assert main(["tables", "--scores", str(tmp_path), *paper]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     assert [f"Table {number}: " in said.out for number in (1, 2, 3)] == [True] * 3
     assert ("756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 0 drift, 0 partial, 756 missing"
             in said.out)
-    missing = " ".join(line for line in said.out.splitlines() if line.startswith("missing: "))
+    assert "more (--out DIR writes all)" in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
+    missing = " ".join(said.out.split("missing: ")[1:])
     for metric in ("psnr", "dists", "vgg19-features-skld", "clip_rn50-embedding-cosine"):
         assert metric in missing
     assert main(["tables", "--scores", str(tmp_path), "--table", "demo"]) == 0
     said = capsys.readouterr().out
-    assert said.count("efficientnet_lite0-") == 10
+    assert "efficientnet_lite0-" in said
+    assert "and 4 more (--out DIR writes all)" in said
     assert "printed cells" not in said, "the demo is not in the paper"
+
+
+def test_tables_of_what_is_stored(tmp_path, capsys):
+    for name, perturbation in (("psnr", "original"), ("psnr", "rotate"), ("mine-features-l2", "original")):
+        write_stored(tmp_path, ScoreKey("photos", name, perturbation), [1.0, 3.0, 2.0, 4.0])
+    (tmp_path / "photos/notes.csv").write_text("")
+    assert main(["tables", "--scores", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Stored scores: photos\n")
+    assert "mine-features-l2" in said
+    assert "no scores for table1, table2, table3; `zsiqa tables --table table1` lists what it needs" in said
+    assert "1 file ignored, whose name is not" in said
+    assert "photos/notes.csv" in said
+    assert "printed cells" not in said
+
+
+@pytest.mark.parametrize("columns", [100, 80])
+def test_tables_and_audit_fit_into_the_columns(capsys, authors_like, monkeypatch, columns):
+    folder = authors_like(DRIFTING, UNPRINTED, "live_dists.csv")
+    monkeypatch.setenv("COLUMNS", "" if columns == 100 else str(columns))
+    for arguments in (["tables", "--table", "table2"], ["tables"], ["audit"]):
+        main([*arguments, "--scores", folder])
+        said = capsys.readouterr().out
+        long = [line for line in said.splitlines() if len(line) > columns]
+        assert not [line for line in long if " " in line.strip()], "but for words that are longer"
+    assert main(["tables", "--table", "table2", "--scores", folder]) == 0
+    assert "[0.000]: the paper prints this instead. -: no scores." in capsys.readouterr().out
 
 
 def test_tables_of_the_authors_files(tmp_path, capsys, authors_like):
     folder = authors_like(DRIFTING, UNPRINTED)
-    assert main(["tables", "--scores", folder, "--out",
+    paper = [word for number in (1, 2, 3) for word in ("--table", f"table{number}")]
+    assert main(["tables", "--scores", folder, *paper, "--out",
                  str(tmp_path / "out")]) == 0, "drift is the audit's business"
     said = capsys.readouterr().out
     assert "756 printed cells: 0 match, 0 mislabelled, 0 wrong file, 2 drift, 0 partial, 754 missing" in said
@@ -153,7 +233,8 @@ def test_a_file_that_cannot_be_read_is_an_error_beside_the_tables(capsys, author
     assert main(["tables", "--scores", folder]) == 1
     said = capsys.readouterr()
     assert said.err.splitlines() == [f"error: {path}: expected the columns dis,ref,mos,pred, found a,b"]
-    assert "2 drift, 0 partial, 754 missing" in said.out
+    assert "2 drift, 0 partial, 254 missing" in said.out
+    assert "no scores for table1, table3; " in said.out
 
 
 @pytest.mark.parametrize(("option", "words"), [
@@ -161,7 +242,7 @@ def test_a_file_that_cannot_be_read_is_an_error_beside_the_tables(capsys, author
     (["--also", "rmse,mae"], ["--also", "mae", "srcc_per_ref"]),
     (["--table", "table4"], ["table4", "table1", "extended", "demo"]),
     (["--table", "../dataset/demo"], ["../dataset/demo", "table1"]),
-    (["--scores", "nowhere"], ["no folder nowhere", "say where the scores are"]),
+    (["--scores", "nowhere"], ["no folder /", "/nowhere; ", "--scores DIR"]),
 ])
 def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, monkeypatch, option, words):
     monkeypatch.chdir(tmp_path)
@@ -214,7 +295,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line_before_the_work(
                                      ["audit", "--official", "."]])
 def test_scores_that_are_not_there_are_one_clear_line(tmp_path, capsys, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    assert "no folder results/scores" in one_line_error(capsys, command)
+    assert f"no folder {Path.cwd()}/results/scores; " in one_line_error(capsys, command)
 
 
 @pytest.mark.parametrize(("name", "status"), [(DRIFTING, 1), (UNPRINTED, 0)])
@@ -318,5 +399,5 @@ def test_an_audit_of_a_damaged_file_ends_with_status_1(tmp_path, capsys):
     path.write_text(path.read_text().replace("2.0", "2.5"))
     capsys.readouterr()
     assert main(["audit", "--scores", str(tmp_path)]) == 1
-    assert "mine/net/original.csv: " in (text := capsys.readouterr().out)
+    assert "mine/net/original.csv: " in (text := " ".join(capsys.readouterr().out.split()))
     assert "is damaged: it is not what was written" in text

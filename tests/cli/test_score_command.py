@@ -314,6 +314,43 @@ def test_pairs_are_found_by_name(tmp_path):
         "r/a.png", "r/e.png", "r/e.bmp", "d/A.png", "d/e.jpg", "d/x.png"}, "e.jpg could be two"
 
 
+def test_one_reference_against_a_folder(folders, pair, tmp_path, capsys):
+    reference = folders[1] / "ref.png"
+    pair[0].rename(reference)
+    problems, pairs = pair_up(reference, folders[1])
+    assert problems == []
+    assert [(pair.ref_path, pair.dis) for pair in pairs] == [
+        (reference, name) for name in ("0.png", "2.png", "sub/1.png")], "the reference is not its own copy"
+    assert score(folders[0] / "0.png", folders[0], "--baseline", "psnr", "--csv", "-") == 1, "of other sizes"
+    said = capsys.readouterr()
+    assert "2.png: " in said.err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ZsiqaError, match="no images in .*empty"):
+        pair_up(folders[0] / "0.png", tmp_path / "empty")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_printed_table_is_all_that_is_printed(pair, kind, capsys, tmp_path):
+    other = {"csv": "json", "json": "csv"}[kind]
+    assert score(*pair, "--baseline", "psnr", f"--{kind}", "-", f"--{other}", tmp_path / "file") == 0
+    said = capsys.readouterr().out
+    with (tmp_path / "file").open(newline="") as stream:
+        texts = {kind: said, other: stream.read()}
+    [row] = csv.DictReader(texts["csv"].splitlines())
+    assert json.loads(texts["json"])["pairs"][0]["scores"] == {"psnr": float(row["psnr"])}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("full", ["csv", "json"])
+def test_a_full_disk_loses_no_other_output(pair, full, capsys, tmp_path):
+    other = {"csv": "json", "json": "csv"}[full]
+    assert score(*pair, "--baseline", "psnr", f"--{full}", "/dev/full", f"--{other}", tmp_path / "file") == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("psnr  ")
+    assert said.out.split()[1][:4] in (tmp_path / "file").read_text()
+    assert f"error: --{full} /dev/full is not complete: No space left on device" in said.err
+
+
 def test_folders_without_a_common_name(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZsiqaError, match=r"\(0 images\) is in .*ref \(3 images\); pairs are found by name"):
@@ -321,7 +358,7 @@ def test_folders_without_a_common_name(folders, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["{tmp}", "{dis}"], "is a folder, the other is a file"),
+    (["{tmp}", "{dis}"], "give two files, two folders, or one reference and a folder"),
     (["{ref}", "{tmp}/nothing.png"], "no file or folder"),
     (["{ref}", "{dis}", "--distance", "wsdd"], "distance can be: all, cosine"),
     (["{ref}", "{dis}", "--baseline", "psnr", "--distance", "l2"], "--distance needs a backbone"),
@@ -332,6 +369,10 @@ def test_folders_without_a_common_name(folders, tmp_path):
     (["{ref}", "{dis}", "--distance", "l2,wsd", "--heatmap", "x.png"], "--heatmap is of one metric"),
     (["{ref}", "{dis}", "--heatmap", "x.doc"], "unknown kind of picture"),
     (["{tmp}", "{tmp}", "--heatmap", "x.png"], "--heatmap is of one pair"),
+    (["{ref}", "{tmp}", "--heatmap", "x.png"], "--heatmap is of one pair"),
+    (["{ref}", "{dis}", "--csv", "-", "--json", "-"], "--csv - and --json - cannot both be printed"),
+    (["{ref}", "{dis}", "--backbone", "dinov"], "(did you mean dinov1 or dinov2?)"),
+    (["{ref}", "{dis}", "--override", "strid=9"], "(did you mean stride?)"),
 ])
 def test_mistakes_are_one_message(arguments, message, pair, tmp_path, capsys):
     names = {"ref": pair[0], "dis": pair[1], "tmp": tmp_path}

@@ -113,7 +113,8 @@ def test_baselines_have_weights_too(capsys, tmp_path):
 
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(("names", "message"), [
-    (["nonsense"], "no backbone/nonsense in the configuration; backbone can be:"),
+    (["nobody"], "no backbone or baseline nobody; there are all, clip_convnext"),
+    (["lpips_vg"], "no backbone or baseline lpips_vg (did you mean lpips_vgg?); there are "),
     (["timm"], "timm is any model: say which, as in: timm backbone.model_name=NAME"),
     (["backbone.model_name=resnet18"], "of which backbone?"),
     (["psnr"], "psnr has no weights"),

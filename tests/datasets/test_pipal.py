@@ -66,7 +66,7 @@ def test_normalised_scores_are_not_elo(tmp_path):
     facts = pipal(tmp_path)
     shutil.rmtree(tmp_path / "Train_Label")
     expect(tmp_path / "Train_Ref", facts,
-           r"no Train_Label/\*.txt in .*Train_Ref or below.*see datasets/README.md")
+           r"no Train_Label/\*.txt in .*Train_Ref or below.*get the training part .6 GB")
     rows = [f"{stem[:5]}.bmp,{stem}.bmp,{mos}" for stem, mos in PIPAL_SCORES.items()]
     meta = tmp_path / "meta_info_PIPALDataset.csv"
     meta.write_text("\n".join(["hq_name,dist_name,elo_score", *rows]))

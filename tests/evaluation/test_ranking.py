@@ -317,8 +317,11 @@ def test_a_file_that_is_not_whole_is_left_out_and_said_unless_it_was_asked_for(t
     assert any(note.startswith("left out: ") and "tid2013_lpips.csv" in note for note in found.notes)
     assert ("ms_ssim: its own file is not there or not whole; taken from tid2013_msssim copy.csv"
             in found.notes)
-    with pytest.raises(StoreError, match="tid2013_lpips.csv cannot be read or has not a row for every pair"):
-        analyse(folder, "tid2013", "original", ["lpips_alex"], QUICK)
+    asked = analyse(folder, "tid2013", "original", ["lpips_alex", "dists"], QUICK)
+    assert (set(asked.methods.index), asked.n) == ({"dists", "lpips_alex"}, 9)
+    (tmp_path / "tid2013_lpips.csv").write_text("no,scores\n")
+    with pytest.raises(StoreError, match="tid2013_lpips.csv cannot be read"):
+        analyse(open_folder(tmp_path), "tid2013", "original", ["lpips_alex"], QUICK)
 
 
 def test_no_usable_pairs_and_no_replicates_are_errors(tmp_path, folder):

@@ -139,7 +139,7 @@ def test_only_the_chosen_are_compared(several):
 @pytest.mark.parametrize("choice", [{"datasets": ["pipal"]}, {"metrics": ["psnr"]},
                                     {"datasets": ["tid2013"], "metrics": ["other-features-l2"]}])
 def test_nothing_in_common_is_an_error_that_says_what_to_do(several, choice):
-    with pytest.raises(StoreError, match=r"nothing to compare: .*ours.*theirs.*--dataset and --metric"):
+    with pytest.raises(StoreError, match=r"nothing to compare.*: .*ours.*theirs.*--dataset and --metric"):
         _verify(several, **choice)
 
 

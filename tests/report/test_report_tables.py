@@ -11,7 +11,8 @@ import pytest
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.tables import PAPER, Group, Row, Table, build_table, read_specs, to_frame
 from zsiqa.evaluation.verdicts import Cell, Column
-from zsiqa.report.tables import to_html, to_latex, to_latex_document, to_markdown, to_text, write_tables
+from zsiqa.report.tables import to_html, to_latex, to_latex_document, to_markdown, write_tables
+from zsiqa.report.text_tables import to_text
 from zsiqa.results.folder import open_folder
 
 NAN = math.nan

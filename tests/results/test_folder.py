@@ -32,7 +32,7 @@ def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path):
     (tmp_path / "file.csv").write_text("")
     for name in ("nowhere", "file.csv"):
         with pytest.raises(StoreError,
-                           match=rf"no folder .*{name}; score something first, or say where the scores"):
+                           match=rf"no folder .*{name}; score something first, .*--scores DIR"):
             open_folder(tmp_path / name)
 
 

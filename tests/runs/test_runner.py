@@ -321,7 +321,9 @@ def test_images_beyond_the_part_need_not_be_there(tmp_path):
     arguments = ["dataset=pairs", "dataset.csv=pairs.csv"]
     assert "3 of 6 pairs" in run(*arguments, "dataset.references=[ref1.png]", cwd=tmp_path)
     assert sum(map(bool, scores_of(tmp_path / "results").values())) == 3
-    assert "3 of 6 pairs of pairs lack an image" in run(*arguments, cwd=tmp_path, status=1)
+    output = run(*arguments, cwd=tmp_path, status=1)
+    assert "3 of 6 pairs of pairs lack an image" in output
+    assert "'dataset.references=[ref1.png]' (1 of 2)" in output
     output = run(*arguments, "dataset.types=[blur]", cwd=tmp_path, status=1)
     assert output == "error: dataset.types: unknown blur; there are none\n"
 
@@ -361,6 +363,51 @@ def test_missing_files_stop_at_once_or_are_skipped(tmp_path):
     output = run("dataset=pairs", "dataset.csv=pairs.csv", "on_error=skip", cwd=tmp_path, status=1)
     assert "1 of 3 pairs lack a score" in output
     assert len(score_files(tmp_path / "results")) == 1
+    os.mkfifo(tmp_path / "dis0_2.png")
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path, status=1)
+    assert f"not a regular file: {tmp_path / 'dis0_2.png'}" in output
+
+
+def test_failures_of_one_cause_are_one_line(tmp_path):
+    write_pairs(tmp_path, [(230, 230), (240, 240)], levels=4)
+    for path in tmp_path.glob("dis0_*.png"):
+        path.unlink()
+    (tmp_path / "dis1_1.png").write_bytes(b"torn")
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr", "on_error=skip",
+                 "perturbation=all", cwd=tmp_path, status=1)
+    _, _, listed = output.partition("5 of 8 pairs lack a score under at least one perturbation; ")
+    _, missing, torn = listed.strip().splitlines()
+    assert missing.endswith("(and 3 more pairs like this)")
+    assert "ref1.png|dis1_1.png" in torn
+
+
+def test_all_that_lacks_is_told_at_once(tmp_path):
+    arguments = ["backbone=dinov1", "baseline=[psnr,dists]"]
+    environment = {"TORCH_HOME": str(tmp_path / "torch")}
+    output = run(*arguments, "dataset=tid2013", cwd=tmp_path, status=1, **environment)
+    assert output.startswith("error: 3 things lack:\n- [tid2013] folder not found: /")
+    assert "\n- model.safetensors of timm/vit_base_patch16_224.dino is not in" in output
+    assert "\n- dists: vgg16-397923af.pth is not in" in output
+    write_pairs(tmp_path, [(230, 230)], levels=2)
+    (tmp_path / "dis0_2.png").unlink()
+    output = run("backbone=dinov1", "dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path, status=1,
+                 **environment)
+    assert output.startswith("error: 2 things lack:")
+    assert "1 of 2 pairs of pairs lack an image" in output
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_negative_correlations_of_ones_own_set_are_asked_about(tmp_path, higher):
+    write_pairs(tmp_path, [(60, 60)], levels=4)  # the label is the level
+    output = run("dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr",
+                 f"dataset.higher_is_better={str(higher).lower()}", cwd=tmp_path)
+    assert ("All correlations are negative" in output) is higher
+    if higher:
+        assert "give dataset.higher_is_better=false" in output
+        output = run("dataset=pairs", "dataset.csv=pairs.csv", "baseline=psnr",
+                     "dataset.higher_is_better=false", cwd=tmp_path)
+        assert "all scores were there already" in output
+        assert "negative" not in output
 
 
 def test_the_same_names_in_another_folder_are_other_images(tmp_path):
@@ -378,8 +425,8 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["results_dir=null"], "results_dir must not be empty"),
     (["dataset.name=../../up"], "dataset.name must be a plain name, found '../../up'"),
     (["stride=300"], "stride=300 is larger than window=224"),
-    (["backbone=nonsense"],
-     "no backbone/nonsense in the configuration; backbone can be: clip_convnext, clip_rn50,"),
+    (["backbone=nobody"],
+     "no backbone/nobody in the configuration; backbone can be: clip_convnext, clip_rn50,"),
     (["distance=[wsd,nonsense]"], "distance can be: all, cosine, jsd, l2, skld, wsd"),
     (["dataset.csv=a(b).csv"], "needs its own quotes"),
     (["perturbation=rotate", "perturbations.rotate.degrees=some"], "zsiqa.perturbations.Rotate: "),
@@ -411,8 +458,11 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],
      "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
-    (["baseline=ssim"], "no baseline/ssim in the configuration; baseline can be: all, dists, fsimc, "
-                        "lpips_alex,"),
+    (["baseline=ssim"],
+     "no baseline/ssim in the configuration (did you mean ms_ssim?); baseline can be: all, dists,"),
+    (["--backbone", "dinov1"],
+     "--backbone dinov1: expected a setting as name=value (did you mean backbone=dinov1?)"),
+    (["--batch-tile=3"], "(did you mean batch_tiles=3?)"), (["dinov1"], "(did you mean backbone=dinov1?)"),
     (["baseline=psnr", "distance=all"], "distance=all needs a backbone; baseline=... alone has none"),
     (["baseline=psnr", "backbone.checkpoint=x.pth"], "need a backbone; baseline=... alone has none"),
     (["baseline=psnr", "baselines.psnr.checkpoint=x.pth"], "baselines.psnr.checkpoint: psnr has no weights"),
@@ -559,7 +609,7 @@ def test_a_model_of_open_clip_by_its_name(folder, tmp_path):
 def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_path):
     output = run("backbone=dinov1", "distance=wsd", "dataset=pipal", "dataset.root=nowhere",
                  cwd=tmp_path, status=1)
-    assert "folder not found: nowhere" in output
+    assert f"folder not found: {tmp_path}/nowhere" in output
     output = run("backbone=dinov1", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}",
                  cwd=tmp_path, status=1)
     assert "model.safetensors of timm/vit_base_patch16_224.dino is not in the Hugging Face cache" in output

@@ -32,7 +32,7 @@ def test_choices(choice, expected):
 
 @pytest.mark.parametrize(("choice", "message"), [
     ({"types": ["rain", "Noise"]}, "dataset.types: unknown rain; there are 01, 08, 11, Noise, Simple"),
-    ({"types": ["08", "I01"]}, "dataset.types: unknown i01; there are 01"),
+    ({"types": ["08", "I01"]}, r"dataset.types: unknown i01 \(did you mean 01\?\); there are 01"),
     ({"references": ["I03"]}, "dataset.references: unknown i03; there are I01.BMP, I02.BMP"),
 ])
 def test_unknown_names(choice, message):

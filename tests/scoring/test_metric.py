@@ -204,6 +204,9 @@ FINE = torch.full((2, 3, 64, 70), 0.5)
     (FINE - 0.6, FINE, r"found values from -0.1 to -0.1; clamp"),
     (FINE, FINE / 0 * 0, "found NaN"),
     (FINE.to("meta"), FINE, "are on meta, the metric on cpu"),
+    ("nothing.png", FINE, "nothing.png: No such file"),
+    ([FINE], [], "as many references as distorted images, and at least one; found 1 and 0"),
+    (FINE, [FINE], "a list of these on both sides; found list"),
 ])
 def test_wrong_images_are_refused(ref, dis, message):
     with pytest.raises(ZsiqaError, match=message):
@@ -221,6 +224,11 @@ def test_wrong_images_are_refused(ref, dis, message):
     ({"overrides": "stride=50"}, "overrides must be a list"),
     ({"overrides": ["stride=500"]}, "stride=500 is larger than window=224"),
     ({"pretrained": False, "checkpoint": "x"}, "exclude each other"),
+    ({"backbone": "dinov"}, r"\(did you mean dinov1 or dinov2\?\)"),
+    ({"baseline": "psn"}, r"\(did you mean psnr\?\)"),
+    ({"baseline": "all"}, "a metric has one baseline, found psnr, ms_ssim"),
+    ({"baseline": "psnr", "backbone": "dinov1"}, "has no backbone, distance, representation or pretrained"),
+    ({"baseline": "psnr", "checkpoint": "x"}, "psnr has no weights"),
 ])
 def test_wrong_settings_are_refused(arguments, message):
     with pytest.raises(ZsiqaError, match=message):
@@ -230,6 +238,53 @@ def test_wrong_settings_are_refused(arguments, message):
 def test_a_missing_checkpoint_is_an_error_of_weights(tmp_path):
     with pytest.raises(WeightsError, match="nothing.pth"):
         Metric(checkpoint=tmp_path / "nothing.pth")
+
+
+@pytest.mark.parametrize("settings", [{}, {"baseline": "psnr"}, {"baseline": "ms_ssim"}], ids=str)
+def test_paths_and_pillow_images_are_scored_as_their_tensors(settings, tmp_path):
+    paths = []
+    for number, size in enumerate([(240, 230), (240, 230), (300, 225), (300, 225)]):
+        make_image(*size, number).convert("L" if number == 1 else "RGB").save(tmp_path / f"{number}.png")
+        paths.append(tmp_path / f"{number}.png")
+    metric = Metric(**settings)
+    arrays = [np.asarray(Image.open(path).convert("RGB")).copy() for path in paths]
+    tensors = [torch.from_numpy(array).permute(2, 0, 1)[None] / 255 for array in arrays]
+    expected = torch.cat([metric(*tensors[:2]), metric(*tensors[2:])])
+    assert metric(paths[::2], [str(path) for path in paths[1::2]]).equal(expected), "two sizes"
+    assert metric(paths[0], Image.open(paths[1])).equal(expected[:1])
+
+
+def test_a_baseline_has_the_scores_of_a_run(tmp_path, capsys):
+    file = write_pairs(tmp_path / "images", [(240, 230)], levels=2)
+    run(compose("baseline=[psnr,ms_ssim,stlpips_alex]", "dataset=pairs", f"dataset.csv={file}",
+                f"results_dir={tmp_path}", "device=cpu"))
+    capsys.readouterr()
+    for name in ("psnr", "ms_ssim", "stlpips_alex"):
+        metric = Metric(baseline=name)
+        assert (metric.name, metric.window) == (name, None)
+        assert metric.higher_is_better == compose(f"baseline={name}").baselines[name].higher_is_better
+        [stored] = tmp_path.glob(f"scores/*/{name}/original.csv")
+        with stored.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                ref, dis = (file.parent / row[side] for side in ("ref", "dis"))
+                # rel: float32 in batches of other sizes
+                assert metric(ref, dis).item() == pytest.approx(float(row["score"]), rel=1e-6)
+
+
+def test_a_baseline_refuses_images_that_are_too_small():
+    images = torch.full((1, 3, 100, 200), 0.5)
+    with pytest.raises(ZsiqaError, match="200 x 100 pixels, but ms_ssim needs sides of at least 161"):
+        Metric(baseline="ms_ssim")(images, images)
+
+
+def test_the_public_names():
+    assert dir(zsiqa) == ["Metric", "__version__", "list_backbones", "list_baselines", "list_distances",
+                          "torchmetrics"]
+    assert {"dinov1", "timm", "vgg19"} < set(zsiqa.list_backbones())
+    assert zsiqa.list_distances() == sorted(ALL)
+    for name in zsiqa.list_baselines():
+        assert list(compose(f"baseline={name}").baselines) == [name], "one, not a list"
+    assert all(compose(f"backbone={name}").backbone.model is not None for name in zsiqa.list_backbones())
 
 
 def test_importing_zsiqa_stays_light():

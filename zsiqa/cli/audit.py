@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, scores_option, touch_output
+from zsiqa.cli.options import at_least, examples, open_scores, scores_option, touch_output
+from zsiqa.terminal import fit
 from zsiqa.types import ZsiqaError
 
 
@@ -18,7 +19,9 @@ def add_parser(commands: Any) -> None:
         description="Judge every printed cell, and search for damaged files, identical images, metrics that "
                     "were not deterministic, and wrong signs; exit status 1 if a cell drifts for no known "
                     "reason. With --official: compare our scores with the authors' scores, pair by pair; "
-                    "exit status 1 if a pair diverges, or has no score of ours.")
+                    "exit status 1 if a pair diverges, or has no score of ours.",
+        **examples("zsiqa audit", "zsiqa audit --json audit.json",
+                   "zsiqa audit --official CLONE/results --dataset tid2013"))
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write the findings here as JSON ('-': print them)")
     parser.add_argument("--official", type=Path, metavar="DIR",
@@ -50,14 +53,13 @@ def _judge(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.audit import audit
     from zsiqa.evaluation.measurement import Measurer
     from zsiqa.report.audit import to_json, to_text
-    from zsiqa.results.folder import open_folder
 
     to_file = options.json is not None and str(options.json) != "-"
     if to_file:
         touch_output("--json", options.json)
-    found = audit(Measurer(open_folder(options.scores)))
+    found = audit(Measurer(open_scores(options)))
     as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    print(to_text(found) if options.json is None or to_file else as_json)
+    print(fit(to_text(found), "--json FILE has all") if options.json is None or to_file else as_json)
     if to_file:
         options.json.write_text(as_json + "\n", encoding="utf-8")
     return 1 if found.counts["drift"] or any(one.damaged for one in found.file_findings) else 0
@@ -67,7 +69,7 @@ def _compare(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.verification import RTOL, to_text, verify
     from zsiqa.results.folder import open_folder
 
-    found = verify(open_folder(options.scores), open_folder(options.official), options.dataset,
+    found = verify(open_scores(options), open_folder(options.official), options.dataset,
                    options.metric, RTOL if options.rtol is None else options.rtol)
-    print(to_text(found))
+    print(fit(to_text(found)))
     return 0 if found.agree else 1

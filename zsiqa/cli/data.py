@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa import __version__
+from zsiqa.cli.options import examples, show_help_alone
 from zsiqa.terminal import escape, plural
-from zsiqa.types import DatasetError, Manifest
+from zsiqa.types import DatasetError, Manifest, did_you_mean
 
 if TYPE_CHECKING:
     from zsiqa.datasets.inspection import Header
@@ -31,12 +32,15 @@ SCHEMA = 1
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand to argparse's `commands`."""
     data = commands.add_parser("data", help="list, check and export the published data sets on this disk",
-                               description="The published data sets. datasets/README.md says how to get "
-                                           "them.")
-    actions = data.add_subparsers(required=True, metavar="ACTION")
+                               description="The published data sets. `check` says where to get one that "
+                                           "is not here.",
+                               **examples("zsiqa data list", "zsiqa data check tid2013 --images",
+                                          "zsiqa data manifest pipal --out pipal.csv"))
+    actions = show_help_alone(data).add_subparsers(metavar="ACTION")
     listing = actions.add_parser(
         "list", help="list the known sets, their expected folders, and what was found",
-        description="List the known sets, their expected folders, and whether their labels were found.")
+        description="List the known sets, their expected folders, and whether their labels were found.",
+        **examples("zsiqa data list", "ZSIQA_TID2013=/data/tid2013 zsiqa data list"))
     listing.set_defaults(command=_list)
 
     shared = argparse.ArgumentParser(add_help=False)
@@ -49,7 +53,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "check", parents=[shared], help="check that a set is complete and equal to its release",
         description="Compare a data set with its release: files, counts, labels, sizes of images. Exit "
                     "status 1 if something is wrong; labels that differ from the release are a warning, "
-                    "unless --strict.")
+                    "unless --strict.",
+        **examples("zsiqa data check tid2013", "zsiqa data check pipal --root /data/pipal --images"))
     check.add_argument("--images", action="store_true", help="decode every image")
     check.add_argument("--hash", action="store_true",
                        help="decode every image, and find those with equal pixels")
@@ -57,7 +62,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     manifest = actions.add_parser(
         "manifest", parents=[shared], help="write all pairs as one table",
-        description="Write all pairs with their labels as CSV, and a JSON file with their origin beside it.")
+        description="Write all pairs with their labels as CSV, and a JSON file with their origin beside it.",
+        **examples("zsiqa data manifest tid2013", "zsiqa data manifest pipal --out pipal.csv"))
     manifest.add_argument("--out", type=Path, metavar="FILE.csv",
                           help="file to write (without --out: the CSV is printed, without JSON)")
     manifest.set_defaults(command=_manifest)
@@ -73,14 +79,15 @@ def _list(_options: argparse.Namespace) -> int:
             found = "labels, but not the release's" if _read(name, root).warnings else "labels as released"
         except DatasetError as error:
             found = "no" if not root.is_dir() else str(error).partition(". Fix:")[0]
+        by = f" (${_variable(name)})" if _variable(name) in os.environ else ""
         rows.append((name, f"{facts['pairs']:,}",
                      "higher = better" if facts["higher_is_better"] else "higher = worse",
-                     f"{root}" + (f" (${_variable(name)})" if _variable(name) in os.environ else ""), found))
+                     f"{root.absolute()}{by}", found))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(field.ljust(width) for field, width in zip(row, widths, strict=True)).rstrip())
     print("\nIf a set is elsewhere: set ZSIQA_LIVE=DIR and so on, or give dataset.root=DIR to run.py, "
-          "--root DIR here. How to get the sets: datasets/README.md")
+          "--root DIR here. `zsiqa data check NAME` says where to get a set")
     return 0
 
 
@@ -203,7 +210,8 @@ def _facts(name: str) -> Mapping[str, Any]:
     from zsiqa.releases import published
 
     if name not in published():
-        raise DatasetError(f"unknown data set {name}; there are {', '.join(published())}")
+        raise DatasetError(f"unknown data set {name}{did_you_mean(name, published())}; there are "
+                           f"{', '.join(published())}")
     return published()[name]
 
 

@@ -7,7 +7,8 @@ import io
 import sys
 
 from zsiqa import __version__
-from zsiqa.cli import audit, data, rank, report, run, score, status, tables, weights
+from zsiqa.cli import audit, claims, data, rank, report, run, score, status, tables, weights
+from zsiqa.cli.options import CommandParser, examples, show_help_alone
 from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import MissingPackageError, ZsiqaError, require
 
@@ -32,14 +33,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="zsiqa",
         description="Score distorted images against their references with frozen foundation models, and "
                     "measure how well the scores agree with human labels.",
-        epilog="zsiqa COMMAND --help describes a command.")
+        **examples("zsiqa score reference.png distorted.png",
+                   "zsiqa run backbone=dinov1 distance=wsd dataset=tid2013",
+                   "zsiqa COMMAND --help  (options and examples of a command)"))
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (score, run, status, data, weights, tables, audit, rank, report):
+    commands = show_help_alone(parser).add_subparsers(metavar="COMMAND")
+    for command in (score, run, status, data, weights, tables, audit, rank, claims, report):
         command.add_parser(commands)
     _add_completion(parser)
     return parser

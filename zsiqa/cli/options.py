@@ -1,23 +1,87 @@
-"""Shared parts of the subcommands: the option --scores, argument types, checks of output paths."""
+"""Shared parts of the subcommands: parser, option --scores, argument types, checks of output paths."""
 
 from __future__ import annotations
 
 import errno
-from argparse import ArgumentParser, ArgumentTypeError
+import sys
+from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, did_you_mean
 
+if TYPE_CHECKING:
+    from zsiqa.results.folder import ScoreFolder
+
+EXAMPLES = "examples:"
+DEFAULT = "results/scores"
+
+
+class CommandParser(ArgumentParser):
+    """Parser whose errors show the subcommand's usage, and name the option or choice that may be meant."""
+
+    def parse_known_args(  # type: ignore[override]  # overloaded in typeshed
+            self, args: Any = None, namespace: Any = None) -> tuple[Namespace, list[str]]:
+        """Parse arguments; unknown ones are an error here, where the subcommand is known."""
+        self._arguments = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage, the message, and the options that unknown ones are near to."""
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        given = (argument.partition("=")[0] for argument in self._arguments if argument.startswith("--"))
+        unknown = [name for name in given if not any(option.startswith(name) for option in options)]
+        super().error(message + did_you_mean(unknown, options))
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = list(map(str, action.choices))
+            raise ArgumentError(action, f"unknown {value}{did_you_mean(str(value), names)}; choose from "
+                                        f"{', '.join(names)}")
+
+
+class _Formatter(HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLES) else super()._fill_text(text, width, indent)
+
+
+def examples(*lines: str) -> dict[str, Any]:
+    """Arguments of a parser whose help ends with these command lines."""
+    return {"epilog": "\n  ".join([EXAMPLES, *lines]), "formatter_class": _Formatter}
+
+
+def show_help_alone(parser: ArgumentParser) -> ArgumentParser:
+    """Make a parser with subcommands print its help if none is given; returns it."""
+    def show(_: Namespace) -> int:
+        parser.print_help()
+        return 0
+    parser.set_defaults(command=show)
+    return parser
 
 def scores_option() -> ArgumentParser:
     """Parent parser with the option --scores, for the subcommands that evaluate."""
     parser = ArgumentParser(add_help=False)
-    parser.add_argument("--scores", type=Path, default=Path("results/scores"), metavar="DIR",
-                        help="a folder of scores of zsiqa, or `results` of the official repository "
-                             "(%(default)s)")
+    parser.add_argument("--scores", nargs="+", action="extend", metavar="SOURCE",
+                        help="sources of scores, one or more: a folder of zsiqa, `results` of the official "
+                             "repository, `results/Quality assessment` of Liao et al., or FILE.csv with a "
+                             f"YAML file beside it or key=value after commas ({DEFAULT}); docs/sources.md")
     return parser
+
+
+def open_scores(options: Namespace) -> ScoreFolder:
+    """Open the sources of the option --scores.
+
+    Raises:
+        StoreError: if there is no such file or folder, or a description is wrong.
+    """
+    from zsiqa.results.sources import open_sources
+
+    return open_sources(options.scores or [DEFAULT])
 
 
 def at_least(least: float) -> Callable[[str], float]:

@@ -1,4 +1,4 @@
-"""`zsiqa rank`: rank metrics, with intervals and paired tests."""
+"""`zsiqa rank`: rank metrics by their agreement with human opinion, with intervals and paired tests."""
 
 from __future__ import annotations
 
@@ -6,51 +6,92 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, make_output, scores_option
-from zsiqa.types import require
+from zsiqa.cli.options import at_least, examples, make_output, open_scores, scores_option, touch_output
+from zsiqa.terminal import fit, width
+from zsiqa.types import ZsiqaError, require
 
 
 def add_parser(commands: Any) -> None:
     """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
         "rank", parents=[scores_option()], help="rank metrics, with intervals and paired tests",
-        description="Rank the metrics of one data set and perturbation: coefficients with intervals, "
-                    "coefficients per reference and per distortion type, and tests of every pair of metrics.")
-    parser.add_argument("--dataset", required=True, metavar="NAME",
-                        help="data set: live, tid2013, pipal, or your own")
-    parser.add_argument("--perturbation", default="original", metavar="NAME",
-                        help="perturbation (%(default)s)")
+        description="Rank metrics by SRCC with human opinion, on every data set that they have scores of: "
+                    "the best group, intervals, ranks, and flags that change how a number may be read. With "
+                    "--detail or --out: coefficients per reference and per distortion type, and tests of "
+                    "every pair of metrics.",
+        **examples("zsiqa rank",
+                   "zsiqa rank --scores ZS-IQA/results --dataset tid2013 --detail",
+                   "zsiqa rank --scores ZS-IQA/results "
+                   "my.csv,metric=mine,dataset=tid2013,higher_is_better=true"))
+    parser.add_argument("--dataset", action="append", metavar="NAME",
+                        help="data set; may be repeated (all that have scores)")
+    parser.add_argument("--perturbation", action="append", metavar="NAME",
+                        help="perturbation, or `all`; may be repeated (original)")
     parser.add_argument("--metric", action="append", metavar="NAME",
                         help="metric to rank; may be repeated (all that have scores)")
-    parser.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
-                        help="coefficient of comparisons and distortion types (%(default)s)")
-    parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
-                        help="replicates of the bootstrap (%(default)s)")
+    parser.add_argument("--replicates", type=at_least(100), metavar="B",
+                        help="replicates of the bootstrap (1000; 2000 with --detail or --out)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
-    parser.add_argument("--interval", default="percentile", choices=("percentile", "bca"),
+    parser.add_argument("--csv", metavar="FILE", help="write one row a metric, data set and perturbation "
+                                                      "('-': print them, and nothing else)")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown ('-': print it, and nothing else)")
+    detail = parser.add_argument_group("details of each data set")
+    detail.add_argument("--detail", action="store_true", help="also show them")
+    detail.add_argument("--out", type=Path, metavar="DIR", help="write them as CSV, JSON and figures here")
+    detail.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
+                        help="coefficient of comparisons and distortion types (%(default)s)")
+    detail.add_argument("--interval", default="percentile", choices=("percentile", "bca"),
                         help="kind of bootstrap interval (%(default)s)")
-    parser.add_argument("--logistic", type=int, default=4, choices=(4, 5),
+    detail.add_argument("--logistic", type=int, default=4, choices=(4, 5),
                         help="number of parameters of the logistic curve (%(default)s)")
-    parser.add_argument("--refit", action="store_true",
+    detail.add_argument("--refit", action="store_true",
                         help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="also write CSV, JSON and figures here")
     parser.set_defaults(command=_rank)
 
 
 def _rank(options: argparse.Namespace) -> int:
-    from zsiqa.evaluation.ranking import Settings, analyse
-    from zsiqa.report.ranking import to_text, write
-    from zsiqa.results.folder import open_folder
+    from zsiqa.evaluation.standings import rank
+    from zsiqa.report.standings import to_csv, to_markdown, to_text
 
-    settings = Settings(options.coefficient, options.replicates, options.seed, options.interval,
-                        options.logistic, options.refit)
+    if options.csv == options.markdown == "-":
+        raise ZsiqaError("only one of --csv and --markdown can be printed; give the other a file")
     if options.out:
         require("zsiqa rank --out", "matplotlib")
-    folder = open_folder(options.scores)
+    folder = open_scores(options)
     if options.out:
         make_output(options.out)
-    found = analyse(folder, options.dataset, options.perturbation, options.metric, settings)
-    print(to_text(found))
-    if options.out:
-        print("wrote", ", ".join(str(path) for path in write(found, options.out)))
+    for name in ("csv", "markdown"):
+        if getattr(options, name) not in (None, "-"):
+            touch_output(f"--{name}", Path(getattr(options, name)))
+    perturbations = options.perturbation or ["original"]
+    found = rank(folder, options.dataset, None if "all" in perturbations else perturbations, options.metric,
+                 options.replicates or 1000, options.seed)
+    printed = "-" in (options.csv, options.markdown)
+    if not printed:
+        print(fit(to_text(found, width())))
+    for path, text in ((options.csv, to_csv(found)), (options.markdown, to_markdown(found))):
+        if path == "-":
+            print(text, end="")
+        elif path:
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    if (options.detail and not printed) or options.out:
+        _detail(options, folder, found)
     return 0
+
+
+def _detail(options: argparse.Namespace, folder: Any, found: Any) -> None:
+    """Show and write the details of each data set and perturbation that was ranked."""
+    from zsiqa.evaluation.ranking import Settings, analyse
+    from zsiqa.report.ranking import to_text, write
+
+    settings = Settings(options.coefficient, options.replicates or 2000, options.seed, options.interval,
+                        options.logistic, options.refit)
+    for dataset, perturbation in found.rows[["dataset", "perturbation"]].drop_duplicates().to_numpy():
+        wanted = None if options.metric is None else [
+            key.metric for key in folder.held()
+            if (key.dataset, key.perturbation) == (dataset, perturbation) and key.metric in options.metric]
+        details = analyse(folder, dataset, perturbation, wanted, settings)
+        if options.detail:
+            print("\n" + fit(to_text(details)))
+        if options.out:
+            print("wrote", ", ".join(str(path) for path in write(details, options.out)))

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, make_output, scores_option
-from zsiqa.types import ZsiqaError, require
+from zsiqa.cli.options import at_least, examples, make_output, open_scores, scores_option
+from zsiqa.types import ZsiqaError, did_you_mean, require
 
 
 def add_parser(commands: Any) -> None:
@@ -20,7 +20,9 @@ def add_parser(commands: Any) -> None:
                     "against labels, correlations by distortion type and reference, robustness, "
                     "significance, the worst disagreements with their images, and the origin of the scores. "
                     "Score files that lack pairs are named. Exit status 1 if a score file could not be read; "
-                    "the page shows the rest.")
+                    "the page shows the rest.",
+        **examples("zsiqa report", "zsiqa report --dataset tid2013 --figures --out report",
+                   "zsiqa report --root mine=/data/my_pairs.csv"))
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
                         help="folder to write to (%(default)s)")
     parser.add_argument("--dataset", action="append", metavar="NAME",
@@ -50,14 +52,13 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
-    from zsiqa.results.folder import open_folder
 
-    folder = open_folder(options.scores)
+    folder = open_scores(options)
     roots = dict(options.root)
     there = {key.dataset for key in folder.held()}
     if unknown := sorted(set(roots) - there):
-        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {options.scores}; there are "
-                         f"{', '.join(sorted(there)) or 'none'}")
+        raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {folder.root}"
+                         f"{did_you_mean(unknown, there)}; there are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
     report = collect(folder, Settings(replicates=options.replicates), options.dataset)
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsiqa.cli.options import touch_output
-from zsiqa.cli.score_output import Found, Outcome, as_json, as_text, write_csv
+from zsiqa.cli.options import examples, touch_output
+from zsiqa.cli.score_output import Found, Outcome, write
 from zsiqa.terminal import escape
 from zsiqa.types import ImagePair, ZsiqaError, require
 
@@ -70,17 +69,22 @@ class ReflectPad:
 def add_parser(commands: Any) -> None:
     """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
-        "score", help="score a pair of images, or two folders of images",
-        description="Score distorted images against their references. Files of two folders and their "
-                    "sub-folders are paired by file name; a file without a counterpart of the same name is "
-                    "paired by its name without the extension. Files whose extension Pillow does not know "
-                    "are ignored. Images are decoded as by run.py: grey is repeated, palettes are resolved, "
-                    "alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits "
-                    "per channel are refused. Notes name files with several frames, of which the first is "
-                    "scored, and files that EXIF would turn. Exit status 1 if a pair could not be scored, or "
-                    "a file has no counterpart.")
+        "score", help="score a pair of images, a folder against one reference, or two folders",
+        description="Score distorted images against their references. All images in and below a folder "
+                    "are scored against one reference; files of two folders and their sub-folders are "
+                    "paired by file name; a file without a counterpart of the same name is paired by its "
+                    "name without the extension. Files whose extension Pillow does not know are ignored. "
+                    "Images are decoded as by run.py: grey is repeated, palettes are resolved, alpha is "
+                    "dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits per "
+                    "channel are refused. Notes name files with several frames, of which the first is "
+                    "scored, and files that EXIF would turn. Exit status 1 if a pair could not be scored, "
+                    "or a file has no counterpart.",
+        **examples("zsiqa score reference.png distorted.png",
+                   "zsiqa score reference.png distorted/ --baseline psnr,ms_ssim",
+                   "zsiqa score references/ distorted/ --distance l2,cosine --csv scores.csv"))
     parser.add_argument("ref", type=Path, metavar="REF", help="the reference: a file, or a folder")
-    parser.add_argument("dis", type=Path, metavar="DIS", help="the distorted image: a file, or a folder")
+    parser.add_argument("dis", type=Path, metavar="DIS",
+                        help="the distorted image: a file, or a folder, also if REF is one file")
     for name, text in (("backbone", "one or several (efficientnet_lite0; none with --baseline)"),
                        ("distance", "one or several; several are computed from one pass (cosine)"),
                        ("representation", "features, embedding or both (features)"),
@@ -93,7 +97,8 @@ def add_parser(commands: Any) -> None:
                         help="pad images that are too small, on the right and below, by reflection")
     parser.add_argument("--max-megapixels", metavar="N",
                         help="decode images of at most N million pixels (100)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table here, one line per pair")
+    parser.add_argument("--csv", type=Path, metavar="FILE",
+                        help="write a table here, one line per pair ('-': print it)")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write scores, errors and notes here ('-': print them)")
     parser.add_argument("--heatmap", type=Path, metavar="FILE",
@@ -126,13 +131,13 @@ def _score(options: argparse.Namespace) -> int:
                 found.notes.update(dict.fromkeys(engine.notes))
                 score(engine, found.outcomes)
     finally:  # interrupted, or out of memory: what was scored is shown and written
-        show(found, options)
+        lost = write(found, options.csv, options.json)
     if options.heatmap and found.outcomes[0].scores:
         heatmap(options, plans[0][0], pairs[0])
     errors = [f"{outcome.pair.pair_id}: {error}" for outcome in found.outcomes for error in outcome.errors]
     for error in errors:
         print(f"error: {escape(error)}", file=sys.stderr)
-    return 1 if problems or errors else 0
+    return 1 if problems or errors or lost else 0
 
 
 def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) -> None:
@@ -141,6 +146,9 @@ def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) ->
     Raises:
         ZsiqaError: if an output is one of the images, or another output.
     """
+    outputs = list(outputs)
+    if [str(output) for output in outputs].count("-") > 1:
+        raise ZsiqaError("--csv - and --json - cannot both be printed; name a file for one of them")
     taken = {path.resolve() for pair in pairs for path in (pair.ref_path, pair.dis_path)}
     for output in outputs:
         if output is None or str(output) == "-":
@@ -148,22 +156,6 @@ def check_outputs(outputs: Iterable[Path | None], pairs: Iterable[ImagePair]) ->
         if output.resolve() in taken:
             raise ZsiqaError(f"{output} is one of the images, or another output; name another file")
         taken.add(output.resolve())
-
-
-def show(found: Found, options: argparse.Namespace) -> None:
-    """Print the scores and write the requested files."""
-    if options.csv is not None:
-        write_csv(options.csv, found)
-    if options.json is not None:
-        text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-        if str(options.json) == "-":
-            print(text)
-        else:
-            options.json.write_text(text + "\n", encoding="utf-8")
-    if str(options.json) != "-" and (text := as_text(found)):
-        print(text)
-    for note in found.notes:
-        print(f"note: {escape(note)}", file=sys.stderr)
 
 
 def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConfig]) -> None:
@@ -175,7 +167,7 @@ def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConf
     require("--heatmap", "matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    if options.ref.is_dir():
+    if options.dis.is_dir():
         raise ZsiqaError("--heatmap is of one pair; give two files")
     cfg = configurations[0]
     if len(configurations) * len(cfg.distances) * len(cfg.representations) != 1 or cfg.backbone.model is None:

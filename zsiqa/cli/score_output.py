@@ -5,12 +5,14 @@ Control characters of file names, and bytes that are not UTF-8, are escaped in a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsiqa.terminal import escape, escape_formula
+from zsiqa.terminal import width as terminal_width
 from zsiqa.types import ImagePair
 
 if TYPE_CHECKING:
@@ -57,8 +59,8 @@ def table(found: Found) -> pd.DataFrame:
                         dtype=float, index=[escape(outcome.pair.pair_id) for outcome in found.outcomes])
 
 
-def write_csv(path: Path, found: Found) -> None:
-    """Write a CSV file: one line per pair, one column per metric.
+def as_csv(found: Found) -> str:
+    """Write as CSV: one line per pair, one column per metric.
 
     A missing score is empty; the last column has the errors.
     """
@@ -69,7 +71,7 @@ def write_csv(path: Path, found: Found) -> None:
     frame.insert(0, "ref", texts(outcome.pair.ref_path for outcome in found.outcomes))
     frame.insert(1, "dis", texts(outcome.pair.dis_path for outcome in found.outcomes))
     frame["error"] = texts("; ".join(outcome.errors) for outcome in found.outcomes)
-    frame.to_csv(path, index=False)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def as_text(found: Found) -> str:
@@ -86,4 +88,39 @@ def as_text(found: Found) -> str:
     frame = table(found)
     frame.loc["mean"] = frame.mean()
     lines = [f"{name:{width}}  {text}" for name, text in better.items()]
-    return "\n".join([frame.to_string(float_format="{:.7g}".format, na_rep="-"), *lines]) if lines else ""
+    text = frame.to_string(float_format="{:.7g}".format, na_rep="-", line_width=terminal_width())
+    return "\n".join([text, *lines]) if lines else ""
+
+
+def write(found: Found, csv: Path | None, json: Path | None) -> list[str]:
+    """Print the scores and write the files; what cannot be written does not stop the others.
+
+    Args:
+        found: the outcomes.
+        csv, json: files to write, or `-` to print this instead of the text; None for none.
+
+    Returns:
+        Messages on files that could not be written, which are printed, too.
+    """
+    from json import dumps
+
+    kinds = [("--csv", csv, as_csv),
+             ("--json", json, lambda found: dumps(as_json(found), indent=2, ensure_ascii=False,
+                                                  allow_nan=False) + "\n")]
+    problems = []
+    for option, path, make in kinds:
+        if path is not None and str(path) != "-":
+            try:
+                path.write_text(make(found), encoding="utf-8", newline="")
+            except OSError as error:
+                problems.append(f"{option} {path} is not complete: {error.strerror}; all scores are in the "
+                                f"other outputs")
+    printed = next((make(found) for _, path, make in kinds if str(path) == "-"), None)
+    if printed is None and (text := as_text(found)):
+        printed = text + "\n"
+    print(printed or "", end="", flush=True)  # last: its reader may have left, as in `| head`
+    for note in found.notes:
+        print(f"note: {escape(note)}", file=sys.stderr)
+    for problem in problems:
+        print(f"error: {escape(problem)}", file=sys.stderr)
+    return problems

@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from zsiqa.cli.options import examples
 from zsiqa.terminal import plural
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def add_parser(commands: Any) -> None:
         description="Progress of the score files of `python run.py -m ARGUMENTS`. done: every pair has a "
                     "score. running: a run is active (heartbeat within two minutes; on this machine, its "
                     "process exists). failed: the last run stopped with the error shown. partial, missing: "
-                    "the other files; if a run was killed, it is named. Exit status 1 unless all are done.")
+                    "the other files; if a run was killed, it is named. Exit status 1 unless all are done.",
+        **examples("zsiqa status +sweep=table3", "zsiqa status backbone=dinov1 distance=wsd dataset=tid2013",
+                   "zsiqa status backbone=dinov1,dinov2 dataset=pipal results_dir=/data/results --json"))
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT",
                         help="as for run.py: +sweep=table3, backbone=dinov1,dinov2 dataset=pipal, "
                              "results_dir=DIR")

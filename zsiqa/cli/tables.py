@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import make_output, scores_option
-from zsiqa.terminal import plural
-from zsiqa.types import ZsiqaError
+from zsiqa.cli.options import examples, make_output, open_scores, scores_option
+from zsiqa.terminal import fit, plural, width
+from zsiqa.types import ZsiqaError, did_you_mean
 
 FORMATS = ("md", "tex", "csv", "html")
 
@@ -19,12 +19,15 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
         "tables", parents=[scores_option()],
-        help="build the paper's tables from stored scores, beside the printed figures",
-        description="Build tables from stored scores, compare each cell with the printed figure, and name "
-                    "the missing cells. Exit status 1 if a score file could not be read.")
+        help="tables of stored scores; the paper's beside the printed figures",
+        description="Build tables from stored scores: those of the paper that there are scores for, and all "
+                    "other scores by data set, your own sets too. Compare each cell with the printed "
+                    "figure, and name the missing cells. Exit status 1 if a score file could not be read.",
+        **examples("zsiqa tables", "zsiqa tables --table table2 --also srcc_low,srcc_high",
+                   "zsiqa tables --scores results/scores --out tables --format md,csv"))
     parser.add_argument("--table", action="append", metavar="NAME",
-                        help="a file of configs/table (table1, table2, table3, extended, demo); may be "
-                             "repeated (the paper's three)")
+                        help="a table of the configuration (table1, table2, table3, extended, demo), also "
+                             "without scores; may be repeated (all that is stored)")
     parser.add_argument("--extended", action="store_true", help="add all metrics on all three data sets")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files here")
     parser.add_argument("--format", default=",".join(FORMATS), metavar="F,F",
@@ -39,32 +42,43 @@ def add_parser(commands: Any) -> None:
 
 def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
-    from zsiqa.evaluation.tables import PAPER, build_table, count_verdicts, read_specs
-    from zsiqa.report.tables import to_text, write_tables
-    from zsiqa.results.folder import open_folder
+    from zsiqa.evaluation.tables import build_table, choose_specs, count_verdicts, read_specs
+    from zsiqa.report.tables import write_tables
+    from zsiqa.report.text_tables import text_legend, to_text
 
     formats = _choices("--format", options.format, FORMATS)
     if options.out and not formats:
         raise ZsiqaError(f"--format is empty; choose from {', '.join(FORMATS)}")
     also = _choices("--also", options.also, STATISTICS)
-    names = options.table or ([] if options.extended else PAPER)
-    measurer = Measurer(open_folder(options.scores))
+    names = [*(options.table or []), *(["extended"] if options.extended else [])]
+    measurer = Measurer(open_scores(options))
+    specs, left_out = ([spec for name in names for spec in read_specs(name)], []) if names else (
+        choose_specs(measurer.folder))
+    ignored = [str(path.relative_to(measurer.folder.root)) for path in measurer.folder.strays]
+    if not specs:
+        raise ZsiqaError(f"{measurer.folder.root.absolute()} holds no scores; score something first, for "
+                         f"instance `zsiqa run dataset=demo dataset.limit=30`, or name other sources with "
+                         f"--scores"
+                         + (f". Ignored, without a sidecar: {', '.join(ignored)}" if ignored else ""))
     if options.out:
         make_output(options.out)
-    specs = [spec for name in [*names, *(["extended"] if options.extended else [])]
-             for spec in read_specs(name)]
     tables = [build_table(spec, measurer, also) for spec in specs]
     for table in tables:
-        print(to_text(table), end="\n\n")
+        print(fit(to_text(table, width()), "--out DIR writes all"), end="\n\n")
+    if legend := text_legend(tables):
+        print(fit(legend))
     counts = count_verdicts(tables)
     if total := sum(counts.values()):
-        print(f"{total} printed cells:",
-              ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))
+        listed = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
+        print(fit(f"{total} printed cells: {listed}"))
     if options.out:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
-    if strays := measurer.folder.strays:
-        print(f"{plural(len(strays), 'file')} whose name is not the name of a metric, or without a sidecar, "
-              f"e.g. {strays[0].name}; `zsiqa audit` lists them")
+    if left_out:
+        print(fit(f"no scores for {', '.join(left_out)}; `zsiqa tables --table {left_out[0]}` lists what it "
+                  f"needs"))
+    if ignored:
+        print(fit(f"{plural(len(ignored), 'file')} ignored, whose name is not the name of a metric, or "
+                  f"without a sidecar: {', '.join(ignored)}"))
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -75,5 +89,6 @@ def _choices(name: str, text: str, known: Sequence[str]) -> list[str]:
     """Split a comma-separated option, and check its parts."""
     parts = text.split(",") if text else []
     if unknown := [part for part in parts if part not in known]:
-        raise ZsiqaError(f"{name}: unknown {', '.join(unknown)}; choose from {', '.join(known)}")
+        raise ZsiqaError(f"{name}: unknown {', '.join(unknown)}{did_you_mean(unknown, known)}; "
+                         f"choose from {', '.join(known)}")
     return parts

@@ -15,7 +15,7 @@ from zsiqa.datasets.images import open_rgb
 from zsiqa.releases import published
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import ScoreKey
-from zsiqa.runs.runner import read_dataset
+from zsiqa.runs.inputs import read_dataset
 from zsiqa.types import ImageError, StoreError, ZsiqaError
 
 SIDE = 176  # pixels of the longer side

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsiqa import CONFIGS
-from zsiqa.types import WeightsError, ZsiqaError
+from zsiqa.cli.options import examples, show_help_alone
+from zsiqa.types import WeightsError, ZsiqaError, did_you_mean
 
 ANY_OR_NONE = ("timm", "open_clip", "none", "all")  # configurations without weights of their own
 
@@ -21,14 +21,18 @@ def add_parser(commands: Any) -> None:
         "weights", help="list, fetch, find and verify the weights of models",
         description="Weights come from the Hugging Face hub into its cache (HF_HOME), from PyTorch's host "
                     "into TORCH_HOME, or from an installed package. HF_HUB_OFFLINE=1 forbids all downloads. "
-                    "For a machine without internet, fetch the weights in advance.")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+                    "For a machine without internet, fetch the weights in advance.",
+        **examples("zsiqa weights list", "zsiqa weights fetch dinov1 lpips_alex",
+                   "zsiqa weights path timm backbone.model_name=resnet50.a1_in1k"))
+    actions = show_help_alone(parser).add_subparsers(metavar="ACTION")
     for name, action, text in (
             ("list", _list, "list models, the sources of their weights, and if they are on this machine"),
             ("fetch", _fetch, "download weights that are not on this machine; exit status 1 on failure"),
             ("path", _path, "print the paths of the weights; exit status 1 if some are not on this machine"),
             ("verify", _verify, "compare SHA-256 sums with published ones; exit status 1 if one differs")):
-        command = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.",
+                                     **examples(f"zsiqa weights {name}",
+                                                f"zsiqa weights {name} dinov1 lpips_alex"))
         command.add_argument("names", nargs="*", metavar="NAME",
                              help="backbones and baselines (all that have weights); also settings, e.g. timm "
                                   "backbone.model_name=resnet50.a1_in1k")
@@ -62,13 +66,19 @@ class Needed:
 
 
 def _needed(options: argparse.Namespace) -> Iterator[Needed]:
+    from zsiqa.config.hints import names_of
+
     settings = [name for name in options.names if "=" in name]
     names = [name for name in options.names if "=" not in name]
     if settings and not names:
         raise ZsiqaError(f"{' '.join(settings)}: of which backbone? Name it before the setting, "
                          f"as in: timm {settings[0]}")
-    backbones, baselines = (sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
-                            for group in ("backbone", "baseline"))
+    backbones, baselines = names_of("backbone"), names_of("baseline")
+    known = sorted({*backbones, *baselines})
+    # Settings may add folders of configurations.
+    if not settings and (unknown := [name for name in names if name not in known]):
+        raise ZsiqaError(f"no backbone or baseline {', '.join(unknown)}{did_you_mean(unknown, known)}; "
+                         f"there are {', '.join(known)}")
     for name in names or [name for name in (*backbones, *baselines) if name not in ANY_OR_NONE]:
         is_baseline = name in baselines and name not in ANY_OR_NONE
         needed = _of_baseline(name, settings) if is_baseline else _of_backbone(name, settings)

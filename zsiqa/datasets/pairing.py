@@ -11,22 +11,26 @@ from zsiqa.types import ImagePair, ZsiqaError
 
 
 def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
-    """Pair two files, or the files of two folders by name.
+    """Pair two files, one reference with all files of a folder, or the files of two folders by name.
 
     Returns:
         Messages on files without a counterpart; the pairs, in the order of the distorted images' names.
 
     Raises:
-        ZsiqaError: if a path does not exist, one is a file and the other a folder, or no pair is found.
+        ZsiqaError: if a path does not exist, only the reference is a folder, or no pair is found.
     """
     for path in (ref, dis):
         if not path.exists():
             raise ZsiqaError(f"no file or folder {path}")
-    if ref.is_dir() != dis.is_dir():
-        raise ZsiqaError(f"{ref if ref.is_dir() else dis} is a folder, the other is a file; give two files "
-                         f"or two folders")
+    if ref.is_dir() and not dis.is_dir():
+        raise ZsiqaError(f"{ref} is a folder, {dis} is a file; give two files, two folders, or one reference "
+                         f"and a folder of distorted images")
     if not ref.is_dir():
-        return [], [ImagePair(dis.name, ref.name, dis.name, 0.0, ref, dis)]
+        paths = {dis.name: dis} if not dis.is_dir() else {
+            name: dis / name for name in images_below(dis) if not (dis / name).samefile(ref)}
+        if not paths:
+            raise ZsiqaError(f"no images in {dis} or below, by the extensions of their names")
+        return [], [ImagePair(name, ref.name, name, 0.0, ref, path) for name, path in paths.items()]
     names = {folder: images_below(folder) for folder in (ref, dis)}
     found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
     rest = {folder: by_stem(name for name in names[folder] if name not in found) for folder in (ref, dis)}

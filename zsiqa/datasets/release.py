@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.datasets.labels import Label, Labels
-from zsiqa.releases import labels_sha256
+from zsiqa.releases import labels_sha256, published
 from zsiqa.types import DatasetError, ImagePair, Manifest
 
 IMAGES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -59,7 +59,7 @@ class Tree:
     def __init__(self, dataset: str, root: str | Path) -> None:
         self.dataset, self.root = dataset, Path(root).expanduser()
         if not self.root.is_dir():
-            raise self.error(f"folder not found: {self.root}", f"see datasets/README.md, then {self.how}")
+            raise self.error(f"folder not found: {self.root.absolute()}", self.how)
         self._files: dict[str, list[str]] = defaultdict(list)
         try:
             for name, path in _walk(str(self.root), "", DEEPEST):
@@ -69,8 +69,10 @@ class Tree:
 
     @property
     def how(self) -> str:
-        """Advice on naming the folder, for messages."""
-        return f"give dataset.root=DIR (zsiqa data: --root DIR) or set ZSIQA_{self.dataset.upper()}=DIR"
+        """Advice on getting the set and naming its folder, for messages."""
+        return (f"get {published()[self.dataset]['get']}, unpack it, and "
+                f"give dataset.root=DIR (zsiqa data: --root DIR) or set ZSIQA_{self.dataset.upper()}=DIR; "
+                f"datasets/README.md of the source says more")
 
     def error(self, problem: str, fix: str) -> DatasetError:
         """Build an error in the common form of this data set's messages."""
@@ -119,8 +121,8 @@ class Tree:
         """Build the error for missing label files: neither the wanted one nor one of the others is here."""
         above = next((path.parent for name in (wanted, *others)
                       if (path := self.beside(name.partition("/")[0]))), None)
-        fix = f"give the folder above, {above}" if above else f"see datasets/README.md, then {self.how}"
-        return self.error(f"no {wanted} in {self.root} or below", fix)
+        fix = f"give the folder above, {above}" if above else self.how
+        return self.error(f"no {wanted} in {self.root.absolute()} or below", fix)
 
     def images(self) -> Iterator[str]:
         """Iterate over the paths of all files with an image suffix, relative to the root."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zsiqa.releases import labels_sha256, published
+from zsiqa.evaluation.labels import has_released_labels
+from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
 from zsiqa.results.scores import Alignment, Pairs, ScoreKey, Scores, align
@@ -45,15 +46,14 @@ class FolderCheck:
 def check_files(folder: ScoreFolder) -> FolderCheck:
     """Check all score files of a folder."""
     odd = []
-    read: dict[Path, Scores] = {}
-    contents: dict[bytes, list[Path]] = defaultdict(list)
-    names = {path: key for key, path in folder.files.items()}
-    for path in [*folder.files.values(), *folder.strays]:
+    read: dict[tuple[ScoreKey, Path], Scores] = {}
+    contents: dict[bytes, set[Path]] = defaultdict(set)
+    for own, path in [*folder.files.items(), *((None, path) for path in folder.strays)]:
         try:
             if path.is_file():  # a score file in parts has no content of its own
-                contents[hashlib.sha256(path.read_bytes()).digest()].append(path)
-            key = names[path] if path in names else folder.stray_key(path)
-            read[path] = folder.load(key, path)
+                contents[hashlib.sha256(path.read_bytes()).digest()].add(path)
+            key = own or folder.stray_key(path)
+            read[key, path] = folder.load(key, path)
         except (StoreError, OSError) as error:
             odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error), damaged=True))
     usual = {}
@@ -64,9 +64,9 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
             commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
             usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
-    for path, scores in read.items():
+    for (key, path), scores in read.items():
         problems = []
-        if path not in names:
+        if path in folder.strays:
             twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
             problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of
                             else "the name is that of no metric")
@@ -79,32 +79,23 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
             problems.append(f"{unusable} of {len(scores.values)} scores are absent, NaN or infinite: "
                             f"{examples}")
-        if scores.key.dataset in usual:
-            problems += _differences(align(scores, usual[scores.key.dataset]))
+        if key.dataset in usual:
+            problems += _differences(align(scores, usual[key.dataset]))
         if problems:
             odd.append(FileFinding(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
     for copies in contents.values():
-        if len(copies) > 1 and any(len(read[path].values) for path in copies if path in read):
-            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in copies)
+        if len(copies) > 1 and any(
+                len(scores.values) for (_, path), scores in read.items() if path in copies):
+            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in sorted(copies))
             odd.append(FileFinding(listed, "the same content, byte for byte"))
     whole = {}
     for key in folder.held():
-        own = read.get(folder.files[key]) if key in folder.files else None
-        complete = own if own is not None and len(own.values) == own.expected else load_whole(folder, key)
+        held = read.get((key, folder.files[key])) if key in folder.files else None
+        complete = held if held is not None and len(held.values) == held.expected else load_whole(folder, key)
         if complete is not None:
             whole[key] = complete
     return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
                        sum(not scores.checked for scores in read.values()))
-
-
-def _has_released_labels(pairs: Pairs, dataset: str) -> bool:
-    """Return whether the labels are those of the release, in the order of the file or by id."""
-    facts = published()[dataset]
-    for order in (slice(None), np.argsort(pairs.ids)):
-        digest, expected = labels_sha256(pairs.ids[order], pairs.refs[order], pairs.labels[order], facts)
-        if digest == expected:
-            return True
-    return False
 
 
 def _differences(alignment: Alignment) -> list[str]:
@@ -131,6 +122,6 @@ def describe_agreement(usual: dict[str, Pairs], whole: dict[ScoreKey, Scores]) -
             texts[dataset] += (f", {len(same)} with one and the same sequence of pairs and labels, "
                                f"{'that' if released else 'which is not that'} of commit 1d8c1ce")
         if dataset in published() and "sha256" in published()[dataset]:
-            as_released = _has_released_labels(pairs, dataset)
+            as_released = has_released_labels(pairs, dataset)
             texts[dataset] += f"; the labels are {'' if as_released else 'not '}those of the release"
     return texts

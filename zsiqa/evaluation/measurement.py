@@ -103,7 +103,7 @@ class Measurer:
 
     def __init__(self, folder: ScoreFolder) -> None:
         self.folder = folder
-        self._measured: dict[tuple[Path, tuple[str, ...]], Measurement] = {}
+        self._measured: dict[tuple[ScoreKey, Path, tuple[str, ...]], Measurement] = {}
 
     def measure(self, key: ScoreKey, path: Path, statistics: Iterable[str] = COEFFICIENTS) -> Measurement:
         """Measure a file (cached); a file that cannot be read gives a measurement with a `problem`.
@@ -114,7 +114,7 @@ class Measurer:
             statistics: some of `STATISTICS`.
         """
         families = [family for family in FAMILIES if set(family) & set(statistics)]
-        cache_key = path, tuple(name for family in families for name in family)
+        cache_key = key, path, tuple(name for family in families for name in family)
         if cache_key not in self._measured:
             self._measured[cache_key] = _measure(self.folder, key, path, families)
         return self._measured[cache_key]

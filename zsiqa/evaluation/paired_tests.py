@@ -167,6 +167,44 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return result
 
 
+def bootstrap_t_tests(estimates: ArrayLike, replicates: ArrayLike, groups: int) -> NDArray[np.float64]:
+    """Test the difference of every two metrics by its error over resampled references.
+
+    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
+    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
+
+    Args:
+        estimates: (M,) a coefficient of each metric.
+        replicates: (M, B) of it, on the same draws; NaN where undefined.
+        groups: G, the number of references.
+
+    Returns:
+        Two-sided p-values, (M, M); NaN with fewer than two references or defined replicates.
+    """
+    values, drawn = np.asarray(estimates, dtype=np.float64), np.asarray(replicates, dtype=np.float64)
+    p_values = np.full((len(values), len(values)), math.nan)
+    for row in range(len(values) if groups > 1 else 0):
+        differences = drawn[row] - drawn[row:]
+        enough = np.isfinite(differences).sum(axis=1) > 1
+        error = np.full(len(differences), math.nan)
+        error[enough] = np.nanstd(differences[enough], axis=1, ddof=1) * math.sqrt(groups / (groups - 1))
+        size = np.abs(values[row] - values[row:])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p = 2 * stats.t.sf(size / error, groups - 1)
+        p[np.fmax(size, error) < ROUNDING] = 1.0
+        p[~enough] = math.nan
+        p_values[row, row:] = p_values[row:, row] = p
+    return p_values
+
+
+def holm_of_pairs(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correct the p-values of all pairs of metrics: (M, M), symmetric; NaN on the diagonal."""
+    above = np.triu_indices(len(p_values), k=1)
+    corrected = np.full(p_values.shape, math.nan)
+    corrected[above] = holm(p_values[above])
+    return np.asarray(np.fmax(corrected, corrected.T))
+
+
 def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     """Compare two metrics by their correlations within each reference (Wilcoxon's signed-rank test).
 
@@ -206,29 +244,6 @@ def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:
     elif n:
         statistic, p_value = _signed_rank(differences)
     return Wilcoxon(statistic, p_value, int(np.sum(differences > 0)), ties, n, len(x) - n)
-
-
-def resampled_t_test(difference: float, replicates: np.ndarray, groups: int) -> float:
-    """Compute the two-sided p-value of a difference over its bootstrap standard error.
-
-    Student's t with G - 1 degrees of freedom. The standard error of the resamples is multiplied by
-    sqrt(G / (G - 1)): the variance of G drawn references is that of a sample divided by G, not by G - 1.
-
-    Args:
-        difference: of two coefficients, over all references.
-        replicates: (B,) differences over resampled references; NaN where undefined.
-        groups: G, the number of references.
-
-    Returns:
-        The p-value; NaN with fewer than two references or defined replicates.
-    """
-    defined = replicates[np.isfinite(replicates)]
-    if groups < 2 or len(defined) < 2:
-        return math.nan
-    error = float(np.std(defined, ddof=1)) * math.sqrt(groups / (groups - 1))
-    if max(math.fabs(difference), error) < ROUNDING:
-        return 1.0
-    return float(2 * stats.t.sf(math.fabs(difference) / error, groups - 1)) if error > 0 else 0.0
 
 
 def _signed_rank(differences: np.ndarray) -> tuple[float, float]:

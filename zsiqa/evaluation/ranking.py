@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     coefficient = settings.coefficient
     order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
                        kind="stable")
-    scored = replace(scored, metrics=[scored.metrics[row] for row in order], quality=scored.quality[order])
+    scored = scored.of(order.tolist())
     wanted = COEFFICIENTS if settings.details else (coefficient,)
     within = [per_reference(quality, scored.labels, scored.refs, wanted) for quality in scored.quality]
     replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
@@ -241,17 +241,17 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
     with np.errstate(invalid="ignore", divide="ignore"):
         among = np.atleast_2d(np.corrcoef(values)) if values is not None else None
+    p_t = paired_tests.bootstrap_t_tests(replicates[:, 0], replicates[:, -settings.replicates:], groups)
     lines = []
     for a, b in itertools.combinations(range(len(scored.metrics)), 2):
         difference = replicates[a] - replicates[b]
         drawn = difference[-settings.replicates:]
-        line: dict[str, Any] = {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]}
-        lines.append(line)
+        lines.append(line := {"a": scored.metrics[a], "b": scored.metrics[b], "difference": difference[0]})
         if settings.details:
             low, high, _ = _interval(difference, groups, settings)
             line |= {"low": low, "high": high,
                      "p": bootstrap.paired_p_value(drawn) if groups > 1 else math.nan}
-        line |= {"p_t": paired_tests.resampled_t_test(difference[0], drawn, groups), "p_holm": math.nan}
+        line |= {"p_t": p_t[a, b], "p_holm": math.nan}
         if not settings.details:
             continue
         signed = paired_tests.wilcoxon_over_references(within[a][name], within[b][name])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zsiqa.evaluation.labels import reconcile
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class ScoreTable:
         refs, types: (N,) names of the references; distortion types.
         groups: (N,) the reference of each pair as a number, from 0.
         expected: pairs of the whole data set.
+        files: (M,) the score file of each metric.
+        ids: (N,) pair_id of each pair.
     """
 
     metrics: list[str]
@@ -32,26 +35,35 @@ class ScoreTable:
     types: np.ndarray
     groups: np.ndarray
     expected: int
+    files: list[Scores]
+    ids: np.ndarray
+
+    def of(self, rows: Sequence[int]) -> ScoreTable:
+        """Return the table of some metrics, in this order."""
+        return replace(self, metrics=[self.metrics[row] for row in rows], quality=self.quality[list(rows)],
+                       files=[self.files[row] for row in rows])
 
 
 def load_table(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
                notes: list[str]) -> ScoreTable:
     """Load the pairs for which every metric has a usable score.
 
+    Where sources disagree on labels, those of the release are used for all (`zsiqa.evaluation.labels`).
+
     Args:
-        folder: folder of scores.
+        folder: folder of scores, or several sources.
         dataset, perturbation: of the scores.
-        metrics: metrics to load; None for all that have a row for every pair, and usable scores for at least
-            half as many pairs as the metric with the most.
+        metrics: metrics to load; None for all whose files have as many rows as the fullest one, and usable
+            scores for at least half as many pairs as the metric with the most.
         notes: list that gets a line for everything that is left out.
 
     Raises:
-        StoreError: if there are no such scores, a metric in `metrics` is not complete or has other labels, or
-            fewer than three pairs are left.
+        StoreError: if there are no such scores, a metric in `metrics` cannot be read or has other labels, no
+            source has labels and references, or fewer than three pairs are left.
     """
-    loaded = _with_usual_labels(_load(folder, dataset, perturbation, metrics, notes), notes,
-                                named=metrics is not None)
-    return _common(loaded if metrics else _without_few_pairs(loaded, notes), notes)
+    loaded = _load(folder, dataset, perturbation, metrics, notes)
+    pairs, loaded = reconcile(loaded, notes, named=metrics is not None)
+    return _common(loaded if metrics else _without_few_pairs(loaded, notes), pairs, notes)
 
 
 def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
@@ -60,51 +72,37 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
     if not available:
         datasets = sorted({key.dataset for key in folder.files})
         perturbations = sorted({key.perturbation for key in folder.files if key.dataset == dataset})
-        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}; it holds "
-                         f"{', '.join(perturbations if dataset in datasets else datasets) or 'nothing'}")
+        name, names = (perturbation, perturbations) if dataset in datasets else (dataset, datasets)
+        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root}"
+                         f"{did_you_mean(name, names)}; it holds {', '.join(names) or 'nothing'}")
     if unknown := sorted(set(metrics or ()) - set(available)):
-        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}; there are "
-                         f"{', '.join(available)}")
+        raise StoreError(f"no scores of {dataset} by {', '.join(unknown)} under {perturbation}"
+                         f"{did_you_mean(unknown, available)}; there are {', '.join(available)}")
     loaded = []
     for metric in dict.fromkeys(metrics or available):
         key = ScoreKey(dataset, metric, perturbation)
         scores = load_whole(folder, key)
         if scores is None:
-            problem = (f"{folder.files.get(key, key)} cannot be read or has not a row for every pair; "
-                       f"`zsiqa audit` says more")
-            if metrics:
-                raise StoreError(problem)
-            notes.append(f"left out: {problem}")
-            continue
+            try:
+                scores = folder.load(key, folder.files[key])
+            except (StoreError, KeyError) as error:
+                problem = f"{folder.files.get(key, key)} cannot be read; `zsiqa audit` says more"
+                if metrics:
+                    raise StoreError(problem) from error
+                notes.append(f"left out: {problem}")
+                continue
         if scores.path != folder.files.get(key):
             notes.append(f"{metric}: its own file is not there or not whole; taken from {scores.path.name}")
         notes += [note for note in scores.notes if note not in notes]
         loaded.append(scores)
-    if not loaded:
-        raise StoreError(f"no complete scores of {dataset}/{perturbation} in {folder.root}")
-    return loaded
-
-
-def _with_usual_labels(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> list[Scores]:
-    """Keep the scores with the labels and references that most have.
-
-    Raises:
-        StoreError: if the metrics were `named` and one of them has other labels or references.
-    """
-    kinds = [hash((*scores.pairs.ids, *scores.pairs.refs, scores.oriented_labels.tobytes()))
-             for scores in loaded]
-    commonest = loaded[kinds.index(max(kinds, key=kinds.count))]
-    kept = []
-    for scores in loaded:
-        alignment = align(scores, commonest.pairs)
-        what = "references" if len(alignment.other_refs) else "labels" if len(alignment.other_labels) else ""
-        if not what:
-            kept.append(scores)
-        elif named:
-            raise StoreError(f"{scores.path} has other {what} than {commonest.path}; `zsiqa audit` says more")
-        else:
-            notes.append(f"left out: {scores.path} has other {what} than most; `zsiqa audit` says more")
-    return kept
+    rows = max((len(scores.values) for scores in loaded), default=0)
+    if not rows:
+        raise StoreError(f"no scores of {dataset}/{perturbation} in {folder.root} can be used; `zsiqa audit` "
+                         f"says why")
+    short = [scores for scores in loaded if len(scores.values) < rows and not metrics]
+    notes += [f"left out: {scores.path} has {len(scores.values)} of {rows} pairs (--metric keeps it in)"
+              for scores in short]
+    return [scores for scores in loaded if scores not in short]
 
 
 def _without_few_pairs(loaded: Sequence[Scores], notes: list[str]) -> list[Scores]:
@@ -119,13 +117,12 @@ def _without_few_pairs(loaded: Sequence[Scores], notes: list[str]) -> list[Score
     return [scores for scores, count in zip(loaded, usable, strict=True) if 2 * count >= max(usable)]
 
 
-def _common(loaded: Sequence[Scores], notes: list[str]) -> ScoreTable:
-    """Build the table of the pairs with a usable score by every metric, in the order of the first metric."""
-    pairs: Pairs = loaded[0].pairs
+def _common(loaded: Sequence[Scores], pairs: Pairs, notes: list[str]) -> ScoreTable:
+    """Build the table of the pairs with a usable score by every metric, in the order of `pairs`."""
     values = np.stack([align(scores, pairs).values for scores in loaded])
     for scores in loaded:
-        if lacking := scores.expected - int(scores.usable.sum()):
-            notes.append(f"{scores.key.metric}: {lacking} of {scores.expected} pairs have no usable score; "
+        if lacking := len(pairs.ids) - int(scores.usable.sum()):
+            notes.append(f"{scores.key.metric}: {lacking} of {len(pairs.ids)} pairs have no usable score; "
                          f"they are left out for every metric")
     use = np.isfinite(values).all(0)
     if use.sum() < 3:
@@ -134,4 +131,5 @@ def _common(loaded: Sequence[Scores], notes: list[str]) -> ScoreTable:
     refs = pairs.refs[use]
     return ScoreTable([scores.key.metric for scores in loaded], values[:, use] * signs[:, None],
                       pairs.oriented_labels[use], refs, pairs.types[use],
-                      np.unique(refs, return_inverse=True)[1], loaded[0].expected)
+                      np.unique(refs, return_inverse=True)[1], loaded[0].expected, list(loaded),
+                      pairs.ids[use])

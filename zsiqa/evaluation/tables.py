@@ -1,4 +1,4 @@
-"""Tables from score files, with the rows and columns of `configs/table/*.yaml`. Never imports torch."""
+"""Tables from score files: of `configs/table/*.yaml`, or of all that is stored. Never imports torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import yaml
 from zsiqa import CONFIGS
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
+from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, split_metric
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 PAPER = ("table1", "table2", "table3")
 
@@ -136,13 +137,40 @@ def read_specs(name: str) -> list[dict[str, Any]]:
         StoreError: if there is no such table.
     """
     if name not in table_names():
-        raise StoreError(f"no table {name} in {CONFIGS / 'table'}; there are {', '.join(table_names())}")
+        raise StoreError(f"no table {name} in {CONFIGS / 'table'}{did_you_mean(name, table_names())}; "
+                         f"there are {', '.join(table_names())}")
     spec = yaml.safe_load((CONFIGS / "table" / f"{name}.yaml").read_text(encoding="utf-8"))
     spec["name"] = name
     if not spec.pop("one_per_dataset", False):
         return [spec]
     return [{**spec, "name": f"{name}_{dataset}", "datasets": [dataset],
              "title": f"{spec['title']}: {spec['labels'][dataset]}"} for dataset in spec["datasets"]]
+
+
+def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
+    """Choose the tables of a folder: those of the paper that it has scores for, then its other scores.
+
+    Returns:
+        Specifications as of `read_specs`, and the names of the paper's tables without scores.
+    """
+    held = folder.held()
+    paper = {name: read_specs(name)[0] for name in PAPER}
+    covered = {name: {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
+                      for group in spec["groups"] for row in group["rows"]
+                      for perturbation in spec["perturbations"]} for name, spec in paper.items()}
+    shown = [name for name in PAPER if covered[name] & set(held)]
+    rest = [key for key in held if not any(key in covered[name] for name in shown)]
+    others = []
+    for dataset in sorted({key.dataset for key in rest}):
+        metrics, perturbations = (sorted({key[place] for key in rest if key.dataset == dataset})
+                                  for place in (1, 2))
+        title = f"Stored scores{' that are not in these tables' if shown else ''}: {dataset}"
+        others.append({"name": f"stored_{dataset}", "title": title, "stub": ["", "Metric"],
+                       "datasets": [dataset], "labels": {dataset: dataset},
+                       "perturbations": sorted(perturbations, key="original".__ne__),
+                       "coefficients": ["plcc", "srcc", "krcc"],
+                       "groups": [{"name": "", "rows": [{"name": one, "metric": one} for one in metrics]}]})
+    return [*(paper[name] for name in shown), *others], [name for name in PAPER if name not in shown]
 
 
 def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str] = ()) -> Table:

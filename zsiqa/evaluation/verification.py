@@ -12,7 +12,7 @@ from zsiqa.evaluation.correlation import correlate
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import file_name
 from zsiqa.results.scores import ScoreKey, Scores, align
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 RTOL = 1e-3  # far above the rounding differences of devices, far below the effect of other images or code
 
@@ -75,8 +75,15 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
             score in the file (a tolerance relative to each score does not work for scores near 0).
 
     Raises:
-        StoreError: if no set of scores is in both.
+        StoreError: if no set of scores is in both, or neither has one of the names.
     """
+    for wanted, there in ((datasets, {key.dataset for folder in (ours, theirs) for key in folder.files}),
+                          (metrics, {key.metric for folder in (ours, theirs) for key in folder.files})):
+        if unknown := sorted(set(wanted or ()) - there):
+            raise StoreError(f"nothing to compare of {', '.join(unknown)}{did_you_mean(unknown, there)}: "
+                             f"neither {ours.root} nor {theirs.root} has scores of it; choose others "
+                             f"with --dataset and --metric: {', '.join(sorted(there)) or 'there are none'}")
+
     def chosen(key: ScoreKey) -> bool:
         return (datasets is None or key.dataset in datasets) and (metrics is None or key.metric in metrics)
 

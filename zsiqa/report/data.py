@@ -21,7 +21,7 @@ from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
 from zsiqa.terminal import track
-from zsiqa.types import StoreError
+from zsiqa.types import StoreError, did_you_mean
 
 ALL_METRICS = "all_"  # prefix of the names of tables that no configuration file declares
 FEWEST_PAIRS = 3
@@ -86,7 +86,8 @@ class Readable:
     strays: list[Path] = field(init=False)
     problems: list[str] = field(init=False, default_factory=list)
     notes: dict[str, list[str]] = field(init=False, default_factory=dict)
-    _read: dict[Path, Scores | StoreError] = field(init=False, default_factory=dict, repr=False)
+    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict,
+                                                                    repr=False)
     _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,12 +136,12 @@ class Readable:
         Raises:
             StoreError: if the file is damaged.
         """
-        if path not in self._read:
+        if (key, path) not in self._read:
             try:
-                self._read[path] = self.inner.load(key, path)
+                self._read[key, path] = self.inner.load(key, path)
             except StoreError as error:
-                self._read[path] = error
-        scores = self._read[path]
+                self._read[key, path] = error
+        scores = self._read[key, path]
         if isinstance(scores, StoreError):
             raise scores
         return scores
@@ -162,7 +163,8 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
                          f"their folder with --scores DIR")
     if unknown := sorted(set(datasets or ()) - set(there)):
-        raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}; there are {', '.join(there)}")
+        raise StoreError(f"no scores of {', '.join(unknown)} in {folder.root}{did_you_mean(unknown, there)}; "
+                         f"there are {', '.join(there)}")
     from threadpoolctl import threadpool_limits  # of an extra
     settings = replace(settings, details=False)
     readable = Readable(folder)
@@ -286,14 +288,14 @@ def _cells(spec: Mapping[str, Any]) -> set[ScoreKey]:
 
 def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:
     """Declare a table without a file: one row per metric, grouped by distance."""
-    groups: dict[str, list[dict[str, str]]] = {}
+    groups: dict[str, list[Any]] = {}
     for metric in sorted({key.metric for key in keys}):
         _, representation, distance = split_metric(metric)
         name = f"{distance} of {representation}" if distance else "Baselines"
         groups.setdefault(name, []).append({"name": metric, "metric": metric})
-    order = sorted(groups, key=lambda name: name != "Baselines")
     return {"name": f"{ALL_METRICS}{dataset}", "title": f"All metrics on {label}", "stub": ["Kind", "Metric"],
             "datasets": [dataset], "labels": {dataset: label},
             "perturbations": in_order([key.perturbation for key in keys]),
             "coefficients": ["plcc", "srcc", "krcc"],
-            "groups": [{"name": name, "rows": groups[name]} for name in order]}
+            "groups": [{"name": name, "rows": groups[name]}
+                       for name in sorted(groups, key=lambda name: name != "Baselines")]}

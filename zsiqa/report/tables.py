@@ -1,4 +1,4 @@
-"""Write tables as plain text, Markdown, LaTeX (booktabs) or HTML, marked as in the paper.
+"""Write tables as Markdown, LaTeX (booktabs) or HTML, marked as in the paper.
 
 In every column the best value is red, the second best blue, and the best of each group underlined; Markdown
 uses bold and italic instead of colours. Values are compared after rounding to the three printed decimals, so
@@ -46,17 +46,6 @@ td.missing { background: #f0f0f0; } ul { padding-left: 1.2rem; } .wide { overflo
 """
 
 
-def to_text(table: Table) -> str:
-    """Write a table for a terminal: aligned columns without marks, then remarks about the cells."""
-    grid = [*_heading_rows(table), *([heading, row.name, *(_plain(cell) for cell in row.cells)]
-                                     for group in _marked_rows(table) for heading, row, _ in group)]
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = ["  ".join(text.ljust(width) if place < 2 else text.rjust(width)
-                       for place, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-             for line in grid]
-    return "\n".join([table.title, "", *lines, *_remarks(table)])
-
-
 def to_markdown(tables: Sequence[Table]) -> str:
     """Write tables as GitHub Markdown: best bold, second best italic, best of a group underlined."""
     def escape(text: str) -> str:
@@ -72,10 +61,10 @@ def to_markdown(tables: Sequence[Table]) -> str:
         for group in _marked_rows(table):
             for heading, row, marks in group:
                 cells = [_wrapped(cell, names, wrap, "-")
-                         + escape(cell.mark) + (f" [{cell.printed:.3f}]" if _differs(cell) else "")
+                         + escape(cell.mark) + (f" [{cell.printed:.3f}]" if differs(cell) else "")
                          for cell, names in zip(row.cells, marks, strict=True)]
                 lines.append("| " + " | ".join([escape(heading), escape(row.name), *cells]) + " |")
-        parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in _remarks(table) if line)]))
+        parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in remarks(table) if line)]))
     legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>",
                            partial=escape(PARTIAL), nothing="-")
     return "\n\n".join([*parts, legend]) + "\n"
@@ -86,7 +75,7 @@ def to_latex(table: Table) -> str:
     wrap = {BEST: r"\textcolor{{red}}{{{}}}", SECOND: r"\textcolor{{blue}}{{{}}}",
             BEST_OF_GROUP: r"\underline{{{}}}"}
     lines = [r"\begin{tabular}{ll" + "c" * len(table.columns) + "}", r"\toprule"]
-    levels = _spans(table)
+    levels = spans_of(table)
     for level, spans in enumerate(levels):
         stub = table.stub if level == len(levels) - 1 else ("", "")
         heads = [rf"\multicolumn{{{width}}}{{c}}{{{_tex(text)}}}" if width > 1 else _tex(text)
@@ -98,7 +87,7 @@ def to_latex(table: Table) -> str:
         lines.append(r"\midrule")
         for heading, row, marks in group:
             cells = [_wrapped(cell, names, wrap, "--") + _tex(cell.mark)
-                     + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if _differs(cell) else "")
+                     + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if differs(cell) else "")
                      for cell, names in zip(row.cells, marks, strict=True)]
             cells = [text.replace("-0.", "$-$0.") for text in cells]
             lines.append(" & ".join([_tex(heading), _tex(row.name), *cells]) + r" \\")
@@ -124,7 +113,7 @@ def to_latex_document(tables: Sequence[Table]) -> str:
     lines += [r"\clearpage\footnotesize\raggedright"]
     for table in tables:
         lines += [rf"\par\medskip\textbf{{{_tex(table.title)}}}",
-                  *(rf"\par {_tex(line)}" for line in _remarks(table) if line)]
+                  *(rf"\par {_tex(line)}" for line in remarks(table) if line)]
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 
 
@@ -142,7 +131,8 @@ def to_html_part(tables: Sequence[Table]) -> str:
     """
     parts = []
     for table in tables:
-        heads, levels = [], _spans(table)
+        heads = []
+        levels = spans_of(table)
         for level, spans in enumerate(levels):
             stub = "".join(f"<th>{html.escape(name if level == len(levels) - 1 else '')}</th>"
                            for name in table.stub)
@@ -157,12 +147,12 @@ def to_html_part(tables: Sequence[Table]) -> str:
                              f'<th title="{html.escape(row.metric)}">{html.escape(row.name)}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
-        remarks = "".join(f"<li>{html.escape(line)}</li>" for line in _remarks(table) if line)
+        listed = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(table) if line)
         link = csv_link(table.name, to_frame([table]))
         columns = html.escape(json.dumps([column[:2] for column in table.columns]))
         parts.append(f'<div class="wide"><table data-columns="{columns}">'
                      f"<caption>{html.escape(table.title)}</caption>\n<thead>{''.join(heads)}</thead>\n"
-                     f"{''.join(bodies)}</table></div>\n{link}\n<ul>{remarks}</ul>")
+                     f"{''.join(bodies)}</table></div>\n{link}\n<ul>{listed}</ul>")
     legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>',
                            partial=PARTIAL, nothing="-")
@@ -197,7 +187,8 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
     return [folder / name for name in files]
 
 
-def _remarks(table: Table) -> list[str]:
+def remarks(table: Table) -> list[str]:
+    """List remarks about the cells of a table, after an empty line."""
     return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
             *table.differences(), *table.missing()]
 
@@ -231,14 +222,9 @@ def _mark(cells: Sequence[tuple[Cell, set[str]]], column: Column, names: Sequenc
                 marks.add(name)
 
 
-def _differs(cell: Cell) -> bool:
+def differs(cell: Cell) -> bool:
     """Return whether the printed figure must stand beside the value."""
     return cell.printed is not None and not agrees(cell.value, cell.printed)
-
-
-def _plain(cell: Cell) -> str:
-    value = ("-" if math.isnan(cell.value) else f"{cell.value:.3f}") + cell.mark
-    return f"{value} [{cell.printed:.3f}]" if _differs(cell) else value
 
 
 def _wrapped(cell: Cell, marks: set[str], wrap: Mapping[str, str], nothing: str) -> str:
@@ -256,7 +242,7 @@ def _html_cell(cell: Cell, marks: set[str]) -> str:
                f"{cell.n} of {cell.expected} pairs")
     value = "-" if math.isnan(cell.value) else f"{cell.value:.3f}"
     names = " ".join(classes[mark] for mark in sorted(marks))
-    printed = f" <small>[{cell.printed:.3f}]</small>" if _differs(cell) else ""
+    printed = f" <small>[{cell.printed:.3f}]</small>" if differs(cell) else ""
     compared = ""
     if not math.isnan(cell.delta):
         delta = f"{cell.delta:+.3f}"
@@ -273,19 +259,7 @@ def _column_names(table: Table, column: Column) -> list[str]:
     return [table.labels[column.dataset], column.perturbation, column.statistic.upper().replace("_", " ")]
 
 
-def _heading_rows(table: Table) -> list[list[str]]:
-    """Heading rows of a text table; a name stands over the last column that it spans."""
-    levels = _spans(table)
-    rows = []
-    for level, spans in enumerate(levels):
-        row = list(table.stub) if level == len(levels) - 1 else ["", ""]
-        for text, width, _ in spans:
-            row += [""] * (width - 1) + [text]
-        rows.append(row)
-    return rows
-
-
-def _spans(table: Table) -> list[list[tuple[str, int, int]]]:
+def spans_of(table: Table) -> list[list[tuple[str, int, int]]]:
     """Headings by level: (text, number of columns, first column)."""
     levels = []
     names = [_column_names(table, column) for column in table.columns]

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from zsiqa.releases import published
+from zsiqa.releases import metric_facts, published
+from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
 from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
@@ -24,7 +25,7 @@ class ScoreFolder(Protocol):
     Attributes:
         root: the folder.
         files: paths of the score files, by the key in their names.
-        strays: all other CSV files.
+        strays: files that are not used.
     """
 
     root: Path
@@ -52,6 +53,14 @@ class ScoreFolder(Protocol):
         """
 
 
+class Source(ScoreFolder, Protocol):
+    """Folder of score files with a name, which tells its scores from those of other sources."""
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
+
+
 @dataclass
 class StoredFolder:
     """Our own store: `<root>/<dataset>/<metric>/<perturbation>` as .csv with .json, or in parts.
@@ -63,13 +72,19 @@ class StoredFolder:
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
 
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.root.absolute().name
+
     def __post_init__(self) -> None:
         names = {path.with_suffix(".csv") for path in self.root.glob("*/*/*.json")}
         names |= {path.with_name(f"{path.stem.rpartition('.')[0]}.csv")
                   for path in self.root.glob("*/*/*.part")}
         self.files = {ScoreKey(path.parts[-3], path.parts[-2], path.stem): path for path in sorted(names)
                       if path.with_suffix(".json").exists() or part_files(path)}
-        self.strays = [path for path in sorted(self.root.glob("*/*/*.csv"))
+        found = (path for names in ("*.csv", "*/*.csv", "*/*/*.csv") for path in self.root.glob(names))
+        self.strays = [path for path in sorted(found)
                        if path not in self.files.values() and not path.name.endswith(".partial.csv")]
 
     def held(self) -> list[ScoreKey]:
@@ -109,7 +124,8 @@ class StoredFolder:
         return Scores(key, path, pairs, values,
                       higher_is_better=about.get("score", {}).get("higher_is_better", False),
                       expected=facts.get("pairs", about["dataset"]["pairs"]),
-                      identity=about["identity"], notes=tuple(about["notes"]), checked=is_checked(about))
+                      identity=about["identity"], notes=tuple(about["notes"]), checked=is_checked(about),
+                      source=self.name, facts=metric_facts(key.metric))
 
 
 def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,20 +133,24 @@ def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     return ids, refs, types, labels
 
 
-def open_folder(root: Path) -> ScoreFolder:
-    """Open a folder of score files: the authors' lie directly in it, ours in `<dataset>/<metric>/`.
+def open_folder(root: Path) -> Source:
+    """Open a folder of score files, by its content: ours, the authors', or that of Liao et al.
 
     Raises:
         StoreError: if there is no such folder, or the scores are in its subfolder `results` or `scores`.
     """
     if not root.is_dir():
-        raise StoreError(f"no folder {root}; score something first, or say where the scores are")
+        raise StoreError(f"no folder {root.absolute()}; score something first, for instance `zsiqa run "
+                         f"dataset=demo dataset.limit=30`, or name their folder with --scores DIR")
     if any(any(root.glob(f"*/*/*.{suffix}")) for suffix in ("json", "csv", "part")):
         return StoredFolder(root)
     if any(root.glob("*.csv")):
         return OfficialFolder(root)
-    for below in ("results", "scores"):  # the clone of the official repository; our results_dir
-        if any(any((root / below).glob(names)) for names in ("*.csv", "*/*/*.csv", "*/*/*.part")):
+    if any(root.glob("*/ref_name.txt")):
+        return LiaoFolder(root)
+    for below in ("results", "scores", "results/Quality assessment"):  # clones; our results_dir
+        if any(any((root / below).glob(names))
+               for names in ("*.csv", "*/*/*.csv", "*/*/*.part", "*/ref_name.txt")):
             raise StoreError(f"{root} holds no scores itself; did you mean {root / below}?")
     return StoredFolder(root)
 

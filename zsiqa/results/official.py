@@ -12,14 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from zsiqa import CONFIGS
-from zsiqa.releases import published
+from zsiqa.releases import metric_facts, published
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
@@ -55,11 +55,13 @@ class OfficialFolder:
 
     Attributes:
         root: the folder.
+        name: of the source, where scores of several sources are shown together.
         files: paths of the score files, by the key in their names.
         strays: all other CSV files.
     """
 
     root: Path
+    name: ClassVar[str] = "ghildyal2025"
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
     _owners: dict[Path, ScoreKey] = field(init=False, repr=False)
@@ -129,7 +131,8 @@ class OfficialFolder:
             self._seen.append(((key.dataset, table), pairs))
         return Scores(key, path, pairs, table["pred"].to_numpy(),
                       higher_is_better=key.metric in conventions()["higher_is_better"],
-                      expected=facts["pairs"], identity={})
+                      expected=facts["pairs"], identity={}, source=self.name,
+                      facts=metric_facts(key.metric))
 
 
 def keys_sha256(path: Path) -> str:
@@ -150,10 +153,11 @@ def _identify(table: pd.DataFrame, dataset: str, facts: Mapping[str, Any], path:
         StoreError: if a name or a label is wrong, a pair occurs twice, or rows of LIVE are in another order.
     """
     dis, mos = table["dis"].to_list(), table["mos"].to_numpy()
-    matches = [re.fullmatch(facts["name"], name, re.IGNORECASE) for name in dis]
+    expected = rf"(?:{facts['image']})\.bmp"
+    matches = [re.fullmatch(expected, name, re.IGNORECASE) for name in dis]
     for row, match in enumerate(matches):
         if match is None:
-            raise StoreError(f"{path} line {row + 2}: expected a name like {facts['name']}, found "
+            raise StoreError(f"{path} line {row + 2}: expected a name like {expected}, found "
                              f"{dis[row]!r}")
         if not np.isfinite(mos[row]):
             raise StoreError(f"{path} line {row + 2}: the label of {dis[row]} is {mos[row]}, expected a "

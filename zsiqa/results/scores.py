@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from zsiqa.releases import MetricFacts
+
 SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a data set differ by more
 
 
@@ -66,6 +68,8 @@ class Scores:
         identity: the settings that decide the scores, if the file has them (see `zsiqa.results.score_file`).
         notes: caveats that must be shown with the numbers.
         checked: the file has checksums, and matches them.
+        source: name of the source: a folder of scores, or a paper's published scores.
+        facts: about the metric.
     """
 
     key: ScoreKey
@@ -77,6 +81,8 @@ class Scores:
     identity: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     checked: bool = False
+    source: str = ""
+    facts: MetricFacts = MetricFacts()
 
     @property
     def usable(self) -> np.ndarray:

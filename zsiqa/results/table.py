@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -96,6 +97,20 @@ def read_bytes(path: Path) -> bytes:
         return read_regular(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in UTF-16 with a byte-order mark.
+
+    Raises:
+        StoreError: if it cannot be read, or is in another encoding.
+    """
+    data = read_bytes(path)
+    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not a UTF-8 file ({error}); save it as UTF-8") from error
 
 
 def read_table(path: Path, columns: Mapping[str, type], data: bytes | None = None, *,

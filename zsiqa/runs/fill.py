@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import socket
@@ -11,8 +10,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from itertools import compress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from zsiqa.config import instantiate
 from zsiqa.results.pair_list import write_pairs
 from zsiqa.runs.background import repeating
 from zsiqa.runs.heartbeats import Journal
+from zsiqa.runs.inputs import check_images
 from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
 from zsiqa.runs.notes import describe
 from zsiqa.runs.plan import FileKey, Target, file_names
@@ -158,20 +156,3 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
 def pick_workers(cfg: DictConfig, device: str) -> int:
     """Return the number of threads that load images ahead of the model."""
     return cfg.workers or (min(16, os.cpu_count() or 1) if device == "cuda" else 2)
-
-
-def check_images(dataset: Dataset, selected: np.ndarray) -> None:
-    """Check that all images of the selected pairs exist, before anything is computed.
-
-    Raises:
-        PairError: if images are missing; it names the first few pairs.
-    """
-    exists = functools.cache(Path.is_file)
-    missing = [(pair, path) for pair in compress(dataset.pairs, selected)
-               for path in (pair.ref_path, pair.dis_path) if not exists(path)]
-    if missing:
-        examples = "".join(f"\n  {pair.pair_id}: no file {path.absolute()}" for pair, path in missing[:5])
-        affected = len({pair.pair_id for pair, _ in missing})
-        raise PairError(f"{affected} of {selected.sum()} pairs of {dataset.name} lack an image, "
-                        f"e.g.{examples}\nPut the images there (for a published data set, `zsiqa data check` "
-                        f"says more), or give on_error=skip to leave such pairs out")

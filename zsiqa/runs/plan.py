@@ -66,13 +66,13 @@ class Pass:
 
     Attributes:
         files: the score files that it fills.
-        find_weights: finds the weights, and downloads missing ones.
+        find_weights: finds the weights, and downloads missing ones unless `download=False`.
         identify_weights: from weights and metric, the part of the metric's identity that depends on weights.
         build: builds the engine from weights, metrics and further arguments of `Scorer`.
     """
 
     files: Mapping[FileKey, PlannedFile]
-    find_weights: Callable[[], Any]
+    find_weights: Callable[..., Any]
     identify_weights: Callable[[Any, MetricKey], Mapping[str, Any]]
     build: Callable[..., Scorer]
 

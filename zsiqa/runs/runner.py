@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -24,18 +25,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_settings, explain, instantiate
+from zsiqa.config import check_settings, explain, settings
+from zsiqa.config.hints import not_an_override
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
+from zsiqa.runs.inputs import by_cause, find_inputs
 from zsiqa.runs.machine import check_code, code_digest
 from zsiqa.runs.notes import describe
-from zsiqa.runs.plan import file_names, identify_images, plan, planned_files, read_target
-from zsiqa.runs.selection import part_of, select
+from zsiqa.runs.plan import file_names, identify_images, planned_files, read_target
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
 from zsiqa.terminal import exit_on_broken_pipe, print_error
-from zsiqa.types import Dataset, DatasetError, Manifest, ZsiqaError
+from zsiqa.types import ZsiqaError
 
 # For configs/hydra/launcher.
 OmegaConf.register_new_resolver("code_digest", code_digest, replace=True)
@@ -55,6 +57,12 @@ def main() -> None:
     sys.path.append(root)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     signal.signal(signal.SIGTERM, _terminated)
+    _, unknown = get_args_parser().parse_known_args()
+    if option := next((argument for argument in unknown if argument.startswith("-")), None):
+        after = sys.argv[sys.argv.index(option) + 1:][:1]  # its value, if it is not another option
+        given = option.replace("=", " ", 1) if "=" in option else " ".join(
+            [option, *(value for value in after if value[0] != "-")])
+        sys.exit(f"error: {not_an_override(given, settings())}")
     try:
         _job()
     except JobFailedError:
@@ -62,7 +70,7 @@ def main() -> None:
     except BrokenPipeError:
         raise
     except (HydraException, OmegaConfBaseException, ZsiqaError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
+        sys.exit(f"error: {explain(error, sys.argv[1:])}")
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -134,12 +142,10 @@ def run(cfg: DictConfig) -> None:
     """
     check_code()
     check_settings(cfg)
-    dataset = read_dataset(cfg)
-    selected = select(dataset.pairs, **part_of(cfg))
-    if not selected.any():
+    dataset, selected, passes = find_inputs(cfg)  # all data and weights before any work
+    if not passes:
         print(f"{dataset.label}, shard {cfg.shard} of {cfg.num_shards}: no pairs, so nothing to do")
         return
-    passes = [(planned, planned.find_weights()) for planned in plan(cfg)]  # all weights before any work
     about, images = describe(cfg, dataset), identify_images(cfg, dataset)
     targets = [{key: read_target(planned.files[key], file, dataset, about, overwrite=cfg.overwrite)
                 for key, file in planned.score_files(images, weights).items()} for planned, weights in passes]
@@ -152,22 +158,7 @@ def run(cfg: DictConfig) -> None:
             failures = {**errors, **failures}
     print(summary(cfg, dataset, all_targets, selected, fresh=fresh))
     if failures:
-        listed = "".join(f"\n  {error}" for error in failures.values())
-        raise ZsiqaError(f"{len(failures)} of {selected.sum()} pairs lack a score under at least one "
+        causes = by_cause(failures, {pair.pair_id: pair for pair in dataset.pairs})
+        listed = "".join(f"\n  {cause}" for cause in causes)
+        raise ZsiqaError(f"{len(failures):,} of {selected.sum():,} pairs lack a score under at least one "
                          f"perturbation; fix them and run the same command again:{listed}")
-
-
-def read_dataset(cfg: DictConfig) -> Dataset:
-    """Read the data set of the configuration, with its labels.
-
-    Raises:
-        DatasetError: if the data set cannot be read, or it has a warning and `dataset.strict` is true.
-    """
-    node = cfg.dataset
-    manifest: Manifest = instantiate(node.read)
-    for warning in manifest.warnings:
-        if node.strict:
-            raise DatasetError(warning)
-        print(f"warning: {warning}", file=sys.stderr)
-    notes = tuple(note for note in (node.note, *manifest.warnings) if note)
-    return Dataset(str(node.name), node.label, manifest.pairs, node.higher_is_better, notes)

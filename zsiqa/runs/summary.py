@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from omegaconf import DictConfig
 
+from zsiqa.releases import published
 from zsiqa.runs.plan import Target
 from zsiqa.terminal import plural
 from zsiqa.types import Dataset
@@ -33,11 +34,13 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
              f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
     reasons: dict[str, None] = {}
+    signs: set[bool] = set()  # negative or not, of all coefficients
     for target in targets:
         scored_pairs = selected & np.isfinite(target.scores)
         scores, labels = target.scores[scored_pairs], mos[scored_pairs]
         result = correlate(scores, labels, label_higher_is_better=dataset.higher_is_better,
                            score_higher_is_better=target.planned.higher_is_better)
+        signs |= {value < 0 for value in (result.plcc, result.srcc) if np.isfinite(value)}
         if reason := why_undefined(scores, labels):
             reasons[f"nan: no correlation is defined, because {reason}"] = None
         if undefined := int((selected & ~target.missing & np.isnan(target.scores)).sum()):
@@ -46,5 +49,10 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
                     f"{target.file.sidecar.name} has the reason"] = None
         lines.append(f"{target.file.path.parent.name:{width}}  {target.file.path.stem:12} {result.n:5}  "
                      f"{result.plcc:6.3f}  {result.srcc:6.3f}  {result.krcc:6.3f}")
+    if signs == {True} and dataset.name not in published():
+        reasons[f"All correlations are negative: does a larger label of {dataset.name} mean a "
+                f"{'worse' if dataset.higher_is_better else 'better'} image? Then give "
+                f"dataset.higher_is_better={str(not dataset.higher_is_better).lower()}; "
+                f"no score is computed again"] = None
     notes = dict.fromkeys([*dataset.notes, *(note for target in targets for note in target.planned.notes)])
     return "\n".join([*lines, *reasons, *notes])

@@ -18,6 +18,7 @@ from hydra.errors import OverrideParseException
 
 from zsiqa import CONFIGS
 from zsiqa.config import check_settings, compose, explain
+from zsiqa.config.hints import unknown_name
 from zsiqa.results.scores import split_metric
 from zsiqa.runs.progress import FileProgress, look
 from zsiqa.types import ZsiqaError
@@ -119,7 +120,6 @@ def _merge(job: Job, given: Mapping[str, str]) -> Job | None:
 def _read(group: str, name: str) -> Mapping[str, Any]:
     path = CONFIGS / group / f"{name}.yaml"
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise ZsiqaError(f"no {group}/{name} in the configuration; {group} can be: {names}")
+        raise ZsiqaError(unknown_name(f"{group}/{name}"))
     settings: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return settings

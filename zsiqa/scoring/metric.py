@@ -1,20 +1,23 @@
 """A metric as a PyTorch module: batches of images in, one score per pair out, differentiable.
 
-It computes what a run computes (docs/protocol.md), from images in memory instead of files.
+It computes what a run computes (docs/protocol.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self, TypeAlias
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 from torch import Tensor, nn
 
-from zsiqa.backbones.weights import find_weights
+from zsiqa.backbones.weights import find_baseline_files, find_weights
 from zsiqa.config import check_overrides, check_settings, compose, instantiate, metric_name
+from zsiqa.datasets.images import decode_rgb, open_rgb
 from zsiqa.distances import Distance, compare
 from zsiqa.scoring.precision import arithmetic
 from zsiqa.scoring.tiling import tile_starts
@@ -23,15 +26,18 @@ from zsiqa.types import Features, ZsiqaError
 # Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
 # concern files and runs.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
-            "batch_tiles", "precision", "seed")
+            "batch_tiles", "precision", "seed", "baselines")
+DEFAULT = ("efficientnet_lite0", "cosine", "features")  # backbone, distance, representation
+BATCH_IMAGES = 4  # of a baseline, as in a run on a CPU
+Images: TypeAlias = "Tensor | Image.Image | Path | str"
 
 
 class Metric(nn.Module):
-    """Distance of distorted images from their references: 0 for equal ones, lower is better.
+    """Distance of distorted images from their references: 0 for equal ones, lower is better; or a baseline.
 
     Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit
     images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 for
-    any batch size.
+    any batch size. It takes paths and Pillow images, too, and lists of them, whose sizes may differ.
 
     It is differentiable with respect to both images, and frozen: no parameter requires a gradient, and
     `train()` leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth
@@ -43,15 +49,18 @@ class Metric(nn.Module):
     activations are kept until the backward pass: train on crops, for instance of one window.
 
     Args:
-        backbone, distance, representation: names as on the command line of `run.py`, one each.
+        backbone, distance, representation: names as on the command line of `run.py`, one each;
+            `zsiqa.list_backbones()` and `zsiqa.list_distances()` list them.
+        baseline: the name of a baseline, instead of these three; `zsiqa.list_baselines()` lists them.
         pretrained: False for random weights, of `seed`.
         checkpoint: a local file with weights, instead of the downloaded weights.
         overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`.
 
     Attributes:
-        name: as in the name of a run's folder, `efficientnet_lite0-features-cosine`.
-        higher_is_better: False.
-        window: shortest permitted side of an image, in pixels; None for a backbone that sees whole images.
+        name: as in the name of a run's folder, `efficientnet_lite0-features-cosine` or `psnr`.
+        higher_is_better: False, but for some baselines.
+        window: side of a tile, in pixels; None for whole images.
+        baseline: the baseline's module; None for a distance of features.
 
     Raises:
         ZsiqaError: if a name or setting is unknown or has no effect on a metric.
@@ -62,25 +71,32 @@ class Metric(nn.Module):
         >>> images = torch.rand(2, 3, 224, 300)
         >>> metric(images, images)
         tensor([0., 0.])
+        >>> Metric(baseline="psnr")(images, images)
+        tensor([80., 80.])
     """
 
-    higher_is_better: ClassVar[bool] = False
+    higher_is_better: bool = False
+    baseline: nn.Module | None
+    _least_side: int = 1
     _like: Tensor
 
-    def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
-                 representation: str = "features", *, pretrained: bool = True,
+    def __init__(self, backbone: str = DEFAULT[0], distance: str = DEFAULT[1],
+                 representation: str = DEFAULT[2], *, baseline: str | None = None, pretrained: bool = True,
                  checkpoint: Path | str | None = None, overrides: Sequence[str] = ()) -> None:
         super().__init__()
-        cfg = _configuration(backbone, distance, representation, overrides)
+        if baseline is not None and ((backbone, distance, representation) != DEFAULT or not pretrained):
+            raise ZsiqaError(f"baseline={baseline!r} has no backbone, distance, representation or "
+                             f"pretrained; leave them out")
+        cfg = _configuration(backbone, distance, representation, baseline, overrides)
         if not pretrained:
             cfg.backbone.pretrained = False
         if checkpoint is not None:
-            cfg.backbone.checkpoint = str(checkpoint)
+            (cfg.backbone if baseline is None else cfg.baselines[baseline]).checkpoint = str(checkpoint)
         self._build(cfg)
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
-        """Build the metric from a composed configuration with one backbone, distance and representation."""
+        """Build the metric from a composed configuration with one metric: of a backbone, or a baseline."""
         metric = cls.__new__(cls)
         nn.Module.__init__(metric)
         metric._build(cfg)
@@ -89,6 +105,25 @@ class Metric(nn.Module):
     def _build(self, cfg: DictConfig) -> None:
         cfg.protocol.folder = "none"  # nothing is stored, so any mixture of protocols is allowed
         check_settings(cfg)
+        self.baseline = None
+        if cfg.backbone.model is None:
+            self._build_baseline(cfg)
+        else:
+            self._build_distance(cfg)
+        self.window, self.stride = cfg.window, cfg.stride
+        self.batch_tiles: int | None = cfg.batch_tiles
+        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
+        self.precision = cfg.precision
+        # has the device and type of images and scores
+        self.register_buffer("_like", torch.zeros(()), persistent=False)
+
+    def _build_baseline(self, cfg: DictConfig) -> None:
+        [(self.name, node)] = cfg.baselines.items()
+        model = instantiate(node.model, **find_baseline_files(cfg)[self.name])
+        self.baseline, self._least_side = model, model.least_side
+        self.higher_is_better = node.higher_is_better
+
+    def _build_distance(self, cfg: DictConfig) -> None:
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
@@ -97,32 +132,39 @@ class Metric(nn.Module):
         self.distance: Distance = instantiate(node.fn)
         [self.representation] = cfg.representations
         self.name = metric_name(cfg, self.representation, distance_name)
-        self.window, self.stride = cfg.window, cfg.stride
-        self.batch_tiles: int | None = cfg.batch_tiles
-        self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
-        self.precision = cfg.precision
-        # has the device and type of images and scores
-        self.register_buffer("_like", torch.zeros(()), persistent=False)
 
-    def forward(self, ref: Tensor, dis: Tensor) -> Tensor:
+    def forward(self, ref: Images | Sequence[Images], dis: Images | Sequence[Images]) -> Tensor:
         """Score pairs.
 
         Args:
             ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
-                on the metric's device; sides of at least `window` pixels.
+                on the metric's device; sides of at least `window` pixels. Or the path or the Pillow image of
+                one image (B = 1), decoded as in a run; or lists of these, of equal length.
 
         Returns:
-            (B,), of the metric's type: float32, or float64 after `.double()`.
+            (B,), of the metric's type: float32, or float64 after `.double()`; float64 of some baselines.
 
         Raises:
             ZsiqaError: if type, shape, size, range or device differ from these.
+            ImageError: if a file cannot be read.
         """
-        for what, images in (("reference", ref), ("distorted", dis)):
-            self._check(what, images)
+        if isinstance(ref, list | tuple) and isinstance(dis, list | tuple):
+            if len(ref) != len(dis) or not ref:
+                raise ZsiqaError(f"expected as many references as distorted images, and at least one; found "
+                                 f"{len(ref)} and {len(dis)}")
+            return torch.cat([self(*pair) for pair in zip(ref, dis, strict=True)])
+        return self._score(self._checked("reference", ref), self._checked("distorted", dis))
+
+    def _score(self, ref: Tensor, dis: Tensor) -> Tensor:
         if ref.shape != dis.shape:
             raise ZsiqaError(f"reference and distorted images must have the same shape, found "
                              f"{tuple(ref.shape)} and {tuple(dis.shape)}")
         ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
+        if self.baseline is not None:
+            with arithmetic("fp32", self._like.device.type):
+                return torch.cat([self.baseline(ref[start:start + BATCH_IMAGES],
+                                                dis[start:start + BATCH_IMAGES])
+                                  for start in range(0, len(ref), BATCH_IMAGES)])
         places = [(index, *corner) for index in range(len(ref))
                   for corner in self.tile_corners(*ref.shape[-2:])]
         scores = []
@@ -162,12 +204,16 @@ class Metric(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the metric, for `repr`."""
-        return f"{self.name}, window={self.window}, stride={self.stride}"
+        tiles = "" if self.baseline is not None else f", window={self.window}, stride={self.stride}"
+        return f"{self.name}{tiles}"
 
-    def _check(self, what: str, images: Any) -> None:
+    def _checked(self, what: str, images: Any) -> Tensor:
+        if isinstance(images, str | Path | Image.Image):
+            images = to_tensor(images).to(self._like.device)
         expected = f"{what} images must be a floating tensor (B, 3, H, W) with RGB in [0, 1]"
         if not isinstance(images, Tensor):
-            raise ZsiqaError(f"{expected}, found {type(images).__name__}")
+            raise ZsiqaError(f"{expected}, a path, a Pillow image, or a list of these on both sides; found "
+                             f"{type(images).__name__}")
         if not images.is_floating_point():
             raise ZsiqaError(f"{expected}, found {images.dtype}; 8-bit images: divide by 255")
         if images.ndim != 4 or images.shape[1] != 3 or not images.shape[0]:
@@ -177,6 +223,9 @@ class Metric(nn.Module):
             raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move "
                              f"one with .to(device)")
         height, width = images.shape[-2:]
+        if min(height, width) < self._least_side:
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but {self.name} needs sides of "
+                             f"at least {self._least_side}; enlarge them")
         if min(height, width) < (self.window or 1):
             raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
                              f"{self.window}; enlarge them, for instance by torch.nn.functional.pad(images, "
@@ -186,17 +235,36 @@ class Metric(nn.Module):
                 values = f"values from {images.min():.6g} to {images.max():.6g}"
                 bad = "NaN" if images.isnan().any() else values
                 raise ZsiqaError(f"{expected}, found {bad}; clamp(0, 1) cuts off what a model gives beyond")
+        return images
 
 
-def _configuration(backbone: str, distance: str, representation: str, overrides: Sequence[str]) -> DictConfig:
+def to_tensor(image: Image.Image | Path | str) -> Tensor:
+    """Decode an image as a run does: (1, 3, H, W), float32, RGB in [0, 1].
+
+    Raises:
+        ImageError: if it cannot be read, or has more than 8 bits a channel.
+    """
+    rgb = (decode_rgb(image, Path(getattr(image, "filename", "") or "the image"))
+           if isinstance(image, Image.Image) else open_rgb(Path(image)))
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255
+
+
+def _configuration(backbone: str, distance: str, representation: str, baseline: str | None,
+                   overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration of a run with one metric.
 
     Raises:
-        ZsiqaError: if it names no backbone, or several distances or representations.
+        ZsiqaError: if it names no backbone, or several distances, representations or baselines.
     """
     if isinstance(overrides, str):
         raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
     check_overrides(overrides, SETTINGS)
+    if baseline is not None:
+        cfg = compose(f"baseline={baseline}", *overrides)
+        if len(cfg.baselines) != 1 or cfg.backbone.model is not None:
+            raise ZsiqaError(f"a metric has one baseline, found {', '.join(cfg.baselines) or 'none'}; make "
+                             f"one Metric for each, without a backbone")
+        return cfg
     cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}",
                   *overrides)
     if cfg.backbone.model is None:

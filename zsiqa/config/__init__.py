@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
-from zsiqa.types import ZsiqaError, missing_package, require
+from zsiqa.config.hints import groups, not_an_override, unknown_name, unknown_setting
+from zsiqa.types import ZsiqaError, did_you_mean, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
@@ -35,37 +37,51 @@ def compose(*overrides: str) -> DictConfig:
     """
     for name, _, value in (override.partition("=") for override in overrides):
         if ".." in value and (CONFIGS / name).is_dir():  # Hydra would take a file of another group
-            raise ZsiqaError(_unknown(f"{name}/{value}"))
+            raise ZsiqaError(unknown_name(f"{name}/{value}"))
     outside = GlobalHydra.instance().hydra  # set in a program that runs under Hydra and builds a Metric
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra.compose("config", overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ZsiqaError(explain(error)) from error
+        raise ZsiqaError(explain(error, overrides)) from error
     finally:
         GlobalHydra.instance().hydra = outside
 
 
-def explain(error: Exception) -> str:
-    """Explain an error of Hydra in one message, with the possible choices."""
+def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """Explain an error of Hydra in one message, with the possible choices.
+
+    Args:
+        error: that composing `overrides` raised.
+        overrides: arguments of the command line; others than overrides have no effect.
+    """
     if isinstance(error, OverrideParseException):
-        return f"{error}\nA value with spaces or any of ,=()[]{{}} needs its own quotes: 'name=\"...\"'"
+        if re.fullmatch(r"[\w./-]+", error.override or ""):
+            return not_an_override(str(error.override), settings())
+        return (f"{error.override}: cannot be parsed\nA value with spaces or any of ,=()[]{{}} needs its own "
+                f"quotes: 'name=\"...\"'")
     if isinstance(error, MissingConfigException):
         file = str(error.missing_cfg_file)
         for launcher, package in PLUGINS.items():
             if file.startswith(f"hydra/launcher/{launcher}"):
                 return str(missing_package("this launcher", package))
-        return _unknown(file)
+        return unknown_name(file)
+    if lacking := re.match(r"Could not override '([^']+)'\.\nTo append", str(error)):
+        name, given = lacking[1], [one for one in overrides if "=" in one and one[0] != "-"]
+        value = next((one.partition("=")[2] for one in given if one.startswith(f"{name}=")), "VALUE")
+        return unknown_setting(name, value, settings([one for one in given if not one.startswith(name)]))
     cause = error.__cause__ if isinstance(error, HydraException) else None
     return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
 
 
-def _unknown(file: str) -> str:
-    named = CONFIGS / file.partition("/..")[0]
-    group = next(folder for folder in (named, *named.parents) if folder.is_dir())
-    names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-    return f"no {file} in the configuration; {group.name} can be: {names}"
+def settings(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """List the names of groups and settings, with values: of these overrides, or else of the defaults."""
+    try:
+        cfg = compose(*overrides)
+    except ZsiqaError:
+        cfg = compose()
+    return {**dict(flat(OmegaConf.to_container(cfg))), **dict.fromkeys(groups())}
 
 
 def instantiate(node: DictConfig, **extra: Any) -> Any:
@@ -108,8 +124,9 @@ def check_settings(cfg: DictConfig) -> None:
                          f"another one, as with `defaults: [timm]`")
     for name, choices in CHOICES.items():
         if OmegaConf.select(cfg, name) not in choices:
-            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found "
-                             f"{OmegaConf.select(cfg, name)!r}")
+            value = OmegaConf.select(cfg, name)
+            raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {value!r}"
+                             f"{did_you_mean(str(value), choices)}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
                  "official_train_mode", "profile", "compile", "only_missing"):
         check_boolean(cfg, name)
@@ -204,7 +221,8 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
     for given in overrides:
         name = given.lstrip("+~").split("=")[0].split("@")[0]
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
-            raise ZsiqaError(f"{given}: no setting that decides anything here; those are {', '.join(known)}")
+            raise ZsiqaError(f"{given}: no setting that decides anything here{did_you_mean(name, known)}; "
+                             f"those are {', '.join(known)}")
 
 
 def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
@@ -220,7 +238,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Iterate over the leaves of nested mappings: (dotted name, value)."""
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and data:
         for key, value in data.items():
             yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
     else:

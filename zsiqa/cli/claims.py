@@ -1,0 +1,56 @@
+"""`zsiqa claims`: judge the claims of a paper by rule, from stored scores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from zsiqa.cli.options import at_least, examples, open_scores, scores_option, touch_output
+from zsiqa.terminal import fit
+from zsiqa.types import ZsiqaError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand to argparse's `commands`."""
+    parser = commands.add_parser(
+        "claims", parents=[scores_option()], help="judge the claims of a paper by rule",
+        description="Judge each claim of a paper from per-image scores: which metrics are said to be better "
+                    "than which, on which data sets. Verdicts follow from rules (docs/claims.md), with "
+                    "intervals and tests that resample references.",
+        **examples("zsiqa claims --scores ZS-IQA/results \"liao/results/Quality assessment\"",
+                   "zsiqa claims my_claims.yaml --scores results/scores --csv cells.csv"))
+    parser.add_argument("claims", nargs="?", default="ghildyal2025", metavar="CLAIMS",
+                        help="a file of configs/claims without suffix, or the path of a YAML file, before "
+                             "other options (%(default)s)")
+    parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
+                        help="replicates of the bootstrap (%(default)s)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
+    parser.add_argument("--csv", metavar="FILE",
+                        help="write one row a comparison ('-': print them, and nothing else)")
+    parser.add_argument("--markdown", metavar="FILE",
+                        help="write a table of the verdicts ('-': print it, and nothing else)")
+    parser.set_defaults(command=_claims)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from zsiqa.evaluation.claim_files import read_claims
+    from zsiqa.evaluation.claims import judge
+    from zsiqa.report.claims import to_csv, to_markdown, to_text
+
+    if options.csv == options.markdown == "-":
+        raise ZsiqaError("only one of --csv and --markdown can be printed; give the other a file")
+    paper = read_claims(options.claims)
+    folder = open_scores(options)
+    for name in ("csv", "markdown"):
+        if getattr(options, name) not in (None, "-"):
+            touch_output(f"--{name}", Path(getattr(options, name)))
+    verdicts, notes = judge(folder, paper, options.replicates, options.seed)
+    if "-" not in (options.csv, options.markdown):
+        print(fit(to_text(verdicts, notes)))
+    for path, text in ((options.csv, to_csv(verdicts)), (options.markdown, to_markdown(verdicts))):
+        if path == "-":
+            print(text, end="")
+        elif path:
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    return 0

@@ -1,0 +1,61 @@
+"""Messages on unknown names of the configuration: which one may be meant, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zsiqa import CONFIGS
+from zsiqa.types import did_you_mean
+
+LIST_ALL = "`zsiqa run --help` lists all"
+
+
+def groups() -> list[str]:
+    """List the groups of the configuration: backbone, distance, baseline and so on."""
+    return sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and names_of(folder))
+
+
+def names_of(group: str | Path) -> list[str]:
+    """List the names of a group of the configuration."""
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def unknown_name(file: str) -> str:
+    """Say that a group has no file of this name, which one may be meant, and which there are."""
+    named = CONFIGS / file.partition("/..")[0]
+    group = next(folder for folder in (named, *named.parents) if folder.is_dir())
+    known = names_of(group)
+    near = did_you_mean(file.rpartition("/")[2], known)
+    return f"no {file} in the configuration{near}; {group.name} can be: {', '.join(known)}"
+
+
+def unknown_setting(name: str, value: str, known: Mapping[str, Any]) -> str:
+    """Say that a setting is unknown, and which one may be meant.
+
+    Args:
+        name: the setting, dotted.
+        value: of the setting, as given.
+        known: values of all settings, by dotted name.
+    """
+    if name.startswith("hydra."):
+        return f"unknown setting {name}; `zsiqa run --cfg hydra` lists those of Hydra"
+    near = did_you_mean(name, known, f"{{}}={value}")
+    if known.get(name.rpartition(".")[0]) == {}:  # such as a backbone's model_kwargs
+        near = f" (to add it: +{name}={value})"
+    return f"unknown setting {name}{near}; {LIST_ALL}"
+
+
+def not_an_override(text: str, known: Mapping[str, Any]) -> str:
+    """Say that settings are given as name=value, and which one a plain word or an option may stand for.
+
+    Args:
+        text: the word, or the option with its value, separated by a space.
+        known: values of all settings, by dotted name.
+    """
+    name, _, value = text.lstrip("-").partition(" ")
+    near = " or ".join(f"{group}={name}" for group in groups() if name in names_of(group))
+    near = (f" (did you mean {near}?)" if near
+            else did_you_mean(name.replace("-", "_"), known, f"{{}}={value or 'VALUE'}"))
+    return f"{text}: expected a setting as name=value{near}; {LIST_ALL}"

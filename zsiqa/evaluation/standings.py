@@ -1,0 +1,157 @@
+"""Standing of every metric on every data set and perturbation: coefficients, intervals, ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
+from zsiqa.evaluation.findings import Finding, find_in_labels
+from zsiqa.evaluation.half_grid import is_on_half_grid
+from zsiqa.evaluation.identical_images import Identical, find_identical
+from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
+from zsiqa.evaluation.score_table import ScoreTable, load_table
+from zsiqa.results.folder import ScoreFolder
+from zsiqa.terminal import track
+from zsiqa.types import StoreError, did_you_mean
+
+LEVEL = 0.95
+# Letters of flags: what changes how a number may be read.
+FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
+         "unlike its authors": "s", "unchecked": "u"}
+COLUMNS = ("dataset", "metric", "perturbation", "pairs", *COEFFICIENTS, "srcc_low", "srcc_high",
+           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "title", "source")
+
+
+@dataclass(frozen=True)
+class Standings:
+    """Standing of metrics.
+
+    Attributes:
+        rows: one row a (dataset, perturbation, metric), the best first within a data set and perturbation,
+            with the columns `COLUMNS`. `flags`: tuple of names in `FLAGS`.
+        findings: by data set, what the scores say about it.
+        notes: what was left out or replaced.
+        replicates: of the bootstrap.
+    """
+
+    rows: pd.DataFrame
+    findings: dict[str, list[Finding]]
+    notes: list[str]
+    replicates: int
+
+
+def rank(folder: ScoreFolder, datasets: Sequence[str] | None = None,
+         perturbations: Sequence[str] | None = ("original",), metrics: Sequence[str] | None = None,
+         replicates: int = 1000, seed: int = 0) -> Standings:
+    """Rank metrics on every data set and perturbation.
+
+    Intervals and tests resample references (`zsiqa.evaluation.bootstrap`). A metric is in the best group if
+    it is not significantly worse than the metric with the highest SRCC: Student's t of the difference over
+    its bootstrap error, Holm over all pairs of metrics.
+
+    Args:
+        folder: folder of scores, or several sources.
+        datasets, perturbations: names; None for all that have scores.
+        metrics: names; None for all.
+        replicates, seed: of the bootstrap.
+
+    Raises:
+        StoreError: if there are no such scores.
+    """
+    held = [key for key in folder.held() if (datasets is None or key.dataset in datasets)
+            and (perturbations is None or key.perturbation in perturbations)
+            and (metrics is None or key.metric in metrics)]
+    notes: list[str] = []
+    frames, findings = [], {}
+    tasks = list(dict.fromkeys((key.dataset, key.perturbation) for key in held))
+    for dataset, perturbation in track(tasks, total=len(tasks), unit="data sets"):
+        wanted = None if metrics is None else [
+            key.metric for key in held if (key.dataset, key.perturbation) == (dataset, perturbation)]
+        try:
+            table = load_table(folder, dataset, perturbation, wanted, notes)
+        except StoreError as error:
+            notes.append(f"{dataset}/{perturbation}: {error}")
+            continue
+        same = find_identical(table.quality, table.refs, [name.partition("@")[0] for name in table.metrics])
+        frames.append(_stand(table, dataset, perturbation, same, replicates, seed))
+        if perturbation == "original":
+            findings[dataset] = find_in_labels(table, same)
+    if not frames:
+        raise StoreError("; ".join(notes) or _nothing(folder, datasets, perturbations, metrics))
+    return Standings(pd.concat(frames, ignore_index=True), findings, notes, replicates)
+
+
+def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
+    there = [sorted({str(key[place]) for key in folder.held()}) for place in (0, 2, 1)]
+    if not there[0]:
+        return (f"{folder.root} holds no scores; score something first (python run.py), or name other "
+                f"sources with --scores")
+    texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+             for kind, names in zip(("data sets", "perturbations", "metrics"), there, strict=True)]
+    known = [name for names in there for name in names]
+    hint = did_you_mean([name for names in wanted for name in names or () if name not in known], known)
+    asked = ", ".join(name for names in wanted for name in names or ())
+    return f"no scores of {asked} in {folder.root}{hint}; there are {'; '.join(texts)}"
+
+
+def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, replicates: int,
+           seed: int) -> pd.DataFrame:
+    groups = int(table.groups.max()) + 1
+    weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.draw(groups, replicates, seed)])
+    resampled = bootstrap.replicate(table.quality, table.labels, table.groups, weights, ["srcc"])["srcc"]
+    estimate, drawn = resampled[:, 0], resampled[:, 1:]
+    within = spearman_within(table.quality, table.labels, table.groups)
+    ranks = stats.rankdata(-np.nan_to_num(drawn, nan=-2.0), axis=0, method="min")  # undefined: last
+    worse = holm_of_pairs(bootstrap_t_tests(estimate, drawn, groups)) < 1 - LEVEL
+    best = int(np.argmax(np.nan_to_num(estimate, nan=-math.inf)))
+    lines = []
+    for row, (metric, scores) in enumerate(zip(table.metrics, table.files, strict=True)):
+        values = correlate(table.quality[row], table.labels, label_higher_is_better=True,
+                           score_higher_is_better=True)
+        low, high, _ = bootstrap.percentile_interval(drawn[row], LEVEL) if groups > 1 else (math.nan,) * 3
+        rank_low, rank_high = (np.quantile(ranks[row], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+                               if groups > 1 else (math.nan,) * 2)
+        defined = within[row][np.isfinite(within[row])]
+        lines.append(dict(zip(COLUMNS, (
+            dataset, metric, perturbation, len(table.labels), *values[:3], low, high,
+            defined.mean() if len(defined) else math.nan, math.nan, rank_low, rank_high,
+            not worse[best, row] and math.isfinite(estimate[row]),
+            _flags(table, row, dataset, same), scores.facts.title, scores.source), strict=True)))
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    frame["rank"] = frame["srcc"].rank(ascending=False, method="min")
+    return frame.sort_values("srcc", ascending=False, kind="stable")
+
+
+def _flags(table: ScoreTable, row: int, dataset: str, same: Identical) -> tuple[str, ...]:
+    scores = table.files[row]
+    there = {"partial": len(table.labels) < scores.expected, "not deterministic": not same.deterministic[row],
+             "quantised": is_on_half_grid(scores.values[scores.usable]),
+             "trained on this set": dataset in scores.facts.trained_on,
+             "unlike its authors": bool(scores.facts.unlike_authors), "unchecked": not scores.checked}
+    return tuple(flag for flag in FLAGS if there[flag])
+
+
+def spearman_within(quality: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Compute SRCC within each reference: (M, G); NaN where undefined.
+
+    Args:
+        quality: (M, N) scores, larger = better.
+        labels: (N,), larger = better.
+        groups: (N,) integers from 0: the reference of each pair.
+    """
+    result = np.full((len(quality), int(groups.max()) + 1), math.nan)
+    for group in range(result.shape[1]):
+        rows = groups == group
+        ranks = stats.rankdata(np.vstack([quality[:, rows], labels[rows]]), axis=1)
+        ranks -= ranks.mean(axis=1, keepdims=True)
+        lengths = np.linalg.norm(ranks, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result[:, group] = ranks[:-1] @ ranks[-1] / (lengths[:-1] * lengths[-1])
+    return result.clip(-1, 1)

@@ -1,0 +1,83 @@
+"""Write verdicts on claims as text for a terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from zsiqa.evaluation.claims import LEVEL, Cell, Count, Verdict
+from zsiqa.terminal import escape_formula, plural
+
+SHOWN = 4  # decisive cells of a claim
+
+
+def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+    """Write verdicts as text, each with the cells that decide it."""
+    lines = []
+    for verdict in verdicts:
+        lines += [f"{conclude(verdict.pooled)}: {verdict.name}", f"  {verdict.text} ({verdict.place})",
+                  f"  within references: {conclude(verdict.within)}"]
+        lines += [f"  {_describe(cell)}" for cell in decisive(verdict.cells)]
+        lines += [f"  not judged: {missing}" for missing in _missing(verdict.cells)]
+        if verdict.other:
+            lines.append(f"  with the scores of the metrics' own authors: {conclude(verdict.other.pooled)}; "
+                         f"within references: {conclude(verdict.other.within)}")
+            lines += [f"    {_describe(cell)}" for cell in decisive(verdict.other.cells)[:2]]
+            lines += [f"    known difference: {cause}" for cause in verdict.causes]
+        lines.append("")
+    lines += [f"note: {note}" for note in dict.fromkeys(notes)]
+    return "\n".join(lines)
+
+
+def to_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Write one table of all claims."""
+    rows = [["claim", "where", "all pairs", "within references", "with the metrics' own authors' scores"],
+            ["---"] * 5]
+    rows += [[verdict.text, verdict.place, conclude(verdict.pooled), conclude(verdict.within),
+              conclude(verdict.other.pooled) if verdict.other else ""] for verdict in verdicts]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def to_csv(verdicts: Sequence[Verdict]) -> str:
+    """Write one row a cell."""
+    lines = [{"claim": verdict.name, "scores_of": source, "comparison": cell.text, "dataset": cell.dataset,
+              "perturbation": cell.perturbation, "coefficient": cell.coefficient, "effect": cell.value,
+              "low": cell.low, "high": cell.high, "p_holm": cell.p, "effect_per_ref": cell.within,
+              "p_per_ref_holm": cell.p_within, "missing": cell.missing}
+             for verdict in verdicts
+             for source, one in (("paper", verdict), ("own authors", verdict.other)) if one
+             for cell in one.cells]
+    return pd.DataFrame(lines).map(escape_formula).to_csv(index=False, lineterminator="\n")
+
+
+def conclude(count: Count) -> str:
+    """Write a verdict in words.
+
+    Examples:
+        >>> conclude(Count("holds", 3, 3, 2, 0)), conclude(Count("mixed", 10, 7, 5, 1))
+        ('holds (3 of 3, 2 significantly)', 'mixed (7 of 10, 5 significantly; 1 significantly against)')
+    """
+    if count.verdict == "undecidable":
+        return f"undecidable (scores for {plural(count.total, 'comparison')})"
+    text = f"{count.verdict} ({count.supporting} of {count.total}"
+    text += f", {count.significant} significantly" if count.supporting else ""
+    return text + (f"; {count.against} significantly against)" if count.against else ")")
+
+
+def decisive(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells that speak most against a claim; if none does, the one that supports it least."""
+    known = sorted((cell for cell in cells if math.isfinite(cell.value)), key=lambda cell: cell.value)
+    return [cell for cell in known if cell.value <= 0][:SHOWN] or known[:1]
+
+
+def _describe(cell: Cell) -> str:
+    sure = "significant" if cell.p < 1 - LEVEL else "not significant"
+    return (f"{cell.dataset}/{cell.perturbation}: {cell.text}: {cell.coefficient.upper()} {cell.value:+.3f} "
+            f"[{cell.low:+.3f}, {cell.high:+.3f}] ({sure}); within references {cell.within:+.3f}")
+
+
+def _missing(cells: Sequence[Cell]) -> list[str]:
+    missing = [cell.missing for cell in cells if cell.missing]
+    return [f"{len(missing)} of {plural(len(cells), 'comparison')}: {missing[0]}"] if missing else []

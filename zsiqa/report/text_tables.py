@@ -1,0 +1,89 @@
+"""Write tables as text for a terminal.
+
+A figure in brackets is the paper's, where the value does not agree with it. A star marks a value that uses
+only some of the pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zsiqa.evaluation.tables import Table
+from zsiqa.evaluation.verdicts import PARTIAL, Cell
+from zsiqa.report.tables import differs, remarks, spans_of
+
+
+def to_text(table: Table, width: int = 10_000) -> str:
+    """Write a table for a terminal: aligned columns without marks, then remarks about the cells.
+
+    Columns that do not fit into `width` follow below, where possible a data set at a time.
+    """
+    blocks = "\n\n".join("\n".join(_lines(_part(table, places))) for places in _blocks(table, width))
+    return "\n".join([table.title, "", blocks, *remarks(table)])
+
+
+def text_legend(tables: Sequence[Table]) -> str:
+    """Explain the marks that the cells of tables have as text; "" if there are none."""
+    cells = [cell for table in tables for cell in table.cells]
+    return " ".join(text for text, shown in (
+        ("[0.000]: the paper prints this instead.", any(differs(cell) for cell in cells)),
+        (f"{PARTIAL}: not of all pairs.", any(cell.mark for cell in cells)),
+        ("-: no scores.", any(math.isnan(cell.value) for cell in cells))) if shown)
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """Divide the places of a table's columns into blocks that fit into a width."""
+    def fits(places: list[int]) -> bool:
+        return max(map(len, _lines(_part(table, places)))) <= width
+
+    blocks: list[list[int]] = []
+    for _, group in itertools.groupby(enumerate(table.columns), key=lambda one: one[1].dataset):
+        of_dataset = list(group)
+        places = [place for place, _ in of_dataset]
+        if blocks and fits([*blocks[-1], *places]):
+            blocks[-1] += places
+            continue
+        blocks.append([])
+        for _, columns in itertools.groupby(of_dataset, key=lambda one: one[1].perturbation):
+            together = [place for place, _ in columns]
+            if blocks[-1] and not fits([*blocks[-1], *together]):
+                blocks.append([])
+            blocks[-1] += together
+    return blocks
+
+
+def _part(table: Table, places: Sequence[int]) -> Table:
+    """Return the table with some of its columns."""
+    return replace(table, columns=tuple(table.columns[place] for place in places), groups=tuple(
+        replace(group, rows=tuple(replace(row, cells=tuple(row.cells[place] for place in places))
+                                  for row in group.rows)) for group in table.groups))
+
+
+def _lines(table: Table) -> list[str]:
+    grid = [*_heading_rows(table),
+            *([group.name * (row is group.rows[0]), row.name, *map(_plain, row.cells)]
+              for group in table.groups for row in group.rows)]
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return ["  ".join(text.ljust(width) if place < 2 else text.rjust(width)
+                      for place, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+            for line in grid]
+
+
+def _plain(cell: Cell) -> str:
+    value = ("-" if math.isnan(cell.value) else f"{cell.value:.3f}") + cell.mark
+    return f"{value} [{cell.printed:.3f}]" if differs(cell) else value
+
+
+def _heading_rows(table: Table) -> list[list[str]]:
+    """Heading rows of a text table; a name stands over the last column that it spans."""
+    levels = spans_of(table)
+    rows = []
+    for level, spans in enumerate(levels):
+        row = list(table.stub) if level == len(levels) - 1 else ["", ""]
+        for text, width, _ in spans:
+            row += [""] * (width - 1) + [text]
+        rows.append(row)
+    return rows

@@ -1,0 +1,105 @@
+"""Several sources of scores, read as one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from zsiqa.results.described import DescribedFile, parse_source
+from zsiqa.results.folder import Source, open_folder
+from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.types import StoreError
+
+
+@dataclass
+class Sources:
+    """Several folders and files of scores, as one folder.
+
+    Where two sources hold the same scores by name, those of the first keep the name, and others are called
+    `metric@source`.
+
+    Args:
+        members: at least one source.
+
+    Attributes:
+        root: the deepest folder that holds all sources.
+        name: "".
+        files: paths of the score files, by key.
+        strays: files that are not used.
+    """
+
+    members: Sequence[Source]
+    root: Path = field(init=False)
+    name: str = field(init=False, default="")
+    files: dict[ScoreKey, Path] = field(init=False, default_factory=dict)
+    strays: list[Path] = field(init=False, default_factory=list)
+    _origin: dict[ScoreKey, tuple[Source, ScoreKey, str]] = field(init=False, default_factory=dict,
+                                                                  repr=False)
+
+    def __post_init__(self) -> None:
+        self.root = Path(os.path.commonpath([member.root.absolute() for member in self.members]))
+        for number, member in enumerate(self.members):
+            earlier = [other.name for other in self.members[:number]]
+            name = member.name + f"-{earlier.count(member.name) + 1}" * (member.name in earlier)
+            self.strays += [path.absolute() for path in member.strays]
+            for key in member.held():
+                outer = key._replace(metric=f"{key.metric}@{name}") if key in self._origin else key
+                self._origin[outer] = member, key, name
+                if key in member.files:
+                    self.files[outer] = member.files[key].absolute()
+
+    def held(self) -> list[ScoreKey]:
+        """Return the keys with scores."""
+        return list(self._origin)
+
+    def twins(self, key: ScoreKey) -> list[Path]:
+        """Return misnamed copies of the file of this key."""
+        member, inner, _ = self._origin[key]
+        return [path.absolute() for path in member.twins(inner)]
+
+    def stray_key(self, path: Path) -> ScoreKey:
+        """Return the key that a stray may hold, by its name.
+
+        Raises:
+            StoreError: if the name gives no key.
+        """
+        return self._owner(path).stray_key(path)
+
+    def load(self, key: ScoreKey, path: Path) -> Scores:
+        """Load a score file.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        if key not in self._origin:  # a stray
+            return self._owner(path).load(key, path)
+        member, inner, name = self._origin[key]
+        return replace(member.load(inner, path), key=key, source=name)
+
+    def _owner(self, path: Path) -> Source:
+        return next(member for member in self.members if path in [one.absolute() for one in member.strays])
+
+
+def open_sources(texts: Sequence[str]) -> Source:
+    """Open sources of scores: folders, and CSV files with a description.
+
+    Args:
+        texts: of the option --scores, at least one: a folder of zsiqa, of the paper's authors or of Liao et
+            al., or `FILE.csv`, with `,key=value` for what no YAML file beside it says.
+
+    Raises:
+        StoreError: if there is no such file or folder, or a description is wrong.
+    """
+    members = [_open(text) for text in texts]
+    return members[0] if len(members) == 1 else Sources(members)
+
+
+def _open(text: str) -> Source:
+    path, description = parse_source(text)
+    if path.is_file():
+        return DescribedFile(path, description)
+    if description:
+        raise StoreError(f"no file {path}; a description belongs to a CSV file")
+    return open_folder(path)

@@ -21,9 +21,11 @@ from zsiqa.releases import published
 from zsiqa.results.official import conventions
 from zsiqa.types import ZsiqaError
 
-GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation"]
+GROUPS = ["backbone", "baseline", "dataset", "distance", "perturbation", "protocol", "representation",
+          "scale"]
 GIVEN = {"timm": ["backbone.model_name=resnet18.a1_in1k"], "open_clip": ["backbone.model_name=RN50"],
-         "pairs": ["dataset.csv=my.csv"]}
+         "pairs": ["dataset.csv=my.csv"], "average": ["scales.average.side=300"],
+         "short": ["scales.short.side=300"]}
 
 
 def names(group):
@@ -55,12 +57,12 @@ def test_every_option_composes_and_resolves(group, name):
 def test_options_of_a_group_have_the_same_keys(group):
     keys = {"backbone": "backbone", "baseline": "baselines", "dataset": "dataset", "distance": "distances",
             "perturbation": "perturbations", "protocol": "protocol",
-            "representation": "representations"}[group]
+            "representation": "representations", "scale": "scales"}[group]
     found = set()
     for name in names(group):
         node = composed(f"{group}={name}", *GIVEN.get(name, []))[keys]
         nodes = [node] if keys == group else node.values()
-        own = {"root", "csv", "percent", "degrees", "keep_reference", "resample"}
+        own = {"root", "csv", "percent", "degrees", "keep_reference", "resample", "side"}
         found |= {frozenset(set(n) - own) for n in nodes}
     assert len(found) == 1
 

@@ -21,8 +21,8 @@ class ZeroShotIQA(torchmetrics.Metric):
     """Mean distance of images from their references: 0 for equal ones, lower is better.
 
     Args:
-        backbone, distance, representation, pretrained, checkpoint, overrides: as for `zsiqa.Metric`, whose
-            rules for images apply, too.
+        backbone, distance, representation, scale, pretrained, checkpoint, overrides: as for `zsiqa.Metric`,
+            whose rules for images apply, too.
         **kwargs: passed on to `torchmetrics.Metric`.
 
     Examples:
@@ -41,12 +41,12 @@ class ZeroShotIQA(torchmetrics.Metric):
     count: Tensor
 
     def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
-                 representation: str = "features", *, pretrained: bool = True,
+                 representation: str = "features", *, scale: str = "native", pretrained: bool = True,
                  checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
                  **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.metric = Metric(backbone, distance, representation, pretrained=pretrained, checkpoint=checkpoint,
-                             overrides=overrides)
+        self.metric = Metric(backbone, distance, representation, scale=scale, pretrained=pretrained,
+                             checkpoint=checkpoint, overrides=overrides)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 

@@ -295,7 +295,7 @@ def score(everyone, pairs, todo=lambda _index, _name: True, names=SMALL, **setti
     scorer = Scorer(chosen, distances={(name,): everyone[name].compare for name in names}, window=None,
                     batch_tiles=4,
                     **{"perturbations": PERTURBATIONS, **settings})
-    return {(outcome.index, outcome.perturbation): outcome for outcome in scorer.score(pairs, todo)}
+    return {(outcome.index, outcome.condition): outcome for outcome in scorer.score(pairs, todo)}
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from PIL import Image
 
 from zsiqa.baselines.psnr import PSNR
 from zsiqa.cli.main import main
-from zsiqa.cli.score import ReflectPad
 from zsiqa.datasets.pairing import pair_up
 from zsiqa.scoring.metric import Metric
+from zsiqa.scoring.scaling import Native, ReflectPad
 from zsiqa.types import ZsiqaError
 
 NAME = "efficientnet_lite0-features-cosine"
@@ -296,10 +296,13 @@ def test_padding_by_reflection(folders, capsys):
 def test_padding_of_any_size(size, least):
     """Also by several reflections; the original stays in the upper left."""
     image = make_image(*size, 0)
-    padded = ReflectPad(least).reference(image)
-    assert padded.size == (max(size[0], least), max(size[1], least))
-    np.testing.assert_array_equal(np.asarray(padded)[:size[1], :size[0]], np.asarray(image))
-    assert ReflectPad(1).distorted(image) is image
+    pixels = np.asarray(image)
+    missing = [max(0, least - side) for side in size]
+    expected = np.pad(pixels, [(0, missing[1]), (0, missing[0]), (0, 0)],
+                      mode="reflect" if min(size) > 1 else "edge")
+    np.testing.assert_array_equal(ReflectPad(Native(), least).pixels(image), expected)
+    np.testing.assert_array_equal(expected[:size[1], :size[0]], pixels)
+    assert ReflectPad(Native(), 1).pixels(image).dtype == np.uint8
 
 
 def test_pairs_are_found_by_name(tmp_path):

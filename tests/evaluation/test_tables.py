@@ -7,9 +7,17 @@ import pytest
 from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.tables import PAPER, build_table, count_verdicts, read_specs, table_names, to_frame
+from zsiqa.evaluation.tables import (
+    PAPER,
+    at_scale,
+    build_table,
+    count_verdicts,
+    read_specs,
+    table_names,
+    to_frame,
+)
 from zsiqa.evaluation.verdicts import VERDICTS
-from zsiqa.results.folder import open_folder
+from zsiqa.results.folder import open_folder, stored_scales
 from zsiqa.results.official import conventions, file_name
 from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
@@ -206,6 +214,22 @@ def test_the_long_table_has_the_columns_that_the_project_promises(scores):
                                                "set/net-features-l2/rotate.csv"]
     assert frame["paper"].to_list()[4:7] == [0.1, 0.2, 0.3]
     assert frame["delta"].isna().all()
+
+
+def test_a_table_at_another_scale_has_its_scores_and_no_printed_figure(scores):
+    write_stored(scores, ScoreKey("set", "net-features-l2@short_224", "original"), [4.0, 2.0, 3.0, 1.0],
+                 [1.0, 2.0, 3.0, 5.0])
+    assert stored_scales(open_folder(scores)) == ["short_224"]
+    rows = [*SPEC["groups"][0]["rows"], {"name": "at 256", "metric": "net-features-l2@short_256"}]
+    groups = [{"name": "l2", "rows": rows}, SPEC["groups"][1]]
+    table = build(scores, at_scale({**SPEC, "groups": groups}, "short_224"))
+    assert (table.name, table.title) == ("small_short_224", "A table, at short_224")
+    assert [row.metric for row in table.rows] == ["net-features-l2@short_224", "net-features-wsd@short_224"]
+    assert table.rows[0].cells[1].value == pytest.approx(0.8)  # a distance: ranks 4 2 3 1
+    assert all(cell.printed is None for cell in table.cells)
+    line = to_frame([table]).iloc[0]
+    assert line[["method", "representation", "distance", "scale"]].to_list() == ["net", "features", "l2",
+                                                                                 "short_224"]
 
 
 def test_verdicts_are_counted_over_tables_for_printed_cells(scores):

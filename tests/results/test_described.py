@@ -121,11 +121,11 @@ def test_scores_of_one_name_from_two_sources_stand_side_by_side(table, tmp_path)
     sources = open_sources([str(tmp_path / "official"),
                             f"{path},metric=psnr,dataset=tid2013,higher_is_better=true"])
     assert isinstance(sources, Sources)
-    assert {key.metric for key in sources.files} == {"psnr", "psnr@mine"}
+    assert {key.metric for key in sources.files} == {"psnr", "mine:psnr"}
     found = rank(sources, replicates=100).rows.set_index("metric")
     alone = rank(open_sources([str(tmp_path / "official")]), replicates=100).rows.set_index("metric")
     assert found.loc["psnr", "srcc"] == alone.loc["psnr", "srcc"]
-    assert (found.loc["psnr@mine", "source"], found.loc["psnr@mine", "pairs"]) == ("mine", 3000)
+    assert (found.loc["mine:psnr", "source"], found.loc["mine:psnr", "pairs"]) == ("mine", 3000)
 
 
 def test_no_labels_anywhere_is_said(table):

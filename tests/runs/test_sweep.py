@@ -24,10 +24,10 @@ def needed(names):
             in table["perturbations"]}
 
 
-@pytest.mark.sample("table3-tables2-10", "demo-tables4-2")
+@pytest.mark.sample("table3-tables2-10", "demo-tables4-3")
 @pytest.mark.parametrize(("sweep", "tables", "jobs"), [
     ("table1", ["table1"], 10), ("table2", ["table2"], 8), ("table3", ["table3"], 10), ("all", PAPER, 21),
-    ("demo", ["demo"], 2)])
+    ("demo", ["demo"], 3)])
 def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_data_set(sweep, tables, jobs):
     found = expand([f"+sweep={sweep}"])
     configurations = [composed(*job) for job in found]
@@ -36,7 +36,8 @@ def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_d
     files = [tuple(file.key) for cfg in configurations for file in look(cfg)]
     assert len(files) == len(set(files)), "no score file is two jobs' work"
     assert needed(tables) <= set(files)
-    assert len({(cfg.backbone.name, cfg.dataset.name) for cfg in configurations}) == len(found) == jobs
+    assert len({(cfg.backbone.name, cfg.dataset.name, *cfg.scales) for cfg in configurations
+                }) == len(found) == jobs
     kinds = {tuple(metric.split("-")[1:]) for _, metric, _ in needed(tables)} - {()}
     for dataset, metric, perturbation in set(files) - needed(tables):  # what one pass serves anyway
         _, representation, distance = metric.split("-")

@@ -31,6 +31,7 @@ METRICS = {(representation, name): distance for representation in ("features", "
            for name, distance in DISTANCES.items()}
 FEATURES = {metric: distance for metric, distance in METRICS.items() if metric[0] == "features"}
 WINDOW, STRIDE = 64, 50
+WAYS_OUT = "; score whole images (window=null), or at another scale (scale=short_224)"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def make_scorer(backbone, **changes):
 
 
 def collect(outcomes):
-    return {(outcome.index, outcome.perturbation): outcome.scores for outcome in outcomes}
+    return {(outcome.index, outcome.condition): outcome.scores for outcome in outcomes}
 
 
 @pytest.fixture(scope="module")
@@ -269,19 +270,21 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
         if isinstance(outcome, Failed):
             assert isinstance(outcome.error, PairError)
             assert str(outcome.error).startswith(
-                    f"{broken[outcome.index].pair_id} ({outcome.perturbation}): ")
+                    f"{broken[outcome.index].pair_id} ({outcome.condition}): ")
             failed.setdefault(outcome.index - len(pairs),
-                              []).append((outcome.perturbation, str(outcome.error)))
+                              []).append((outcome.condition, str(outcome.error)))
     everything = set(PERTURBATIONS)
     assert {index: {name for name, _ in errors} for index, errors in failed.items()} == {
         **dict.fromkeys(range(6), everything), 6: {"translate"}}
     messages = [errors[0][1] for _, errors in sorted(failed.items())]
     expected = ["missing.png", "not a readable image (12 bytes)",
                 "the distorted image is 151 x 90 but its reference is 150 x 90",
-                "150 x 40 pixels: a side of 40 pixels is shorter than the 64-pixel tile", "gone.png",
+                f"150 x 40 pixels: a side of 40 pixels is shorter than the 64-pixel tile{WAYS_OUT}",
+                "gone.png",
                 # which no padding would correct
                 "the distorted image is 150 x 40 but its reference is 150 x 90",
-                "64 x 64 pixels, 63 x 64 as perturbed: a side of 63 pixels is shorter than the 64-pixel tile"]
+                "64 x 64 pixels, 63 x 64 as perturbed: a side of 63 pixels is shorter than the 64-pixel "
+                f"tile{WAYS_OUT}"]
     for message, part in zip(messages, expected, strict=True):
         assert part in message
     scored = collect(outcome for outcome in outcomes if not isinstance(outcome, Failed))

@@ -14,8 +14,12 @@ CNN = {"pretrained": False,
        "overrides": ["backbone.model_name=test_resnet.r160_in1k", "window=64", "stride=50"]}
 
 
+WHOLE = {"pretrained": False, "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=null"]}
+
+
 @pytest.mark.parametrize(("distance", "settings"), [("l2", VIT), ("cosine", VIT), ("l2", CNN), ("cosine", {
-    **CNN, "overrides": [*CNN["overrides"], "protocol.cosine_axis=channel"]})])
+    **CNN, "overrides": [*CNN["overrides"], "protocol.cosine_axis=channel"]}), ("l2", WHOLE),
+    ("l2", {**WHOLE, "scale": "short", "overrides": [*WHOLE["overrides"], "scales.short.side=180"]})])
 def test_the_hottest_place_is_where_the_images_differ(distance, settings):
     metric = Metric("timm", distance, **settings)
     ref = tensor(make_image(330, 210, 0))

@@ -199,7 +199,7 @@ FINE = torch.full((2, 3, 64, 70), 0.5)
     (FINE[:, :1], FINE, r"found shape \(2, 1, 64, 70\).* grey"),
     (FINE[:0], FINE[:0], r"found shape \(0, 3, 64, 70\)"),
     (FINE, FINE[..., 1:], r"must have the same shape, found \(2, 3, 64, 70\) and \(2, 3, 64, 69\)"),
-    (FINE[:, :, :50], FINE[:, :, :50], "70 x 50 pixels, but tiles 64 x 64; enlarge them"),
+    (FINE[:, :, :50], FINE[:, :, :50], "70 x 50 pixels, but tiles have 64 x 64; score whole"),
     (FINE, 255 * FINE, r"found values from 127.5 to 127.5; clamp"),
     (FINE - 0.6, FINE, r"found values from -0.1 to -0.1; clamp"),
     (FINE, FINE / 0 * 0, "found NaN"),

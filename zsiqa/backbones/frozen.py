@@ -34,10 +34,15 @@ class FrozenBackbone(nn.Module, ABC):
         mean_and_std: per colour, for the normalisation of the model's input; None for no normalisation.
         train_mode: keep the model in training mode, in which some models drop paths at random (the authors
             ran three of theirs so). Otherwise it is in evaluation mode.
+
+    Attributes:
+        patch: sides (height, width) of which an image's are multiples; rows below and columns on the right
+            that do not fill a patch are cut. (1, 1) until `allow_any_size`.
     """
 
     mean: Tensor
     std: Tensor
+    patch: tuple[int, int] = (1, 1)
 
     def __init__(self, model: nn.Module, *, layers: Layers, channels_last: bool = False,
                  mean_and_std: tuple[Sequence[float], Sequence[float]] | None = None,
@@ -71,17 +76,24 @@ class FrozenBackbone(nn.Module, ABC):
         """Scale the vectors of the embedding to length 1, in float32 or float64."""
         return nn.functional.normalize(at_least_float32(vectors), dim=-1)
 
+    def allow_any_size(self) -> None:
+        """Take images of any size. CNNs do so anyway; a subclass prepares its ViTs and sets `patch`."""
+
     def forward(self, tiles: Tensor) -> dict[str, Features]:
         """Return `features` and `embedding` of tiles (B, 3, H, W), RGB in [0, 1]; see the class.
 
         Raises:
-            ZsiqaError: if the model cannot take tiles of that size, or the output of a layer is neither
+            ZsiqaError: if the model cannot take tiles of this size, or the output of a layer is neither
                 tokens nor maps.
             RuntimeError: if the mode was changed after construction: in training mode, dropped paths would
                 make scores random.
         """
         if any(module.training for module in self.modules()) != self._train_mode:
             raise RuntimeError(f"someone changed the backbone's mode; call .train({self._train_mode})")
+        height, width = (side - side % step for side, step in zip(tiles.shape[2:], self.patch, strict=True))
+        if not (height and width):
+            raise ZsiqaError(f"the images have {tiles.shape[3]} x {tiles.shape[2]} pixels, less than a patch")
+        tiles = tiles[..., :height, :width]
         try:
             result = self._run((tiles - self.mean) / self.std)
             outputs = self._checked_outputs()

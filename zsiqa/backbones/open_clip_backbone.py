@@ -17,7 +17,9 @@ from open_clip.model import convert_weights_to_lp
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from zsiqa.backbones.frozen import (
     FrozenBackbone,
@@ -29,6 +31,7 @@ from zsiqa.backbones.frozen import (
     matching_layers,
 )
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict, visual_tower
+from zsiqa.backbones.whole_images import allow_any_size
 from zsiqa.types import ZsiqaError
 
 # open_clip builds both towers. The text tower is dropped, so it is built as small as possible.
@@ -77,15 +80,32 @@ class OpenClipBackbone(FrozenBackbone):
                          train_mode=train_mode)
         self._half = half
 
+    def allow_any_size(self) -> None:
+        """Take images of any size, if the encoder is a ViT; its position embedding is resampled as timm does.
+
+        A ResNet of open_clip takes one size only.
+        """
+        if isinstance(self.model, VisionTransformer):
+            self.patch = self.model.patch_size
+        elif isinstance(self.model, TimmModel):
+            self.patch = allow_any_size(self.model.trunk)
+
     def _run(self, pixels: Tensor) -> Any:
         size = (pixels.shape[2], pixels.shape[3])
+        pixels = pixels.half() if self._half else pixels
+        if isinstance(self.model, VisionTransformer) and self.patch != (1, 1):  # any size
+            grid = [side // step for side, step in zip(size, self.patch, strict=True)]
+            positions = resample_abs_pos_embed(self.model.positional_embedding[None], grid,
+                                               list(self.model.grid_size))[0]
+            with _plain_attention():
+                return functional_call(self.model, {"positional_embedding": positions}, pixels)
         # If a tile is a little too large, open_clip's own encoders would silently ignore the rest of it.
         if (isinstance(self.model, VisionTransformer | ModifiedResNet)
                 and size != _pair(self.model.image_size)):
             raise ZsiqaError(f"the backbone cannot take tiles of {size[0]} x {size[1]} pixels, only of "
                              f"{' x '.join(map(str, _pair(self.model.image_size)))}; set window")
         with _plain_attention():
-            return self.model(pixels.half() if self._half else pixels)
+            return self.model(pixels)
 
     def _vectors(self, result: Any) -> Tensor:
         embedding: Tensor = result[0] if isinstance(result, tuple) else result  # CoCa also returns its tokens

@@ -21,6 +21,7 @@ from zsiqa.backbones.frozen import (
     matching_layers,
 )
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
+from zsiqa.backbones.whole_images import allow_any_size
 
 
 class TimmBackbone(FrozenBackbone):
@@ -66,6 +67,10 @@ class TimmBackbone(FrozenBackbone):
                          channels_last=has_channels_last(model),
                          mean_and_std=(native["mean"], native["std"]) if normalize == "native" else None)
         self.embedding = embedding
+
+    def allow_any_size(self) -> None:
+        """Take images of any size; see `zsiqa.backbones.whole_images`."""
+        self.patch = allow_any_size(self.model)
 
     def _run(self, pixels: Tensor) -> Any:
         return self.model.forward_features(pixels)

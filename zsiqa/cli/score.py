@@ -15,15 +15,13 @@ from zsiqa.terminal import escape
 from zsiqa.types import ImagePair, ZsiqaError, require
 
 if TYPE_CHECKING:
-    import numpy as np
     from omegaconf import DictConfig
-    from PIL import Image
 
-    from zsiqa.runs.plan import Pass
+    from zsiqa.runs.plan import FileKey, Pass
     from zsiqa.scoring.engine import Scorer
 
-GROUPS = ("backbone", "distance", "representation", "baseline", "protocol")
-SETTINGS = (*GROUPS, "distances", "representations", "baselines", "window", "stride", "batch_tiles",
+GROUPS = ("backbone", "distance", "representation", "baseline", "scale", "protocol")
+SETTINGS = (*GROUPS, "distances", "representations", "baselines", "scales", "window", "stride", "batch_tiles",
             "batch_images", "workers", "max_megapixels", "precision", "device",
             "seed")  # that --override accepts
 
@@ -33,37 +31,15 @@ class Engine:
     """A scoring engine and the properties of its metrics.
 
     Attributes:
-        names: name in the output, by metric.
+        names: name in the output, by metric and condition.
         higher_is_better: direction of all its metrics.
         notes: caveats to print with the scores.
     """
 
     scorer: Scorer
-    names: dict[tuple[str, ...], str]
+    names: dict[FileKey, str]
     higher_is_better: bool
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ReflectPad:
-    """Perturbation that pads sides shorter than `least` pixels on the right and below, by reflection."""
-
-    least: int
-
-    def reference(self, image: Image.Image) -> Image.Image:
-        """Pad an image; return the same object if it is large enough."""
-        import numpy as np
-        from PIL import Image
-
-        missing = [max(0, self.least - side) for side in (image.height, image.width)]
-        if not any(missing):
-            return image
-        mode = "reflect" if min(image.size) > 1 else "edge"
-        padded: np.ndarray = np.pad(  # type: ignore[call-overload]
-            np.asarray(image), [(0, missing[0]), (0, missing[1]), (0, 0)], mode=mode)
-        return Image.fromarray(padded)
-
-    distorted = reference
 
 
 def add_parser(commands: Any) -> None:
@@ -89,12 +65,14 @@ def add_parser(commands: Any) -> None:
                        ("distance", "one or several; several are computed from one pass (cosine)"),
                        ("representation", "features, embedding or both (features)"),
                        ("baseline", "one or several, e.g. psnr,ms_ssim; alone, or with --backbone"),
+                       ("scale", "size to score at: native, average_256, short_256, short_224; one or "
+                                 "several (native)"),
                        ("protocol", "paper or textbook (paper)")):
         parser.add_argument(f"--{name}", metavar="NAME" if name == "protocol" else "A,B", help=text)
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE",
                         help="another setting of run.py, e.g. stride=112 or device=cpu; may be repeated")
     parser.add_argument("--pad", choices=["reflect"],
-                        help="pad images that are too small, on the right and below, by reflection")
+                        help="pad (scaled) images that are too small, on the right and below, by reflection")
     parser.add_argument("--max-megapixels", metavar="N",
                         help="decode images of at most N million pixels (100)")
     parser.add_argument("--csv", type=Path, metavar="FILE",
@@ -170,8 +148,9 @@ def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConf
     if options.dis.is_dir():
         raise ZsiqaError("--heatmap is of one pair; give two files")
     cfg = configurations[0]
-    if len(configurations) * len(cfg.distances) * len(cfg.representations) != 1 or cfg.backbone.model is None:
-        raise ZsiqaError("--heatmap is of one metric; give one backbone, distance and representation")
+    if (len(configurations) * len(cfg.distances) * len(cfg.representations) * len(cfg.scales) != 1
+            or cfg.backbone.model is None):
+        raise ZsiqaError("--heatmap is of one metric; give one backbone, distance, representation and scale")
     known = FigureCanvasAgg.get_supported_filetypes()
     if options.heatmap.suffix[1:].lower() not in known:
         raise ZsiqaError(f"--heatmap {options.heatmap}: unknown kind of picture; "
@@ -180,7 +159,7 @@ def check_heatmap(options: argparse.Namespace, configurations: Sequence[DictConf
 
 
 def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> None:
-    """Draw the heat map of the pair and write it."""
+    """Draw the heat map of the pair at the scale of the metric, and write it."""
     import numpy as np
     import torch
 
@@ -189,17 +168,21 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
     from zsiqa.runs.machine import pick_device
     from zsiqa.scoring.heatmap import difference_map, draw, tells_positions
     from zsiqa.scoring.metric import Metric
+    from zsiqa.scoring.scaling import Native, ReflectPad
 
     device, _ = pick_device(cfg.device)
     metric = Metric.from_config(cfg).to(device)
-    pad = ReflectPad(cfg.window or 1 if options.pad else 1)
-    arrays = [np.array(pad.reference(open_rgb(path, max_megapixels=cfg.max_megapixels)))
+    scale = ReflectPad(metric.scale, cfg.window or 1 if options.pad else 1)
+    arrays = [np.array(open_rgb(path, max_megapixels=cfg.max_megapixels))
               for path in (pair.ref_path, pair.dis_path)]
-    ref, dis = (torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 255 for array in arrays)
+    ref, dis = (scale(torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255).to(device)
+                for array in arrays)
+    metric.scale = Native()  # the images are scaled already
     if not tells_positions(metric, ref, dis):
         features = compose("distance=l2", "representation=features")
         cfg.distances, cfg.representations = features.distances, features.representations
         metric = Metric.from_config(cfg).to(device)
+        metric.scale = Native()
     title = f"{metric.name}: {float(metric(ref, dis)):.4g} (0 for equal images)"
     draw(difference_map(metric, ref, dis), ref, dis, title, options.heatmap)
     print(f"wrote {options.heatmap}, by {metric.name}", file=sys.stderr)
@@ -246,9 +229,10 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
     """
     import torch
 
-    from zsiqa.perturbations import Original
+    from zsiqa.runs.conditions import build_conditions, conditions
     from zsiqa.runs.fill import pick_workers
     from zsiqa.runs.machine import keep_freed_memory, pick_device
+    from zsiqa.scoring.scaling import ReflectPad
 
     device, _ = pick_device(cfg.device)
     if device == "cpu":
@@ -259,11 +243,12 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
         for metrics in [one.metrics] if of_backbone else [[metric] for metric in one.metrics]:
             torch.manual_seed(cfg.seed)
             scorer = one.build(weights, metrics, workers=pick_workers(cfg, device), device=device,
-                               perturbations={"original": Original()})
+                               **build_conditions(cfg, conditions(cfg)))
             if pad:
-                scorer.perturbations = {"original": ReflectPad(scorer.window or scorer.least_side[0])}
-            files = {key.metric: file for key, file in one.files.items() if key.metric in metrics}
-            yield Engine(scorer, {metric: file.path.parent.name for metric, file in files.items()},
+                least = scorer.window or scorer.least_side[0]
+                scorer.scales = {name: ReflectPad(scale, least) for name, scale in scorer.scales.items()}
+            files = {key: file for key, file in one.files.items() if key.metric in metrics}
+            yield Engine(scorer, {key: file.path.parent.name for key, file in files.items()},
                          next(iter(files.values())).higher_is_better,
                          tuple(dict.fromkeys([*(note for file in files.values() for note in file.notes),
                                               *([cfg.backbone.unvalidated] if of_backbone
@@ -273,18 +258,20 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
 
 def score(one: Engine, outcomes: Sequence[Outcome]) -> None:
     """Add the scores or errors of an engine to the outcomes."""
+    from zsiqa.runs.plan import FileKey
     from zsiqa.scoring.engine import Failed, Scored
     from zsiqa.terminal import track
 
     results: Any = one.scorer.score([outcome.pair for outcome in outcomes])
     if len(outcomes) > 1:
-        results = track(results, total=len(outcomes), unit="images")
+        results = track(results, total=len(outcomes) * len(one.scorer.perturbations), unit="images")
     for result in results:
         outcome = outcomes[result.index]
         if isinstance(result, Scored):
-            outcome.scores.update({one.names[metric]: value for metric, value in result.scores.items()})
+            outcome.scores.update({one.names[FileKey(metric, result.condition)]: value
+                                   for metric, value in result.scores.items()})
         for problem in [str(result.error)] if isinstance(result, Failed) else result.undefined.values():
-            error = problem.removeprefix(f"{outcome.pair.pair_id} (original): ")
+            error = problem.removeprefix(f"{outcome.pair.pair_id} ({result.condition}): ")
             if error.startswith("the image has"):  # too few pixels
                 error += "; --pad reflect enlarges it"
             if error not in outcome.errors:

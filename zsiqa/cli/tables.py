@@ -32,6 +32,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files here")
     parser.add_argument("--format", default=",".join(FORMATS), metavar="F,F",
                         help="kinds of files: md, tex, csv (one line per cell), html (%(default)s)")
+    parser.add_argument("--scale", default="native", metavar="S,S",
+                        help="scales, one table for each, e.g. native,average_256; only native has printed "
+                             "figures (%(default)s)")
     parser.add_argument("--also", default="", metavar="S,S",
                         help="more columns: plcc_per_ref, srcc_per_ref, krcc_per_ref (means over "
                              "references), plcc_mapped, rmse (after the 4-parameter logistic), between_share "
@@ -42,9 +45,10 @@ def add_parser(commands: Any) -> None:
 
 def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
-    from zsiqa.evaluation.tables import build_table, choose_specs, count_verdicts, read_specs
+    from zsiqa.evaluation.tables import at_scale, build_table, choose_specs, count_verdicts, read_specs
     from zsiqa.report.tables import write_tables
     from zsiqa.report.text_tables import text_legend, to_text
+    from zsiqa.results.folder import stored_scales
 
     formats = _choices("--format", options.format, FORMATS)
     if options.out and not formats:
@@ -62,7 +66,9 @@ def _tables(options: argparse.Namespace) -> int:
                          + (f". Ignored, without a sidecar: {', '.join(ignored)}" if ignored else ""))
     if options.out:
         make_output(options.out)
-    tables = [build_table(spec, measurer, also) for spec in specs]
+    scales = _choices("--scale", options.scale, ["native", *stored_scales(measurer.folder)])
+    tables = [build_table(spec if scale == "native" else at_scale(spec, scale), measurer, also)
+              for spec in specs for scale in scales]
     for table in tables:
         print(fit(to_text(table, width()), "--out DIR writes all"), end="\n\n")
     if legend := text_legend(tables):

@@ -35,9 +35,7 @@ def compose(*overrides: str) -> DictConfig:
     Raises:
         ZsiqaError: if a name or a value is unknown to the configuration.
     """
-    for name, _, value in (override.partition("=") for override in overrides):
-        if ".." in value and (CONFIGS / name).is_dir():  # Hydra would take a file of another group
-            raise ZsiqaError(unknown_name(f"{name}/{value}"))
+    check_choices(overrides)
     outside = GlobalHydra.instance().hydra  # set in a program that runs under Hydra and builds a Metric
     GlobalHydra.instance().clear()
     try:
@@ -47,6 +45,17 @@ def compose(*overrides: str) -> DictConfig:
         raise ZsiqaError(explain(error, overrides)) from error
     finally:
         GlobalHydra.instance().hydra = outside
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Check the choices of groups that Hydra would misread: another group's file, and a number (scale=300).
+
+    Raises:
+        ZsiqaError: lists the choices.
+    """
+    for name, _, value in (override.partition("=") for override in overrides):
+        if (".." in value or value.lstrip("-").replace(".", "", 1).isdigit()) and (CONFIGS / name).is_dir():
+            raise ZsiqaError(unknown_name(f"{name}/{value}"))
 
 
 def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
@@ -155,7 +164,7 @@ def check_settings(cfg: DictConfig) -> None:
         value = str(OmegaConf.select(cfg, name))
         if "/" in value or "\\" in value or value.startswith("."):
             raise ZsiqaError(f"{name} must be a plain name, found {value!r}; give {name}=NAME")
-    for name in ("distance", "perturbation", "representation"):
+    for name in ("distance", "perturbation", "representation", "scale"):
         if not OmegaConf.select(cfg, f"{name}s"):
             raise ZsiqaError(f"{name} must name at least one; see --help for what there is")
     if cfg.protocol.folder == _shipped_protocol(cfg).get("folder") and (other := protocol_deviations(cfg)):
@@ -229,6 +238,16 @@ def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
     """Name a metric of the backbone, for files and output; the name says if the weights are random."""
     backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
     return f"{backbone}-{representation}-{distance}"
+
+
+def at_scale(name: str, scale: str | None) -> str:
+    """Name a metric or a perturbation at a scale; None is the native one, which leaves the name unchanged.
+
+    Examples:
+        >>> at_scale("dists", "short_256"), at_scale("dists", None)
+        ('dists@short_256', 'dists')
+    """
+    return f"{name}@{scale}" if scale else name
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

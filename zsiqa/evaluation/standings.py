@@ -79,7 +79,7 @@ def rank(folder: ScoreFolder, datasets: Sequence[str] | None = None,
         except StoreError as error:
             notes.append(f"{dataset}/{perturbation}: {error}")
             continue
-        same = find_identical(table.quality, table.refs, [name.partition("@")[0] for name in table.metrics])
+        same = find_identical(table.quality, table.refs, [name.rpartition(":")[2] for name in table.metrics])
         frames.append(_stand(table, dataset, perturbation, same, replicates, seed))
         if perturbation == "original":
             findings[dataset] = find_in_labels(table, same)

@@ -15,7 +15,7 @@ from zsiqa import CONFIGS
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.results.folder import ScoreFolder
-from zsiqa.results.scores import ScoreKey, split_metric
+from zsiqa.results.scores import ScoreKey, split_metric, split_scale
 from zsiqa.types import StoreError, did_you_mean
 
 PAPER = ("table1", "table2", "table3")
@@ -173,6 +173,20 @@ def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
     return [*(paper[name] for name in shown), *others], [name for name in PAPER if name not in shown]
 
 
+def at_scale(spec: Mapping[str, Any], scale: str) -> dict[str, Any]:
+    """Make the specification of a table at another scale: without printed figures and rows of other scales.
+
+    Args:
+        spec: from `read_specs`.
+        scale: as in names of metrics, `average_256`.
+    """
+    groups = [{**group, "rows": [{"name": row["name"], "metric": f"{row['metric']}@{scale}"}
+                                 for row in group["rows"] if not split_scale(row["metric"])[1]]}
+              for group in spec["groups"]]
+    return {**spec, "name": f"{spec['name']}_{scale}", "title": f"{spec['title']}, at {scale}",
+            "groups": groups}
+
+
 def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str] = ()) -> Table:
     """Fill a table from score files.
 
@@ -219,7 +233,8 @@ def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
                     "metric": cell.column.statistic,
                     "paper": math.nan if cell.printed is None else cell.printed,
                     "value": cell.value, "delta": cell.delta, "verdict": cell.verdict, "n": cell.n,
-                    "source file": cell.source, "n expected": cell.expected, "why": cell.why})
+                    "source file": cell.source, "n expected": cell.expected, "why": cell.why,
+                    "scale": split_scale(row.metric)[1] or "native"})
     return pd.DataFrame(lines)
 
 

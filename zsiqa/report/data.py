@@ -289,8 +289,7 @@ def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str
     """Declare a table without a file: one row per metric, grouped by distance."""
     groups: dict[str, list[Any]] = {}
     for metric in sorted({key.metric for key in keys}):
-        _, representation, distance = split_metric(metric)
-        name = f"{distance} of {representation}" if distance else "Baselines"
+        name = "{2} of {1}".format(*split_metric(metric)) if split_metric(metric)[2] else "Baselines"
         groups.setdefault(name, []).append({"name": metric, "metric": metric})
     return {"name": f"{ALL_METRICS}{dataset}", "title": f"All metrics on {label}", "stub": ["Kind", "Metric"],
             "datasets": [dataset], "labels": {dataset: label},

@@ -14,7 +14,7 @@ from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
 from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
-from zsiqa.results.scores import Pairs, ScoreKey, Scores
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_scale
 from zsiqa.results.table import is_checked, read_finished
 from zsiqa.types import StoreError
 
@@ -153,6 +153,11 @@ def open_folder(root: Path) -> Source:
                for names in ("*.csv", "*/*/*.csv", "*/*/*.part", "*/ref_name.txt")):
             raise StoreError(f"{root} holds no scores itself; did you mean {root / below}?")
     return StoredFolder(root)
+
+
+def stored_scales(folder: ScoreFolder) -> list[str]:
+    """List the scales other than the native one of which a folder has scores."""
+    return sorted({split_scale(key.metric)[1] for key in folder.files} - {""})
 
 
 def load_whole(folder: ScoreFolder, key: ScoreKey) -> Scores | None:

@@ -132,11 +132,23 @@ def align(scores: Scores, pairs: Pairs) -> Alignment:
 def split_metric(metric: str) -> tuple[str, str, str]:
     """Split a metric into backbone, representation and distance; the last two are "" for a baseline (`psnr`).
 
-    Only the name of the backbone may contain hyphens.
+    Only the name of the backbone may contain hyphens. A scale in the name (`psnr@short_256`) is left out.
 
     Examples:
         >>> split_metric("ViT-B-16-SigLIP-features-l2"), split_metric("psnr")
         (('ViT-B-16-SigLIP', 'features', 'l2'), ('psnr', '', ''))
     """
-    backbone, representation, distance = metric.rsplit("-", 2) if metric.count("-") > 1 else (metric, "", "")
+    name, _ = split_scale(metric)
+    backbone, representation, distance = name.rsplit("-", 2) if name.count("-") > 1 else (name, "", "")
     return backbone, representation, distance
+
+
+def split_scale(metric: str) -> tuple[str, str]:
+    """Split a metric into its name and its scale, which is "" for the native one.
+
+    Examples:
+        >>> split_scale("dinov1-features-wsd@average_256"), split_scale("psnr")
+        (('dinov1-features-wsd', 'average_256'), ('psnr', ''))
+    """
+    name, _, scale = metric.partition("@")
+    return name, scale

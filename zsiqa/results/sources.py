@@ -18,7 +18,7 @@ class Sources:
     """Several folders and files of scores, as one folder.
 
     Where two sources hold the same scores by name, those of the first keep the name, and others are called
-    `metric@source`.
+    `source:metric`.
 
     Args:
         members: at least one source.
@@ -45,7 +45,7 @@ class Sources:
             name = member.name + f"-{earlier.count(member.name) + 1}" * (member.name in earlier)
             self.strays += [path.absolute() for path in member.strays]
             for key in member.held():
-                outer = key._replace(metric=f"{key.metric}@{name}") if key in self._origin else key
+                outer = key._replace(metric=f"{name}:{key.metric}") if key in self._origin else key
                 self._origin[outer] = member, key, name
                 if key in member.files:
                     self.files[outer] = member.files[key].absolute()

@@ -24,12 +24,14 @@ def build_backbone(cfg: DictConfig, weights: Path | None, metrics: Sequence[Metr
     Args:
         shared: further arguments of `Scorer`.
     """
+    from zsiqa.backbones.build import build_model, least_side
     from zsiqa.scoring.engine import Scorer
 
+    backbone = build_model(cfg, weights).to(shared["device"])
     distances = {name: instantiate(cfg.distances[name].fn)
                  for name in dict.fromkeys(name for _, name in metrics)}
     return Scorer(
-        instantiate(cfg.backbone.model, weights=weights).to(shared["device"]),
+        backbone, least_side=least_side(cfg, backbone),
         distances={(representation, name): distances[name] for representation, name in metrics},
         window=cfg.window, stride=cfg.stride, precision=cfg.precision, compile=cfg.compile,
         batch_tiles=cfg.batch_tiles or cfg.backbone.batch_tiles[shared["device"]],

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from zsiqa.config import instantiate
 from zsiqa.results.pair_list import write_pairs
 from zsiqa.runs.background import repeating
+from zsiqa.runs.conditions import build_conditions, conditions
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.inputs import check_images
 from zsiqa.runs.machine import git_commit, keep_freed_memory, pick_device, versions
@@ -63,12 +63,12 @@ def score_missing(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapp
     """Compute the missing scores of `targets`, into them and into part files.
 
     Args:
-        targets: unfinished targets of a pass. All their perturbations take part, also those without a missing
+        targets: unfinished targets of a pass. All their conditions take part, also those without a missing
             score: a resumed run must form the same batches.
         selected: (pairs,) bool, which pairs to score; the images of the other pairs may be missing.
 
     Returns:
-        With on_error=skip, the errors of the failed pairs, by perturbation and pair_id.
+        With on_error=skip, the errors of the failed pairs, by condition and pair_id.
 
     Raises:
         PairError: the first failure (with on_error=stop).
@@ -86,18 +86,18 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
     from zsiqa.scoring.engine import Failed, Scored
 
     metrics = list(dict.fromkeys(key.metric for key in targets))
-    perturbations = list(dict.fromkeys(key.perturbation for key in targets))
+    planned = conditions(cfg)
+    taking_part = {name: planned[name] for name in dict.fromkeys(key.condition for key in targets)}
     wanted = {name: selected & np.any([target.missing for key, target in targets.items()
-                                       if key.perturbation == name], axis=0) for name in perturbations}
+                                       if key.condition == name], axis=0) for name in taking_part}
     device, described = pick_device(cfg.device)
     if device == "cpu":
         keep_freed_memory()
     torch.manual_seed(cfg.seed)
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     measure = Profile(synchronize) if cfg.profile else unmeasured
-    scorer = build(metrics,
-                   perturbations={name: instantiate(cfg.perturbations[name]) for name in perturbations},
-                   workers=pick_workers(cfg, device), device=device, measure=measure)
+    scorer = build(metrics, **build_conditions(cfg, taking_part), workers=pick_workers(cfg, device),
+                   device=device, measure=measure)
     session: dict[str, Any] = {
         "id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
@@ -109,18 +109,18 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
         if target.stale:
             target.file.clear()
         target.file.begin({**info, **target.describe(dataset)}, session)
-    outcomes = scorer.score(dataset.pairs, lambda index, perturbation: bool(wanted[perturbation][index]))
+    outcomes = scorer.score(dataset.pairs, lambda index, condition: bool(wanted[condition][index]))
     failures: dict[str, dict[str, str]] = {}
     started = time.monotonic()
 
     def close(key: FileKey) -> None:
         session["seconds"] = round(time.monotonic() - started, 3)
-        targets[key].file.close(seconds=session["seconds"], failed=failures.get(key.perturbation, {}))
+        targets[key].file.close(seconds=session["seconds"], failed=failures.get(key.condition, {}))
 
     def keep(scored: Scored, pair_id: str) -> None:
         undefined = {} if cfg.on_error == "stop" else dict.fromkeys(scored.undefined, math.nan)
         for metric, score in (scored.scores | undefined).items():
-            target = targets.get(FileKey(metric, scored.perturbation))
+            target = targets.get(FileKey(metric, scored.condition))
             if target is not None and target.missing[scored.index]:
                 target.missing[scored.index] = False
                 target.scores[scored.index] = score
@@ -147,9 +147,9 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
                 raise PairError(f"{problems[0]}\nThe scores computed so far are kept. Fix the pair and run "
                                 "the same command again, or give on_error=skip to leave such pairs out")
             if isinstance(outcome, Failed):
-                failures.setdefault(outcome.perturbation, {})[pair_id] = problems[0]
+                failures.setdefault(outcome.condition, {})[pair_id] = problems[0]
     if isinstance(measure, Profile):
-        print(measure.report(aside=("decode", "perturb", "cut tiles")))
+        print(measure.report(aside=("decode", "perturb", "scale", "cut tiles")))
     return failures
 
 

@@ -31,7 +31,8 @@ def backbone_notes(cfg: DictConfig, distance: str) -> list[str]:
     half = (f"precision=clip_fp16_official: {cfg.backbone.label} in half precision, as the authors ran it; "
             f"of {node.label}, {steps}")
     reduced = f"precision={cfg.precision}, where the paper has fp32"
-    tiles = (f"window={cfg.window}, stride={cfg.stride}, where the paper has {cfg.backbone.window}, "
+    tiles = (f"whole images, where the paper has tiles of {cfg.backbone.window}" if cfg.window is None else
+             f"window={cfg.window}, stride={cfg.stride}, where the paper has {cfg.backbone.window}, "
              f"{cfg.backbone.stride}")
     notes = {random_weights: not cfg.backbone.pretrained, protocol_note(cfg): True,
              train_mode: cfg.official_train_mode, half: cfg.precision == "clip_fp16_official",

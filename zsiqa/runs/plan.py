@@ -17,9 +17,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
-from zsiqa.config import metric_name, plain
+from zsiqa.config import at_scale, metric_name, plain
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.sidecar import read_sidecar
+from zsiqa.runs.conditions import Condition, conditions, options
 from zsiqa.runs.engines import build_backbone, build_baselines
 from zsiqa.runs.notes import backbone_notes, protocol_note
 from zsiqa.types import Dataset, MetricKey, StoreError
@@ -35,10 +36,10 @@ TOGETHER = 10_000  # pairs that are hashed at a time: a few MB
 
 
 class FileKey(NamedTuple):
-    """Key of one score file of a run."""
+    """Key of one score file of a run; the condition is a perturbation at a scale."""
 
     metric: MetricKey
-    perturbation: str
+    condition: str
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def planned_files(cfg: DictConfig) -> list[PlannedFile]:
 
 
 def _plan_backbone(cfg: DictConfig) -> Pass:
-    settings, perturbations = plain(cfg), _identify_perturbations(cfg)
+    settings = plain(cfg)
     shared = {"backbone": _identity(settings["backbone"]["name"], settings["backbone"], "model"),
               **{name: settings[name] for name in ("window", "stride", "precision")}}
     folder = str(cfg.protocol.folder)  # the authors' randomness or rounding: separate folders
@@ -151,13 +152,14 @@ def _plan_backbone(cfg: DictConfig) -> Pass:
                   "representation": cfg.representations[representation].label,
                   "distance": cfg.distances[distance].label}
         notes = tuple(backbone_notes(cfg, distance))
-        metric_folder = _scores_folder(cfg, folder) / metric_name(cfg, representation, distance)
-        for perturbation, options in perturbations.items():
+        name = metric_name(cfg, representation, distance)
+        for key, condition in conditions(cfg).items():
             identity = {**shared, "representation": representation,
                         "distance": _identity(distance, settings["distances"][distance], "fn"),
-                        "perturbation": options}
-            files[FileKey((representation, distance), perturbation)] = PlannedFile(
-                metric_folder / f"{perturbation}.csv", identity, labels, higher_is_better=False, notes=notes)
+                        **condition.identity}
+            files[FileKey((representation, distance), key)] = PlannedFile(
+                _score_path(cfg, folder, name, condition), identity, _scaled(labels, condition),
+                higher_is_better=False, notes=notes)
 
     def identify_weights(weights: Path | None, _metric: MetricKey) -> Mapping[str, Any]:
         return {"weights": {"random_seed": cfg.seed} if weights is None else {"sha256": sha256(weights)}}
@@ -166,17 +168,16 @@ def _plan_backbone(cfg: DictConfig) -> Pass:
 
 
 def _plan_baselines(cfg: DictConfig) -> Pass:
-    perturbations = _identify_perturbations(cfg)
     notes = (note,) if (note := protocol_note(cfg)) else ()
     files = {}
     for name, node in plain(cfg)["baselines"].items():
         identity = {"baseline": _identity(name, node, "model")}
         if node["library"]:
             identity["library"] = {node["library"]: metadata.version(node["library"])}
-        for perturbation, options in perturbations.items():
-            files[FileKey((name,), perturbation)] = PlannedFile(
-                _scores_folder(cfg, str(cfg.protocol.folder)) / name / f"{perturbation}.csv",
-                {**identity, "perturbation": options}, {"baseline": node["label"]},
+        for key, condition in conditions(cfg).items():
+            files[FileKey((name,), key)] = PlannedFile(
+                _score_path(cfg, str(cfg.protocol.folder), name, condition),
+                {**identity, **condition.identity}, _scaled({"baseline": node["label"]}, condition),
                 node["higher_is_better"], notes)
 
     def identify_weights(weights: Mapping[str, Mapping[str, Path]], metric: MetricKey) -> Mapping[str, Any]:
@@ -185,8 +186,8 @@ def _plan_baselines(cfg: DictConfig) -> Pass:
                 functools.partial(build_baselines, cfg))
 
 
-def _identify_perturbations(cfg: DictConfig) -> dict[str, dict[str, Any]]:
-    return {name: {"name": name, **_options(node)} for name, node in plain(cfg)["perturbations"].items()}
+def _scaled(labels: Mapping[str, str], condition: Condition) -> Mapping[str, str]:
+    return {**labels, "scale": condition.scale_name} if condition.scale_name else labels
 
 
 def _identity(name: str, node: Mapping[str, Any], part: str) -> dict[str, Any]:
@@ -194,14 +195,7 @@ def _identity(name: str, node: Mapping[str, Any], part: str) -> dict[str, Any]:
 
     The place of its code (`_target_`) is not included: it may change without a change of the scores.
     """
-    return {"name": name, "revision": node.get("revision", 1), **_options(node[part])}
-
-
-def _options(node: Any) -> Any:
-    """Return plain data without the entries for Hydra, such as `_target_`."""
-    if isinstance(node, Mapping):
-        return {key: _options(value) for key, value in node.items() if not str(key).startswith("_")}
-    return node
+    return {"name": name, "revision": node.get("revision", 1), **options(node[part])}
 
 
 def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
@@ -222,8 +216,9 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
     return {"name": dataset.name, known_by: hashed.hexdigest()}
 
 
-def _scores_folder(cfg: DictConfig, folder: str) -> Path:
-    return Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
+def _score_path(cfg: DictConfig, folder: str, metric: str, condition: Condition) -> Path:
+    return (Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
+            / at_scale(metric, condition.scale_name) / f"{condition.perturbation}.csv")
 
 
 def file_names(paths: Iterable[Path]) -> list[str]:

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_settings, explain, settings
+from zsiqa.config import check_choices, check_settings, explain, settings
 from zsiqa.config.hints import not_an_override
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
@@ -64,6 +64,7 @@ def main() -> None:
             [option, *(value for value in after if value[0] != "-")])
         sys.exit(f"error: {not_an_override(given, settings())}")
     try:
+        check_choices(sys.argv[1:])
         _job()
     except JobFailedError:
         sys.exit(1)  # the job has printed the error

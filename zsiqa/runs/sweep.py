@@ -1,7 +1,8 @@
 """Jobs of `python run.py -m ...`: its arguments, expanded to one list of settings for each job.
 
 `+sweep=NAME` stands for the jobs that tables need, from their rows. All metrics that can share one pass over
-the images form one job: one for each backbone on each data set, and one for all baselines on each data set.
+the images form one job: one for each backbone on each data set, and one for all baselines on each data set,
+at each scale that is part of rows' metrics.
 Any other argument applies to all jobs, except `backbone` and `dataset`, which pick some of them.
 """
 
@@ -19,7 +20,7 @@ from hydra.errors import OverrideParseException
 from zsiqa import CONFIGS
 from zsiqa.config import check_settings, compose, explain
 from zsiqa.config.hints import unknown_name
-from zsiqa.results.scores import split_metric
+from zsiqa.results.scores import split_metric, split_scale
 from zsiqa.runs.progress import FileProgress, look
 from zsiqa.types import ZsiqaError
 
@@ -67,23 +68,24 @@ def jobs_of(specs: Iterable[Mapping[str, Any]]) -> list[Job]:
     Args:
         specs: tables as in `configs/table`.
     """
-    needed: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    needed: dict[tuple[str, str, str], dict[str, dict[str, None]]] = {}
     for spec in specs:
         metrics = [row["metric"] for group in spec["groups"] for row in group["rows"]]
         for dataset in spec["datasets"]:
             for metric in metrics:
                 backbone, representation, distance = split_metric(metric)
+                scale = split_scale(metric)[1]
                 if distance:
                     parts = {"backbone": backbone, "representation": representation, "distance": distance}
                 else:
-                    parts = {"backbone": "none", "baseline": metric}
-                job = needed.setdefault((parts.pop("backbone"), dataset), {})
+                    parts = {"backbone": "none", "baseline": backbone}
+                job = needed.setdefault((parts.pop("backbone"), dataset, scale), {})
                 for key, value in parts.items():
                     job.setdefault(key, {})[value] = None
                 job.setdefault("perturbation", {}).update(dict.fromkeys(spec["perturbations"]))
-    return [{"backbone": backbone, "dataset": dataset,
+    return [{"backbone": backbone, "dataset": dataset, **({"scale": scale} if scale else {}),
              **{key: f"[{','.join(values)}]" for key, values in job.items()}}
-            for (backbone, dataset), job in needed.items()]
+            for (backbone, dataset, scale), job in needed.items()]
 
 
 def progress_of(arguments: Sequence[str]) -> list[FileProgress]:

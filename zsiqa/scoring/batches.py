@@ -13,7 +13,7 @@ import torch
 
 from zsiqa.scoring.loading import TiledImage
 
-OPEN_SIZES = 2  # sizes collected at a time: a group's translated images have another size than the rest
+OPEN_SIZES = 2  # sizes collected per scale: a group's translated images have another size than the rest
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,17 @@ class PendingScores:
             first += len(segment)
 
 
-def cut_batches(segments: Iterable[Segment], most: int) -> Iterator[list[Segment]]:
+def cut_batches(segments: Iterable[Segment], most: int, open_sizes: int = OPEN_SIZES,
+                ) -> Iterator[list[Segment]]:
     """Cut tiles into batches of `most` tiles of one size; tiles of one size keep their order.
 
-    Two sizes are collected at a time. A batch is shorter if a third size arrives, and at the end.
+    At most `open_sizes` sizes are collected at a time. A batch is shorter if another arrives, and at the end.
     """
     batches: dict[tuple[int, ...], list[Segment]] = {}
     for segment in segments:
         size = segment.image.tiles.shape[1:]
         batch = batches.pop(size, [])  # put back below, as the most recent
-        if not batch and len(batches) == OPEN_SIZES:
+        if not batch and len(batches) == open_sizes:
             yield batches.pop(next(iter(batches)))
         start = segment.start
         while start < segment.stop:

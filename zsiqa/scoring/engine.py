@@ -1,4 +1,7 @@
-"""The engine: image pairs in, one score per (pair, perturbation, metric) out, from one pass over the images.
+"""The engine: image pairs in, one score per (pair, condition, metric) out, from one pass over the images.
+
+A condition is a perturbation at a scale; its name is the perturbation's, with `@` and the scale's name unless
+the scale is native.
 
 The steps, and why a resumed run computes the same scores:
 
@@ -29,10 +32,11 @@ import torch
 
 from zsiqa.datasets.images import MAX_MEGAPIXELS
 from zsiqa.distances import Distance, compare, compiled_compare
-from zsiqa.scoring.batches import PendingScores, Segment, cut_batches
+from zsiqa.scoring.batches import OPEN_SIZES, PendingScores, Segment, cut_batches
 from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
+from zsiqa.scoring.scaling import Native
 from zsiqa.types import Features, ImagePair, MetricKey, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)
@@ -52,23 +56,23 @@ class Backbone(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of pair `index` under one perturbation: the mean over its tiles, by metric.
+    """Scores of pair `index` under one condition: the mean over its tiles, by metric.
 
     `undefined` has the metrics whose score is not finite, each with the reason.
     """
 
     index: int
-    perturbation: str
+    condition: str
     scores: dict[MetricKey, float]
     undefined: dict[MetricKey, str]
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Failure to score pair `index` under `perturbation`; `error` names the pair and the cause."""
+    """Failure to score pair `index` under a condition; `error` names the pair and the cause."""
 
     index: int
-    perturbation: str
+    condition: str
     error: PairError
 
 
@@ -78,7 +82,8 @@ class Scorer:
     Args:
         backbone: already on `device`.
         distances: by metric; a metric's first part is a key of the backbone's output.
-        perturbations: by name.
+        perturbations: by condition.
+        scales: by condition; a condition without one is at the native scale.
         window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
         least_side: shortest side of a whole image that can be scored, in pixels, and the reason.
         batch_tiles: tiles per forward pass. It is halved each time the GPU runs out of memory.
@@ -99,7 +104,8 @@ class Scorer:
     """
 
     def __init__(self, backbone: Backbone, *, distances: Mapping[MetricKey, Distance],
-                 perturbations: Mapping[str, Perturbation], window: int | None = 224, stride: int = 200,
+                 perturbations: Mapping[str, Perturbation], scales: Mapping[str, Native] | None = None,
+                 window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
                  device: str = "cpu", precision: Precision = "fp32",
                  compile: bool = False,  # noqa: A002 - PyTorch's name for it
@@ -110,7 +116,7 @@ class Scorer:
         self.backbone = backbone
         self.distances = dict(distances)
         self.representations = list(dict.fromkeys(representation for representation, *_ in distances))
-        self.perturbations = dict(perturbations)
+        self.perturbations, self.scales = dict(perturbations), dict(scales or {})
         self.window, self.stride, self.least_side = window, stride, least_side
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
@@ -123,18 +129,20 @@ class Scorer:
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
               ) -> Generator[Scored | Failed]:
-        """Score every (pair, perturbation) for which `todo(index, perturbation)` holds, block by block.
+        """Score every (pair, condition) for which `todo(index, condition)` holds, block by block.
 
         Memory does not grow with the number of pairs.
         """
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
                         ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
                         share_references=self.noise_seed is None, max_megapixels=self.max_megapixels,
-                        measure=self.measure)
+                        measure=self.measure, scales=self.scales)
+        open_sizes = OPEN_SIZES * len({self.scales.get(name) for name in self.perturbations})
         in_flight: deque[tuple[list[Segment], list[PendingScores]]] = deque()
         for images in loader.blocks(todo):
             failures: list[Failed] = []
-            for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles):
+            for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles,
+                                     open_sizes):
                 wanted = any(todo(*served) for segment in batch for served in segment.image.serves)
                 in_flight.append((batch, self._process(batch) if wanted else []))
                 if len(in_flight) > IN_FLIGHT[self.device]:
@@ -155,8 +163,8 @@ class Scorer:
                 yield from (Segment(image, 0, len(image.tiles)) for image in variants)
                 continue
             for image in variants:
-                index, perturbation = image.serves[0]
-                image.reference = references[index, perturbation]
+                index, condition = image.serves[0]
+                image.reference = references[index, condition]
                 error = image.reference.error or image.error
                 sizes = image.size, image.reference.size
                 if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read
@@ -164,9 +172,9 @@ class Scorer:
                              f"{sizes[1][0]} x {sizes[1][1]}; they must have the same size")
                 if not error:
                     yield Segment(image, 0, len(image.tiles))
-                elif todo(index, perturbation):
-                    message = f"{pairs[index].pair_id} ({perturbation}): {error}"
-                    failures.append(Failed(index, perturbation, PairError(message)))
+                elif todo(index, condition):
+                    message = f"{pairs[index].pair_id} ({condition}): {error}"
+                    failures.append(Failed(index, condition, PairError(message)))
 
     def _process(self, batch: Sequence[Segment]) -> list[PendingScores]:
         """Encode and compare a batch, in several parts if the GPU's memory is too small for the whole."""
@@ -248,7 +256,7 @@ class Scorer:
                 for name, stacks in self._forward(tiles).items()}
 
     def _forward(self, tiles: np.ndarray) -> dict[str, Features]:
-        """Encode tiles (B, window, window, 3) uint8; the model's input is channels last in memory."""
+        """Encode tiles (B, window, window, 3) in [0, 255]; the model's input is channels last in memory."""
         with self.measure("transfer"):
             pixels = torch.from_numpy(tiles)
             if self.device == "cuda":
@@ -266,16 +274,16 @@ class Scorer:
                 tile_scores.fill_in()
         for segment in batch:
             image = segment.image
-            index, perturbation = image.serves[0]
-            if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, perturbation):
+            index, condition = image.serves[0]
+            if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, condition):
                 continue
             scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
             undefined = {
-                metric: f"{pairs[index].pair_id} ({perturbation}): the score is not finite: "
+                metric: f"{pairs[index].pair_id} ({condition}): the score is not finite: "
                         f"{'-'.join(metric)} = {score}; the metric is not defined for this pair, the weights "
                         f"are wrong, or there was an overflow, which precision=fp32 avoids"
                 for metric, score in scores.items() if not math.isfinite(score)}
-            yield Scored(index, perturbation, {metric: score for metric, score in scores.items()
+            yield Scored(index, condition, {metric: score for metric, score in scores.items()
                                                if metric not in undefined}, undefined)
 
 
@@ -284,7 +292,7 @@ def _join(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def noise_seed(seed: int, image: TiledImage, tile: int) -> int:
-    """Seed of one tile's random numbers; depends only on its place in the data set and its perturbation."""
-    index, perturbation = image.serves[0]
-    own = zlib.crc32(perturbation.encode()) if image.reference else 0
+    """Seed of one tile's random numbers; depends only on its place in the data set and its condition."""
+    index, condition = image.serves[0]
+    own = zlib.crc32(condition.encode()) if image.reference else 0
     return int(np.random.SeedSequence((seed, index, own, tile)).generate_state(1)[0])

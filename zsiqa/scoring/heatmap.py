@@ -30,25 +30,28 @@ def difference_map(metric: Metric, ref: Tensor, dis: Tensor) -> Tensor:
         ref, dis: (1, 3, H, W) each, as for the metric.
 
     Returns:
-        (H, W), not negative, of the metric's type, on its device.
+        (H, W), not negative, of the metric's type, on its device; at a scale, resized to the images' size.
 
     Raises:
         ZsiqaError: as the metric does.
     """
     scores: Tensor = metric(ref, dis)  # also checks the images
+    size = ref.shape[-2:]
+    ref, dis = metric.scale(ref), metric.scale(dis)
     height, width = ref.shape[-2:]
     side = (metric.window, metric.window) if metric.window else (height, width)
     weights = _pyramid(*side).to(scores)
     total, weight = scores.new_zeros(height, width), scores.new_zeros(height, width)
     for y, x in metric.tile_corners(height, width):
         r, d = (metric.encode(metric.cut(images.to(scores.dtype), [(0, y, x)])) for images in (ref, dis))
-        values = _of_positions(metric.distance, r, d, side)
+        values = _of_positions(metric, r, d, side)
         if values is None:
             values = metric.distance(r, d)
         place = slice(y, y + side[0]), slice(x, x + side[1])
         total[place] += weights * values
         weight[place] += weights
-    return total / weight
+    values = (total / weight)[None, None]
+    return F.interpolate(values, size, mode="bilinear")[0, 0] if values.shape[2:] != size else values[0, 0]
 
 
 @torch.no_grad()
@@ -59,17 +62,21 @@ def tells_positions(metric: Metric, ref: Tensor, dis: Tensor) -> bool:
         metric: see `Metric`.
         ref, dis: (1, 3, H, W) each, as for the metric.
     """
+    ref, dis = metric.scale(ref), metric.scale(dis)
     y, x = metric.tile_corners(*ref.shape[-2:])[0]
     r, d = (metric.encode(metric.cut(images, [(0, y, x)])) for images in (ref, dis))
     side = (metric.window, metric.window) if metric.window else (ref.shape[-2], ref.shape[-1])
-    return _of_positions(metric.distance, r, d, side) is not None
+    return _of_positions(metric, r, d, side) is not None
 
 
-def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[int, int]) -> Tensor | None:
+def _of_positions(metric: Metric, ref: Features, dis: Features, side: tuple[int, int]) -> Tensor | None:
     """Distances at the pixels of one tile, (H, W); None if the distance is not a mean over positions."""
+    distance = metric.distance
     if not isinstance(distance, L2 | Cosine):
         return None
-    total = ref[0].new_zeros(side)
+    patch = getattr(metric.backbone, "patch", (1, 1))
+    seen = [length - length % step for length, step in zip(side, patch, strict=True)]
+    total = ref[0].new_zeros(seen)
     for r, d in zip(ref, dis, strict=True):
         values = distance.at_positions(r, d)
         if values is None or values.shape[2:].numel() < 4:
@@ -77,10 +84,12 @@ def _of_positions(distance: object, ref: Features, dis: Features, side: tuple[in
         values = values.sum(1)  # over layers: (1, N) or (1, H, W)
         # a tile is square; surplus tokens are class and register tokens, which come first
         if values.ndim == 2:
-            grid = math.isqrt(values.shape[1])
-            values = values[:, values.shape[1] - grid**2:].view(1, grid, grid)
-        total += F.interpolate(values[None], side, mode="bilinear", align_corners=False)[0, 0]
-    return total
+            rows, columns = ([length // step for length, step in zip(side, patch, strict=True)]
+                             if patch != (1, 1) else [math.isqrt(values.shape[1])] * 2)
+            values = values[:, values.shape[1] - rows * columns:].view(1, rows, columns)
+        total += F.interpolate(values[None], seen, mode="bilinear", align_corners=False)[0, 0]
+    # what does not fill a patch is not seen: it gets its neighbours' values
+    return F.pad(total[None], (0, side[1] - seen[1], 0, side[0] - seen[0]), mode="replicate")[0]
 
 
 def _pyramid(height: int, width: int) -> Tensor:

@@ -1,8 +1,9 @@
-"""Load images ahead of the model: decode, perturb and tile in threads, in one fixed order.
+"""Load images ahead of the model: decode, perturb, scale and tile in threads, in one fixed order.
 
 Pairs are grouped by reference, and groups packed into *blocks*. A block is a fixed sequence of images: each
-reference once (and once more for a perturbation that changes it), then its distorted images under every
-perturbation. Blocks depend on the data set only, not on which scores exist or which run computes them.
+reference once (and once more for a condition that changes it), then its distorted images under every
+condition: a perturbation at a scale. Blocks depend on the data set only, not on which scores exist or which
+run computes them.
 
 Letters: T tiles of an image; H, W its sides in pixels.
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -27,9 +28,12 @@ from zsiqa.scoring.profiling import Measure, unmeasured
 from zsiqa.scoring.tiling import extract_tiles
 from zsiqa.types import ImageError, ImagePair
 
+if TYPE_CHECKING:
+    from zsiqa.scoring.scaling import Native
+
 BLOCK_PAIRS = 64
 Block = list[list[int]]  # groups of indices into the pairs; a group shares its reference
-Todo = Callable[[int, str], bool]  # (pair index, perturbation): is its score wanted?
+Todo = Callable[[int, str], bool]  # (pair index, condition): is its score wanted?
 
 
 class Perturbation(Protocol):
@@ -47,10 +51,10 @@ class TiledImage:
     """Image of a block's sequence, cut into tiles.
 
     Attributes:
-        serves: every (pair index, perturbation) that needs it: one for a distorted image, many for a
-            reference.
-        size: of the whole image before any perturbation, (W, H).
-        tiles: (T, window, window, 3) uint8, or (1, H, W, 3) for the whole image; T = 0 if there is an error.
+        serves: every (pair index, condition) that needs it: one for a distorted image, many for a reference.
+        size: of the whole image as decoded, (W, H).
+        tiles: (T, window, window, 3), or (1, H, W, 3) for the whole image; uint8, or float32 in [0, 255] if
+            it was scaled; T = 0 if there is an error.
         error: why it cannot be used ("" if it can).
         reference: the image that a distorted image is compared with; None for a reference.
         encoded: features of a reference, by representation; filled by the engine.
@@ -86,6 +90,7 @@ class Loader:
 
     Without `share_references`, a reference is delivered again for each of its pairs. `least_side` is the
     shortest side that can be scored, in pixels, and the reason. `max_megapixels` limits the images' sizes.
+    `perturbations` and `scales` are by condition; a condition without a scale is at the native one.
     """
 
     pairs: Sequence[ImagePair]
@@ -98,6 +103,7 @@ class Loader:
     least_side: tuple[int, str] = (1, "")
     max_megapixels: float = MAX_MEGAPIXELS
     measure: Measure = unmeasured
+    scales: Mapping[str, Native] = field(default_factory=dict)
 
     def blocks(self, todo: Todo) -> Iterator[Iterator[list[TiledImage]]]:
         """Iterate over blocks with work to do; each iterates over its images, as lists of variants.
@@ -133,27 +139,28 @@ class Loader:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def reference(self, group: Sequence[int]) -> list[TiledImage]:
-        """Load the group's reference: unchanged, and once more for each perturbation that changes it."""
+        """Load the group's reference: unchanged, and once more for each condition that changes it."""
         path = self.pairs[group[0]].ref_path
         image = self._decode(path, [self.pairs[index].dis_path for index in group])
         if isinstance(image, Unusable):
             return [TiledImage([(index, name) for index in group for name in self.perturbations], image.size,
                                error=f"reference {image.error}")]
-        variants: list[tuple[Image.Image, list[str]]] = []
+        variants: list[tuple[Image.Image, Native | None, list[str]]] = []
         for name, perturbation in self.perturbations.items():
             with self.measure("perturb"):
                 variant = perturbation.reference(image)
-            for known, names in variants:
-                if known is variant:
+            scale = self.scales.get(name)
+            for known, known_scale, names in variants:
+                if known is variant and known_scale == scale:
                     names.append(name)
                     break
             else:
-                variants.append((variant, [name]))
-        return [self._tiled(variant, image.size, [(index, name) for index in group for name in names])
-                for variant, names in variants]
+                variants.append((variant, scale, [name]))
+        return [self._tiled(variant, scale, image.size, [(index, name) for index in group for name in names])
+                for variant, scale, names in variants]
 
     def distorted(self, index: int) -> list[TiledImage]:
-        """Load the pair's distorted image under every perturbation."""
+        """Load the pair's distorted image under every condition."""
         pair = self.pairs[index]
         image = self._decode(pair.dis_path, [pair.ref_path])
         if isinstance(image, Unusable):
@@ -163,7 +170,7 @@ class Loader:
         for name, perturbation in self.perturbations.items():
             with self.measure("perturb"):
                 variant = perturbation.distorted(image)
-            variants.append(self._tiled(variant, image.size, [(index, name)]))
+            variants.append(self._tiled(variant, self.scales.get(name), image.size, [(index, name)]))
         return variants
 
     def _decode(self, path: Path, others: Sequence[Path]) -> Image.Image | Unusable:
@@ -176,17 +183,23 @@ class Loader:
         except ImageError as error:
             return Unusable((0, 0), str(error))
 
-    def _tiled(self, image: Image.Image, size: tuple[int, int], serves: list[tuple[int, str]]) -> TiledImage:
+    def _tiled(self, image: Image.Image, scale: Native | None, size: tuple[int, int],
+               serves: list[tuple[int, str]]) -> TiledImage:
+        changed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
         try:
+            with self.measure("scale"):
+                pixels = scale.pixels(image) if scale else np.asarray(image)
+            height, width, _ = pixels.shape
+            if (width, height) != image.size:
+                changed += f", {width} x {height} as scaled"
             least, reason = self.least_side
-            if min(image.size) < least:
+            if min(height, width) < least:
                 raise ValueError(reason)
             with self.measure("cut tiles"):
-                tiles = extract_tiles(np.asarray(image), window=self.window, stride=self.stride)
+                tiles = extract_tiles(pixels, window=self.window, stride=self.stride)
             return TiledImage(serves, size, tiles)
         except ValueError as error:
-            perturbed = "" if image.size == size else f", {image.width} x {image.height} as perturbed"
-            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{perturbed}: "
+            return TiledImage(serves, size, error=f"the image has {size[0]} x {size[1]} pixels{changed}: "
                                                   f"{error}")
 
 

@@ -15,18 +15,20 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
 
+from zsiqa.backbones.build import build_model
 from zsiqa.backbones.weights import find_baseline_files, find_weights
-from zsiqa.config import check_overrides, check_settings, compose, instantiate, metric_name
+from zsiqa.config import at_scale, check_overrides, check_settings, compose, instantiate, metric_name
 from zsiqa.datasets.images import decode_rgb, open_rgb
 from zsiqa.distances import Distance, compare
 from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.scaling import Native
 from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import Features, ZsiqaError
 
 # Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
 # concern files and runs.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
-            "batch_tiles", "precision", "seed", "baselines")
+            "batch_tiles", "precision", "seed", "baselines", "scale", "scales")
 DEFAULT = ("efficientnet_lite0", "cosine", "features")  # backbone, distance, representation
 BATCH_IMAGES = 4  # of a baseline, as in a run on a CPU
 Images: TypeAlias = "Tensor | Image.Image | Path | str"
@@ -52,14 +54,18 @@ class Metric(nn.Module):
         backbone, distance, representation: names as on the command line of `run.py`, one each;
             `zsiqa.list_backbones()` and `zsiqa.list_distances()` list them.
         baseline: the name of a baseline, instead of these three; `zsiqa.list_baselines()` lists them.
+        scale: size at which images are scored, one name as on the command line (docs/scale.md).
         pretrained: False for random weights, of `seed`.
         checkpoint: a local file with weights, instead of the downloaded weights.
-        overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`.
+        overrides: further settings as on the command line: `["stride=112", "protocol=textbook"]`. For whole
+            images, `["window=null"]`.
 
     Attributes:
         name: as in the name of a run's folder, `efficientnet_lite0-features-cosine` or `psnr`.
         higher_is_better: False, but for some baselines.
-        window: side of a tile, in pixels; None for whole images.
+        scale: the function that scales images.
+        window: shortest permitted side of a scaled image, in pixels; None for a backbone that sees whole
+            images.
         baseline: the baseline's module; None for a distance of features.
 
     Raises:
@@ -75,19 +81,21 @@ class Metric(nn.Module):
         tensor([80., 80.])
     """
 
+    name: str
     higher_is_better: bool = False
     baseline: nn.Module | None
     _least_side: int = 1
     _like: Tensor
 
     def __init__(self, backbone: str = DEFAULT[0], distance: str = DEFAULT[1],
-                 representation: str = DEFAULT[2], *, baseline: str | None = None, pretrained: bool = True,
-                 checkpoint: Path | str | None = None, overrides: Sequence[str] = ()) -> None:
+                 representation: str = DEFAULT[2], *, baseline: str | None = None, scale: str = "native",
+                 pretrained: bool = True, checkpoint: Path | str | None = None,
+                 overrides: Sequence[str] = ()) -> None:
         super().__init__()
         if baseline is not None and ((backbone, distance, representation) != DEFAULT or not pretrained):
             raise ZsiqaError(f"baseline={baseline!r} has no backbone, distance, representation or "
                              f"pretrained; leave them out")
-        cfg = _configuration(backbone, distance, representation, baseline, overrides)
+        cfg = _configuration(backbone, distance, representation, baseline, scale, overrides)
         if not pretrained:
             cfg.backbone.pretrained = False
         if checkpoint is not None:
@@ -110,6 +118,12 @@ class Metric(nn.Module):
             self._build_baseline(cfg)
         else:
             self._build_distance(cfg)
+        if len(cfg.scales) != 1:
+            raise ZsiqaError(f"a metric has one scale, found {', '.join(cfg.scales) or 'none'}; make one Metric "
+                             f"for each")
+        [scale] = cfg.scales.values()
+        self.scale: Native = instantiate(scale.fn)
+        self.name = at_scale(self.name, scale.name)
         self.window, self.stride = cfg.window, cfg.stride
         self.batch_tiles: int | None = cfg.batch_tiles
         self._suitable_batch: dict[str, int] = dict(cfg.backbone.batch_tiles)  # by device
@@ -127,7 +141,7 @@ class Metric(nn.Module):
         weights = find_weights(cfg)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
-            self.backbone = instantiate(cfg.backbone.model, weights=weights)
+            self.backbone = build_model(cfg, weights)
         [(distance_name, node)] = cfg.distances.items()
         self.distance: Distance = instantiate(node.fn)
         [self.representation] = cfg.representations
@@ -138,8 +152,8 @@ class Metric(nn.Module):
 
         Args:
             ref, dis: references and distorted images, (B, 3, H, W) each, of any floating type, RGB in [0, 1],
-                on the metric's device; sides of at least `window` pixels. Or the path or the Pillow image of
-                one image (B = 1), decoded as in a run; or lists of these, of equal length.
+                on the metric's device; sides of at least `window` pixels once scaled. Or the path or the
+                Pillow image of one image (B = 1), decoded as in a run; or lists of these, of equal length.
 
         Returns:
             (B,), of the metric's type: float32, or float64 after `.double()`; float64 of some baselines.
@@ -159,7 +173,7 @@ class Metric(nn.Module):
         if ref.shape != dis.shape:
             raise ZsiqaError(f"reference and distorted images must have the same shape, found "
                              f"{tuple(ref.shape)} and {tuple(dis.shape)}")
-        ref, dis = ref.to(self._like.dtype), dis.to(self._like.dtype)
+        ref, dis = (self.scale(images).to(self._like.dtype) for images in (ref, dis))
         if self.baseline is not None:
             with arithmetic("fp32", self._like.device.type):
                 return torch.cat([self.baseline(ref[start:start + BATCH_IMAGES],
@@ -223,13 +237,19 @@ class Metric(nn.Module):
             raise ZsiqaError(f"{what} images are on {images.device}, the metric on {self._like.device}; move "
                              f"one with .to(device)")
         height, width = images.shape[-2:]
-        if min(height, width) < self._least_side:
-            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but {self.name} needs sides of "
-                             f"at least {self._least_side}; enlarge them")
-        if min(height, width) < (self.window or 1):
-            raise ZsiqaError(f"{what} images have {width} x {height} pixels, but tiles {self.window} x "
-                             f"{self.window}; enlarge them, for instance by torch.nn.functional.pad(images, "
-                             f"..., mode='reflect')")
+        try:
+            least = min(self.scale.size(height, width))
+        except ValueError as error:
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels: {error}") from None
+        scaled = "" if least == min(height, width) else f" (the shorter side {least}, as scaled)"
+        if least < self._least_side:
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but {self.name} needs "
+                             f"sides of at least {self._least_side}; enlarge them")
+        if least < (self.window or 1):
+            raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but tiles have "
+                             f"{self.window} x {self.window}; score whole images (overrides=['window=null']) "
+                             f"or at another scale (scale='short_224'), or enlarge them, for instance by "
+                             f"torch.nn.functional.pad(images, ..., mode='reflect')")
         with torch.no_grad():
             if not ((images >= 0) & (images <= 1)).all():  # NaN is neither
                 values = f"values from {images.min():.6g} to {images.max():.6g}"
@@ -249,24 +269,24 @@ def to_tensor(image: Image.Image | Path | str) -> Tensor:
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float() / 255
 
 
-def _configuration(backbone: str, distance: str, representation: str, baseline: str | None,
+def _configuration(backbone: str, distance: str, representation: str, baseline: str | None, scale: str,
                    overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration of a run with one metric.
 
     Raises:
-        ZsiqaError: if it names no backbone, or several distances, representations or baselines.
+        ZsiqaError: if it names no backbone, or several distances, representations, baselines or scales.
     """
     if isinstance(overrides, str):
         raise ZsiqaError(f"overrides must be a list of settings, found the text {overrides!r}")
     check_overrides(overrides, SETTINGS)
     if baseline is not None:
-        cfg = compose(f"baseline={baseline}", *overrides)
+        cfg = compose(f"baseline={baseline}", f"scale={scale}", *overrides)
         if len(cfg.baselines) != 1 or cfg.backbone.model is not None:
             raise ZsiqaError(f"a metric has one baseline, found {', '.join(cfg.baselines) or 'none'}; make "
                              f"one Metric for each, without a backbone")
         return cfg
     cfg = compose(f"backbone={backbone}", f"distance={distance}", f"representation={representation}",
-                  *overrides)
+                  f"scale={scale}", *overrides)
     if cfg.backbone.model is None:
         raise ZsiqaError(f"backbone={backbone} is none; choose one")
     for what, names in (("distance", cfg.distances), ("representation", cfg.representations)):

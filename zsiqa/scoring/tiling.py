@@ -25,7 +25,8 @@ def tile_starts(length: int, *, window: int = 224, stride: int = 200) -> list[in
         ([0, 200, 288], [0, 160], [0])
     """
     if length < window:
-        raise ValueError(f"a side of {length} pixels is shorter than the {window}-pixel tile")
+        raise ValueError(f"a side of {length} pixels is shorter than the {window}-pixel tile; score whole "
+                         f"images (window=null), or at another scale (scale=short_224)")
     return [*range(0, length - window, stride), length - window]
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_image, noisy, official_rows, write_official, write_pairs, write_stored
 from PIL import Image
@@ -194,6 +195,23 @@ def test_runs_of_the_same_origin_are_one_line(report, page):
 
 
 # ---- the page
+
+
+def test_each_table_downloads_as_csv(report, page):
+    links = re.findall(r'<a class="csv" download="([^"]*)" '
+                       r'href="data:text/csv;charset=utf-8;base64,([^"]*)">', page)
+    assert [name for name, _ in links] == [f"{table.name}.csv" for table in report.tables]
+    frame = pd.read_csv(io.BytesIO(base64.b64decode(links[0][1])))
+    cells = report.tables[0].cells
+    assert frame["value"].tolist() == pytest.approx([cell.value for cell in cells], nan_ok=True)
+    assert frame["dataset"].tolist() == [cell.column.dataset for cell in cells]
+
+
+def test_what_speaks_against_the_paper_is_said(page, report):
+    (one,) = report.datasets
+    shown = re.findall(r'<tr class="(holds|fails)"><td>[^<]*</td><td>([^<]*)</td>', page)
+    assert shown == [("holds" if found.holds else "fails", found.statement) for found in one.message]
+    assert any(not found.holds for found in one.message) == ("speak against the paper" in page)
 
 
 def test_json_cannot_end_its_script():
@@ -409,6 +427,7 @@ def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(pa
     assert "dis0" in re.search(r'<g class="hoverlayer">.*?</g></g>', section(dom, "scatter"), re.DOTALL)[0]
 
 
+@pytest.mark.slow
 def test_in_a_browser_the_address_decides_what_is_shown(page, tmp_path):
     dom = opened(page, tmp_path, "#q=DINO%20l2&perturbation=translate&columns=chosen")
     assert shown_rows(dom) == ["dinov1-features-l2"]
@@ -441,6 +460,7 @@ def test_in_a_browser_hostile_names_are_names(tmp_path):
     assert all(path.stat().st_size for path in write_figures(report, tmp_path / "figures"))
 
 
+@pytest.mark.slow
 def test_in_a_browser_the_papers_figures_and_differences(tmp_path):
     rows = official_rows("live")
     for file, seed in (("live_dinov1_l2.csv", 1), ("live_psnr.csv", 2)):
@@ -467,6 +487,7 @@ def test_in_a_browser_thumbnails_are_shown(pictured):
                 r'<img src="data:image/jpeg;base64,[^"]+" alt="(?:reference|distorted) image', dom)) == 20
 
 
+@pytest.mark.slow
 def test_in_a_browser_nothing_breaks_without_anything_to_plot(tmp_path):
     write_stored(tmp_path / "s", ScoreKey("mine", "few", "original"), [1.0, 2.0])
     dom = opened(to_page(collected(tmp_path / "s"), {}, encode_thumbnail), tmp_path)

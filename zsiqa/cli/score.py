@@ -183,7 +183,8 @@ def heatmap(options: argparse.Namespace, cfg: DictConfig, pair: ImagePair) -> No
         cfg.distances, cfg.representations = features.distances, features.representations
         metric = Metric.from_config(cfg).to(device)
         metric.scale = Native()
-    draw(difference_map(metric, ref, dis), dis, metric.name, options.heatmap)
+    title = f"{metric.name}: {float(metric(ref, dis)):.4g} (0 for equal images)"
+    draw(difference_map(metric, ref, dis), ref, dis, title, options.heatmap)
     print(f"wrote {options.heatmap}, by {metric.name}", file=sys.stderr)
 
 

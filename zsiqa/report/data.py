@@ -86,8 +86,7 @@ class Readable:
     strays: list[Path] = field(init=False)
     problems: list[str] = field(init=False, default_factory=list)
     notes: dict[str, list[str]] = field(init=False, default_factory=dict)
-    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict,
-                                                                    repr=False)
+    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict)
     _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:

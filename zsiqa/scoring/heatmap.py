@@ -99,8 +99,14 @@ def _pyramid(height: int, width: int) -> Tensor:
     return torch.outer(rows, columns)
 
 
-def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
-    """Draw a map (H, W) over an image (1, 3, H, W) in grey, with a colour bar, in the format of the suffix.
+def draw(values: Tensor, ref: Tensor, dis: Tensor, title: str, path: Path) -> None:
+    """Draw the reference, the distorted image and the map over it, in the format of the suffix.
+
+    Args:
+        values: (H, W) map, from `difference_map`; distances at each pixel.
+        ref, dis: (1, 3, H, W), RGB from 0 to 1.
+        title: of the figure, such as the metric with its score.
+        path: of the file.
 
     Raises:
         OSError: if the file cannot be written.
@@ -110,13 +116,21 @@ def draw(values: Tensor, image: Tensor, title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     height, width = values.shape
-    figure = Figure(figsize=(7.5, 1.0 + 6.0 * height / width), layout="constrained")
+    figure = Figure(figsize=(12, 0.75 + 3.7 * height / width), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(np.asarray(image[0].mean(0).float().cpu()), cmap="gray", vmin=0, vmax=1)
+    reference, distorted, over = figure.subplots(1, 3)
+    for axes, image, name in ((reference, ref, "reference"), (distorted, dis, "distorted")):
+        axes.imshow(np.asarray(image[0].permute(1, 2, 0).float().cpu().clamp(0, 1)))
+        axes.set_title(name, fontsize=10)
     shown = np.asarray(values.float().cpu())
-    layer = axes.imshow(shown, cmap="inferno", vmin=0, vmax=max(float(shown.max()), 1e-12), alpha=0.6)
-    figure.colorbar(layer, ax=axes, shrink=0.85)
-    axes.set_title(title, fontsize=9)
-    axes.set_axis_off()
-    figure.savefig(path, dpi=150)
+    most = max(float(shown.max()), 1e-12)
+    grey = np.asarray(dis[0].mean(0).float().cpu())
+    over.imshow(0.6 + 0.4 * grey, cmap="gray", vmin=0, vmax=1)  # pale, so that the colours stay bright
+    # Equal places stay clear; the colour covers the image where the difference is large.
+    layer = over.imshow(shown, cmap="YlOrRd", vmin=0, vmax=most, alpha=0.15 + 0.75 * shown / most)
+    over.set_title("distance at each pixel", fontsize=10)
+    for axes in (reference, distorted, over):
+        axes.set_axis_off()
+    figure.colorbar(layer, ax=over, shrink=0.8)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=100)

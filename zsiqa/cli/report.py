@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
                         help="place of one data set: its folder, or the CSV file of your own pairs; may be "
                              "repeated")
-    parser.add_argument("--replicates", type=at_least(100), default=2000, metavar="B",
+    parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
                         help="resamples of the references, for intervals and tests (%(default)s)")
     parser.set_defaults(command=_report)
 

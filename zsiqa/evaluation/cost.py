@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsiqa.results.scores import split_scale
+
 FILE = Path(__file__).with_name("cost.csv")
 
 
@@ -32,6 +34,16 @@ class Cost:
     parameters: int
     download_mib: float
     machine: str
+
+
+def cost_of(metric: str) -> Cost | None:
+    """Return the cost of a metric, at the scale of the paper; None if it was not measured.
+
+    Args:
+        metric: its name, with or without a source (`liao2024:...`) and a scale (`...@short_256`).
+    """
+    name, scale = split_scale(metric.rpartition(":")[2])
+    return None if scale else costs().get(name)
 
 
 @functools.cache

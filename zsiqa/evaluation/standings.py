@@ -12,6 +12,7 @@ from scipy import stats
 
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
+from zsiqa.evaluation.cost import cost_of
 from zsiqa.evaluation.findings import Finding, find_in_labels
 from zsiqa.evaluation.half_grid import is_on_half_grid
 from zsiqa.evaluation.identical_images import Identical, find_identical
@@ -26,7 +27,8 @@ LEVEL = 0.95
 FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
          "unlike its authors": "s", "unchecked": "u"}
 COLUMNS = ("dataset", "metric", "perturbation", "pairs", *COEFFICIENTS, "srcc_low", "srcc_high",
-           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "title", "source")
+           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "title", "source",
+           "ms_pair")
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, 
         low, high, _ = bootstrap.percentile_interval(drawn[row], LEVEL) if groups > 1 else (math.nan,) * 3
         rank_low, rank_high = (np.quantile(ranks[row], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
                                if groups > 1 else (math.nan,) * 2)
-        defined = within[row][np.isfinite(within[row])]
+        defined, cost = within[row][np.isfinite(within[row])], cost_of(metric)
         lines.append(dict(zip(COLUMNS, (
             dataset, metric, perturbation, len(table.labels), *values[:3], low, high,
             defined.mean() if len(defined) else math.nan, math.nan, rank_low, rank_high,
             not worse[best, row] and math.isfinite(estimate[row]),
-            _flags(table, row, dataset, same), scores.facts.title, scores.source), strict=True)))
+            _flags(table, row, dataset, same), scores.facts.title, scores.source,
+            cost.ms_pair if cost else math.nan), strict=True)))
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     frame["rank"] = frame["srcc"].rank(ascending=False, method="min")
     return frame.sort_values("srcc", ascending=False, kind="stable")

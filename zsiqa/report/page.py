@@ -23,13 +23,14 @@ from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
+from zsiqa.report.overview import overview
 from zsiqa.report.points import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
 from zsiqa.report.thumbnails import Thumbnails
 from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js")
+SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js", "sort.js")
 NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
@@ -66,7 +67,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> st
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        message=_message(report.datasets),
+        overview=overview(report.datasets), message=_message(report.datasets),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),

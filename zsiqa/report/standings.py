@@ -76,13 +76,15 @@ def _one(rows: pd.DataFrame, shared: set[str]) -> list[str]:
     width = max(map(len, rows["metric"]))
     lines = [f"{rows['dataset'].iloc[0]}: {rows['pairs'].iloc[0]:,} pairs",
              f"{'':{width}}  {'SRCC':6}  {'interval':14}  {'ranks':>7}  {'per ref.':>8}  {'PLCC':>6}  "
-             f"{'KRCC':>6}"]
+             f"{'KRCC':>6}  {'ms a pair':>9}"]
     for row in rows.to_dict("records"):
         star, flags = "*" if row["in_best_group"] else " ", _letters(row["flags"], shared)
         ranks = "" if math.isnan(row["rank_low"]) else f"{row['rank_low']:.0f}-{row['rank_high']:.0f}"
         interval = f"[{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]"
         lines.append(f"{row['metric']:{width}}  {row['srcc']:.3f}{star}  {interval:14}  {ranks:>7}  "
-                     f"{row['srcc_per_ref']:8.3f}  {row['plcc']:6.3f}  {row['krcc']:6.3f}  {flags}".rstrip())
+                     f"{row['srcc_per_ref']:8.3f}  {row['plcc']:6.3f}  {row['krcc']:6.3f}  "
+                     f"{'' if math.isnan(row['ms_pair']) else format(row['ms_pair'], ',.0f'):>9}  "
+                     f"{flags}".rstrip())
     return lines
 
 

@@ -1,6 +1,7 @@
 """The report: what is computed, what the page holds, and the page in a browser."""
 
 import base64
+import csv
 import html
 import io
 import json
@@ -19,6 +20,7 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
+from zsiqa.evaluation.claims import Count, Verdict
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
@@ -70,6 +72,27 @@ def report(store):
 @pytest.fixture(scope="module")
 def page(report):
     return to_page(report, {}, encode_thumbnail)
+
+
+def test_the_ranking_has_each_metric_with_its_values_and_can_be_downloaded(report, page):
+    (one, *_) = report.datasets
+    methods = one.analyses["original"].methods
+    section = page[page.index('id="ranking"'):page.index('id="tables"')]
+    for metric, row in methods.iterrows():
+        assert f"<th scope='row'>{metric}</th><td data-value='{float(row['srcc'])!r}'" in section
+    assert section.count("</tr>") == 1 + len({name for each in report.datasets
+                                              for name in each.analyses["original"].methods.index})
+    link = re.search(r'base64,([^"]+)"', section)[1]
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
+    best = [row["metric"] for row in rows if row[f"{one.name}_best"] == "True"]
+    assert best == list(methods.index[methods["not_worse_than_best"]])
+
+
+def test_the_page_shows_verdicts_on_claims(report):
+    count = Count("mixed", 3, 2, 1, 0)
+    verdict = Verdict("a <claim>", "It <is> so.", "Table 1", (), count, count)
+    page = to_page(report, {}, encode_thumbnail, [verdict])
+    assert "<td>It &lt;is&gt; so.</td><td>Table 1</td><td>mixed (2 of 3, 1 significantly)</td>" in page
 
 
 def collected(root, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from zsiqa.evaluation.claims import LEVEL, Cell, Count, Verdict
 from zsiqa.terminal import escape_formula, plural
 
 SHOWN = 4  # decisive cells of a claim
+HEADS = ["claim", "where", "all pairs", "within references", "with the metrics' own authors' scores"]
 
 
 def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
@@ -33,11 +35,19 @@ def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:
     """Write one table of all claims."""
-    rows = [["claim", "where", "all pairs", "within references", "with the metrics' own authors' scores"],
-            ["---"] * 5]
-    rows += [[verdict.text, verdict.place, conclude(verdict.pooled), conclude(verdict.within),
-              conclude(verdict.other.pooled) if verdict.other else ""] for verdict in verdicts]
+    rows = [HEADS, ["---"] * len(HEADS), *map(_row, verdicts)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def to_html_part(verdicts: Sequence[Verdict]) -> str:
+    """Write a table of all claims for the page; "" without claims."""
+    if not verdicts:
+        return ""
+    heads = "".join(f"<th>{name}</th>" for name in HEADS)
+    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
+                   for row in map(_row, verdicts))
+    return (f'<h3>Claims, judged by rule</h3><div class="wide"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>")
 
 
 def to_csv(verdicts: Sequence[Verdict]) -> str:
@@ -50,6 +60,11 @@ def to_csv(verdicts: Sequence[Verdict]) -> str:
              for source, one in (("paper", verdict), ("own authors", verdict.other)) if one
              for cell in one.cells]
     return pd.DataFrame(lines).map(escape_formula).to_csv(index=False, lineterminator="\n")
+
+
+def _row(verdict: Verdict) -> list[str]:
+    return [verdict.text, verdict.place, conclude(verdict.pooled), conclude(verdict.within),
+            conclude(verdict.other.pooled) if verdict.other else ""]
 
 
 def conclude(count: Count) -> str:

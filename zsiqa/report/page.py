@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
+from zsiqa.evaluation.claims import Verdict
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
 from zsiqa.evaluation.tables import Table
+from zsiqa.report.claims import to_html_part as claims_part
 from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
 from zsiqa.report.overview import overview
 from zsiqa.report.points import Points
@@ -35,13 +37,15 @@ NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
-def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> str:
+def to_page(report: Report, images: Images, encode: Callable[[Path], str],
+            verdicts: Sequence[Verdict] = ()) -> str:
     """Write the page.
 
     Args:
         report: contents of the page.
         images: by data set: paths of (reference, distorted) by pair_id, and the reason if there are none.
         encode: makes a data URI of an image file; "" if it cannot be read.
+        verdicts: on the claims of a paper.
     """
     from plotly.offline import get_plotlyjs
 
@@ -67,7 +71,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> st
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        overview=overview(report.datasets), message=_message(report.datasets),
+        overview=overview(report.datasets), message=_message(report.datasets) + claims_part(verdicts),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),

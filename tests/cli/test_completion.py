@@ -29,7 +29,7 @@ def script(capsys):
 @pytest.mark.parametrize(("line", "expected"), [
     (["ta"], ["tables"]), (["weights", "ver"], ["verify"]), (["score", "a", "b", "--basel"], ["--baseline"]),
     (["score", "ca"], ["cat one.png"]), (["tables", "--scores", "s"], ["scores"]),
-    (["tables", "--scores", "ca"], [""]),
+    (["tables", "--out", "ca"], [""]),
 ])
 def test_bash_completes(script, tmp_path, line, expected):
     (tmp_path / "completion.bash").write_text(script("bash"))

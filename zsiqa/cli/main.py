@@ -74,7 +74,7 @@ def _complete_paths(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 _complete_paths(command)
-        elif getattr(action.type, "__name__", "") == "Path":
+        elif getattr(action.type, "__name__", "") == "Path" or action.metavar == "SOURCE":
             action.complete = (  # type: ignore[attr-defined]
                 shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE)
 

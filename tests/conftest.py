@@ -20,6 +20,7 @@ from zsiqa.types import ImagePair
 # Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each
 # other. They would spin, and with other work on the cores most of the time of the tests went there.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.pop("COLUMNS", None)  # of the terminal that the tests run in: texts for people fold at 100
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

@@ -205,9 +205,11 @@ def test_every_cell_of_a_table_names_configurations(file):
         name, scale = split_scale(row["metric"])
         assert not scale or scale in names("scale")
         backbone, representation, distance = split_metric(name)
+        if name in official["metrics"]:
+            continue
         if not distance:
             assert name in names("baseline")
-        elif name not in official["metrics"]:
+        else:
             assert backbone in names("backbone")
             assert representation in names("representation")
             assert distance in names("distance")

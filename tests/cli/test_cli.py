@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -163,7 +164,7 @@ def test_tables_of_the_paper_without_scores_name_what_is_missing(tmp_path, capsy
     assert main(["tables", "--scores", str(tmp_path), "--table", "demo"]) == 0
     said = capsys.readouterr().out
     assert "efficientnet_lite0-" in said
-    assert "and 4 more (--out DIR writes all)" in said
+    assert re.search(r"and \d+ more \(--out DIR writes all\)", said)
     assert "printed cells" not in said, "the demo is not in the paper"
 
 

@@ -223,8 +223,8 @@ def test_runs_of_the_same_origin_are_one_line(report, page):
 def test_each_table_downloads_as_csv(report, page):
     links = re.findall(r'<a class="csv" download="([^"]*)" '
                        r'href="data:text/csv;charset=utf-8;base64,([^"]*)">', page)
-    assert [name for name, _ in links] == [f"{table.name}.csv" for table in report.tables]
-    frame = pd.read_csv(io.BytesIO(base64.b64decode(links[0][1])))
+    assert [name for name, _ in links] == ["ranking.csv", *(f"{table.name}.csv" for table in report.tables)]
+    frame = pd.read_csv(io.BytesIO(base64.b64decode(links[1][1])))
     cells = report.tables[0].cells
     assert frame["value"].tolist() == pytest.approx([cell.value for cell in cells], nan_ok=True)
     assert frame["dataset"].tolist() == [cell.column.dataset for cell in cells]

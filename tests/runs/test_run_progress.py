@@ -175,6 +175,6 @@ def test_parts_are_read_as_they_are_and_what_is_missing_is_named(status, folder,
     assert "80 of 160 pairs: missing: 80 pairs of the references" in status(*arguments)[1]
     monkeypatch.chdir(folder)
     assert main(["rank", "--scores", "parts/scores", "--dataset", "pairs", "--replicates", "100"]) == 0
-    assert "pairs/original: 80 of 160 pairs" in capsys.readouterr().out
+    assert "psnr: 80 of 160 pairs have no usable score" in capsys.readouterr().out
     run(*arguments, "num_shards=2", "shard=0", cwd=folder)
     assert not list((folder / "parts").rglob("*.part")), "the last shard joins all of them"

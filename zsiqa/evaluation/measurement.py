@@ -125,6 +125,9 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
         scores = folder.load(key, path)
     except StoreError as error:
         return Measurement(problem=str(error))
+    if not np.isfinite(scores.pairs.labels).all():
+        return Measurement(problem=f"{path}: its images have no labels; add a source that has them with a "
+                                   f"second --scores, or a column")
     values = {name: value for family in families for name, value in
               (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
     identity = dict(scores.identity)

@@ -111,9 +111,10 @@ class StoredFolder:
         """
         about = read_about(path)
         if path.with_suffix(".json").exists():
-            table = read_finished(path, about)
+            table, checked = read_finished(path, about), is_checked(about)
             columns, values = _columns(table), table["score"].to_numpy()
-        else:  # the parts are joined in memory
+        else:  # the parts, each line with a checksum, are joined in memory
+            checked = True
             listed = read_pairs(path.parent.parent / about["pairs_file"])
             known = ScoreFile(path, about["identity"]).read()
             columns = _columns(pd.DataFrame({name: [getattr(pair, name) for pair in listed]
@@ -124,7 +125,7 @@ class StoredFolder:
         return Scores(key, path, pairs, values,
                       higher_is_better=about.get("score", {}).get("higher_is_better", False),
                       expected=facts.get("pairs", about["dataset"]["pairs"]),
-                      identity=about["identity"], notes=tuple(about["notes"]), checked=is_checked(about),
+                      identity=about["identity"], notes=tuple(about["notes"]), checked=checked,
                       source=self.name, facts=metric_facts(key.metric))
 
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from zsiqa.results.described import DescribedFile, parse_source
 from zsiqa.results.folder import Source, open_folder
-from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.types import StoreError
 
 
@@ -35,6 +37,7 @@ class Sources:
     name: str = field(init=False, default="")
     files: dict[ScoreKey, Path] = field(init=False, default_factory=dict)
     strays: list[Path] = field(init=False, default_factory=list)
+    _donors: dict[str, Pairs | None] = field(init=False, default_factory=dict, repr=False)
     _origin: dict[ScoreKey, tuple[Source, ScoreKey, str]] = field(init=False, default_factory=dict,
                                                                   repr=False)
 
@@ -56,6 +59,8 @@ class Sources:
 
     def twins(self, key: ScoreKey) -> list[Path]:
         """Return misnamed copies of the file of this key."""
+        if key not in self._origin:
+            return []
         member, inner, _ = self._origin[key]
         return [path.absolute() for path in member.twins(inner)]
 
@@ -76,7 +81,32 @@ class Sources:
         if key not in self._origin:  # a stray
             return self._owner(path).load(key, path)
         member, inner, name = self._origin[key]
-        return replace(member.load(inner, path), key=key, source=name)
+        return replace(self._with_labels(member.load(inner, path), member), key=key, source=name)
+
+    def _with_labels(self, scores: Scores, member: Source) -> Scores:
+        """Take labels and references of a file without labels from another source that has all its pairs."""
+        own = scores.pairs
+        if np.isfinite(own.labels).all():
+            return scores
+        if scores.key.dataset not in self._donors:
+            self._donors[scores.key.dataset] = self._find_donor(scores.key.dataset, member)
+        donor = self._donors[scores.key.dataset]
+        rows = donor.index.get_indexer(own.index) if donor else np.array([-1])
+        if donor is None or (rows < 0).any():
+            return scores
+        return replace(scores, pairs=Pairs(own.ids, donor.refs[rows], donor.types[rows], donor.labels[rows],
+                                           donor.higher_is_better))
+
+    def _find_donor(self, dataset: str, member: Source) -> Pairs | None:
+        for other, key, _ in self._origin.values():
+            if other is not member and key.dataset == dataset and key in other.files:
+                try:
+                    pairs = other.load(key, other.files[key]).pairs
+                except StoreError:
+                    continue
+                if len(pairs.ids) and pairs.refs.all() and np.isfinite(pairs.labels).all():
+                    return pairs
+        return None
 
     def _owner(self, path: Path) -> Source:
         return next(member for member in self.members if path in [one.absolute() for one in member.strays])

@@ -99,7 +99,7 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
     scorer = build(metrics, **build_conditions(cfg, taking_part), workers=pick_workers(cfg, device),
                    device=device, measure=measure)
     session: dict[str, Any] = {
-        "id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "id": uuid.uuid4().hex, "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "device": described, "compiled": cfg.compile, "batch_tiles": scorer.batch_tiles,
         "versions": versions(), "git_commit": git_commit(),
         "host": socket.gethostname(), "job": job_name(), "shard": [cfg.shard, cfg.num_shards]}

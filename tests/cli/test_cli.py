@@ -376,7 +376,7 @@ def test_stats_prints_what_was_asked_for(capsys, authors_like):
 
 @pytest.mark.sample("short")
 @pytest.mark.parametrize("command", [
-    ["-m", "zsiqa.cli.main", "tables", "--scores", "."],
+    ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "table1", "--table", "table3"],
     ["-m", "zsiqa.cli.main", "tables", "--scores", ".", "--table", "demo"],
     ["-m", "zsiqa.cli.main", "run", "--help"], [str(ROOT / "run.py"), "--help"],
     [str(ROOT / "run.py"), "dataset.limit=1", "num_shards=40", "shard=1"],

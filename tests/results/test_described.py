@@ -81,10 +81,11 @@ def test_files_that_are_refused(table, content, message):
         load(table(content))
 
 
-def test_another_encoding_is_refused(table):
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_is_refused(table, encoding):
     path = table("")
-    path.write_bytes("name,score\nété.bmp,1\n".encode("latin-1"))
-    with pytest.raises(StoreError, match="not a UTF-8 file"):
+    path.write_bytes("name,score\nété.bmp,1\n".encode(encoding))
+    with pytest.raises(StoreError, match=r"not a UTF-8 file .*save it as UTF-8"):
         load(path)
 
 

@@ -50,6 +50,7 @@ def test_utf16_with_a_mark_is_read_and_without_one_refused(tmp_path):
     found = load(tmp_path, "pipal", "deepwsd_efficientnet_b7")
     assert (found.pairs.ids.tolist(), found.pairs.labels.tolist()) == (
         ["pipal/A0001_00_00", "pipal/A0001_06_01"], [1520.0648, 1437.0])
+    assert found.notes[0] == "pipal of Liao et al.: ref_name.txt is read as UTF-16"
     write(tmp_path / "other", "PIPAL", [f"é{line}" for line in lines], [1, 2], encoding="utf-16-le")
     with pytest.raises(StoreError, match=r"ref_name\.txt: not a UTF-8 file .*save it as UTF-8"):
         load(tmp_path / "other", "pipal")
@@ -96,7 +97,7 @@ def test_files_without_a_list_of_names_are_not_silent(tmp_path):
     folder = open_folder(tmp_path)
     assert isinstance(folder, LiaoFolder)
     assert folder.strays == [tmp_path / "SCID" / FILE]
-    with pytest.raises(StoreError, match="no list of names that belongs to its scores"):
+    with pytest.raises(StoreError, match="nothing says which images its scores belong to"):
         folder.stray_key(folder.strays[0])
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, examples, open_scores, scores_option, touch_output
+from zsiqa.cli.options import (
+    add_outputs,
+    at_least,
+    examples,
+    open_scores,
+    scores_option,
+    touch_outputs,
+    write_outputs,
+)
 from zsiqa.terminal import fit
-from zsiqa.types import ZsiqaError
 
 
 def add_parser(commands: Any) -> None:
@@ -26,10 +32,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
                         help="replicates of the bootstrap (%(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
-    parser.add_argument("--csv", metavar="FILE",
-                        help="write one row a comparison ('-': print them, and nothing else)")
-    parser.add_argument("--markdown", metavar="FILE",
-                        help="write a table of the verdicts ('-': print it, and nothing else)")
+    add_outputs(parser, "a comparison")
     parser.set_defaults(command=_claims)
 
 
@@ -38,19 +41,11 @@ def _claims(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.claims import judge
     from zsiqa.report.claims import to_csv, to_markdown, to_text
 
-    if options.csv == options.markdown == "-":
-        raise ZsiqaError("only one of --csv and --markdown can be printed; give the other a file")
     paper = read_claims(options.claims)
     folder = open_scores(options)
-    for name in ("csv", "markdown"):
-        if getattr(options, name) not in (None, "-"):
-            touch_output(f"--{name}", Path(getattr(options, name)))
+    printed = touch_outputs(options)
     verdicts, notes = judge(folder, paper, options.replicates, options.seed)
-    if "-" not in (options.csv, options.markdown):
+    if not printed:
         print(fit(to_text(verdicts, notes)))
-    for path, text in ((options.csv, to_csv(verdicts)), (options.markdown, to_markdown(verdicts))):
-        if path == "-":
-            print(text, end="")
-        elif path:
-            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_outputs(options, to_csv(verdicts), to_markdown(verdicts))
     return 0

@@ -84,6 +84,36 @@ def open_scores(options: Namespace) -> ScoreFolder:
     return open_sources(options.scores or [DEFAULT])
 
 
+def add_outputs(parser: ArgumentParser, row: str) -> None:
+    """Add the options --csv and --markdown; `row` says what one row of the CSV file is."""
+    parser.add_argument("--csv", metavar="FILE",
+                        help=f"write one row {row} ('-': print them, and nothing else)")
+    parser.add_argument("--markdown", metavar="FILE", help="write Markdown ('-': print it, and nothing else)")
+
+
+def touch_outputs(options: Namespace) -> bool:
+    """Make the files of --csv and --markdown before the work starts; return whether one is to be printed.
+
+    Raises:
+        ZsiqaError: if a file cannot be made, or both are to be printed.
+    """
+    if options.csv == options.markdown == "-":
+        raise ZsiqaError("only one of --csv and --markdown can be printed; give the other a file")
+    for name in ("csv", "markdown"):
+        if getattr(options, name) not in (None, "-"):
+            touch_output(f"--{name}", Path(getattr(options, name)))
+    return "-" in (options.csv, options.markdown)
+
+
+def write_outputs(options: Namespace, csv: str, markdown: str) -> None:
+    """Write or print the texts of --csv and --markdown."""
+    for path, text in ((options.csv, csv), (options.markdown, markdown)):
+        if path == "-":
+            print(text, end="")
+        elif path:
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def at_least(least: float) -> Callable[[str], float]:
     """Make an argument type: a number of the type of `least`, and at least `least`."""
     def number(text: str) -> float:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, examples, make_output, open_scores, scores_option, touch_output
+from zsiqa.cli.options import (
+    add_outputs,
+    at_least,
+    examples,
+    make_output,
+    open_scores,
+    scores_option,
+    touch_outputs,
+    write_outputs,
+)
 from zsiqa.terminal import fit, width
-from zsiqa.types import ZsiqaError, require
+from zsiqa.types import require
 
 
 def add_parser(commands: Any) -> None:
@@ -32,14 +42,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--replicates", type=at_least(100), metavar="B",
                         help="replicates of the bootstrap (1000; 2000 with --detail or --out)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
-    parser.add_argument("--csv", metavar="FILE", help="write one row a metric, data set and perturbation "
-                                                      "('-': print them, and nothing else)")
-    parser.add_argument("--markdown", metavar="FILE", help="write Markdown ('-': print it, and nothing else)")
+    parser.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
+                        help="coefficient to show (%(default)s); intervals, ranks and the best group are of "
+                             "SRCC, those of --detail of this one")
+    add_outputs(parser, "a metric, data set and perturbation")
     detail = parser.add_argument_group("details of each data set")
     detail.add_argument("--detail", action="store_true", help="also show them")
     detail.add_argument("--out", type=Path, metavar="DIR", help="write them as CSV, JSON and figures here")
-    detail.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
-                        help="coefficient of comparisons and distortion types (%(default)s)")
     detail.add_argument("--interval", default="percentile", choices=("percentile", "bca"),
                         help="kind of bootstrap interval (%(default)s)")
     detail.add_argument("--logistic", type=int, default=4, choices=(4, 5),
@@ -53,34 +62,25 @@ def _rank(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.standings import rank
     from zsiqa.report.standings import to_csv, to_markdown, to_text
 
-    if options.csv == options.markdown == "-":
-        raise ZsiqaError("only one of --csv and --markdown can be printed; give the other a file")
     if options.out:
         require("zsiqa rank --out", "matplotlib")
     folder = open_scores(options)
     if options.out:
         make_output(options.out)
-    for name in ("csv", "markdown"):
-        if getattr(options, name) not in (None, "-"):
-            touch_output(f"--{name}", Path(getattr(options, name)))
+    printed = touch_outputs(options)
     perturbations = options.perturbation or ["original"]
     found = rank(folder, options.dataset, None if "all" in perturbations else perturbations, options.metric,
                  options.replicates or 1000, options.seed)
-    printed = "-" in (options.csv, options.markdown)
     if not printed:
-        print(fit(to_text(found, width())))
-    for path, text in ((options.csv, to_csv(found)), (options.markdown, to_markdown(found))):
-        if path == "-":
-            print(text, end="")
-        elif path:
-            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+        print(fit(to_text(found, width(), options.coefficient)))
+    write_outputs(options, to_csv(found), to_markdown(found))
     if (options.detail and not printed) or options.out:
-        _detail(options, folder, found)
+        _detail(options, folder, found, printed=printed)
     return 0
 
 
-def _detail(options: argparse.Namespace, folder: Any, found: Any) -> None:
-    """Show and write the details of each data set and perturbation that was ranked."""
+def _detail(options: argparse.Namespace, folder: Any, found: Any, *, printed: bool) -> None:
+    """Show and write the details of each data set and perturbation; show nothing if a table was `printed`."""
     from zsiqa.evaluation.ranking import Settings, analyse
     from zsiqa.report.ranking import to_text, write
 
@@ -91,7 +91,8 @@ def _detail(options: argparse.Namespace, folder: Any, found: Any) -> None:
             key.metric for key in folder.held()
             if (key.dataset, key.perturbation) == (dataset, perturbation) and key.metric in options.metric]
         details = analyse(folder, dataset, perturbation, wanted, settings)
-        if options.detail:
+        if options.detail and not printed:
             print("\n" + fit(to_text(details)))
         if options.out:
-            print("wrote", ", ".join(str(path) for path in write(details, options.out)))
+            written = ", ".join(str(path) for path in write(details, options.out))
+            print("wrote", written, file=sys.stderr if printed else sys.stdout)

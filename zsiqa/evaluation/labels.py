@@ -16,8 +16,8 @@ def reconcile(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> tup
     """Give all scores of a data set the same pairs and labels.
 
     Within a source, files with other labels or references than most are left out. Between sources, the labels
-    of the release are used for all; if no source has them, those of the source with the most pairs. A source
-    without labels or references takes them from another.
+    of the release are used for all; if no source has them, those of the source with the most pairs, with a
+    note. A source without labels or references takes them from another.
 
     Args:
         loaded: scores of one data set, at least one.
@@ -39,6 +39,10 @@ def reconcile(loaded: Sequence[Scores], notes: list[str], *, named: bool) -> tup
         usual[source], groups[source] = _with_usual_labels(group, notes, named=named)
     chosen = _choose(list(usual.values()))
     pairs, kept = chosen.pairs, []
+    dataset = chosen.key.dataset
+    if (len(pairs.ids) == published().get(dataset, {}).get("pairs")  # a part has no digest
+            and not has_released_labels(pairs, dataset)):
+        notes.append(f"{chosen.source}: the labels of {dataset} are not those of the release (by SHA-256)")
     for source, group in groups.items():
         problem = "" if source == chosen.source else _compare(usual[source], chosen, notes)
         if problem and named:

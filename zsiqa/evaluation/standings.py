@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import COEFFICIENTS, correlate
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate, per_reference
 from zsiqa.evaluation.cost import cost_of
 from zsiqa.evaluation.findings import Finding, find_in_labels
 from zsiqa.evaluation.half_grid import is_on_half_grid
@@ -109,7 +109,8 @@ def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, 
     weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.draw(groups, replicates, seed)])
     resampled = bootstrap.replicate(table.quality, table.labels, table.groups, weights, ["srcc"])["srcc"]
     estimate, drawn = resampled[:, 0], resampled[:, 1:]
-    within = spearman_within(table.quality, table.labels, table.groups)
+    within = [per_reference(quality, table.labels, table.refs, ("srcc",))["srcc"]
+              for quality in table.quality]
     ranks = stats.rankdata(-np.nan_to_num(drawn, nan=-2.0), axis=0, method="min")  # undefined: last
     worse = holm_of_pairs(bootstrap_t_tests(estimate, drawn, groups)) < 1 - LEVEL
     best = int(np.argmax(np.nan_to_num(estimate, nan=-math.inf)))
@@ -139,22 +140,3 @@ def _flags(table: ScoreTable, row: int, dataset: str, same: Identical) -> tuple[
              "trained on this set": dataset in scores.facts.trained_on,
              "unlike its authors": bool(scores.facts.unlike_authors), "unchecked": not scores.checked}
     return tuple(flag for flag in FLAGS if there[flag])
-
-
-def spearman_within(quality: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Compute SRCC within each reference: (M, G); NaN where undefined.
-
-    Args:
-        quality: (M, N) scores, larger = better.
-        labels: (N,), larger = better.
-        groups: (N,) integers from 0: the reference of each pair.
-    """
-    result = np.full((len(quality), int(groups.max()) + 1), math.nan)
-    for group in range(result.shape[1]):
-        rows = groups == group
-        ranks = stats.rankdata(np.vstack([quality[:, rows], labels[rows]]), axis=1)
-        ranks -= ranks.mean(axis=1, keepdims=True)
-        lengths = np.linalg.norm(ranks, axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[:, group] = ranks[:-1] @ ranks[-1] / (lengths[:-1] * lengths[-1])
-    return result.clip(-1, 1)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from zsiqa.evaluation.claims import LEVEL, Cell, Count, Verdict
-from zsiqa.terminal import escape_formula, plural
+from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.terminal import plural
 
 SHOWN = 4  # decisive cells of a claim
 HEADS = ["claim", "where", "all pairs", "within references", "with the metrics' own authors' scores"]
@@ -59,7 +60,7 @@ def to_csv(verdicts: Sequence[Verdict]) -> str:
              for verdict in verdicts
              for source, one in (("paper", verdict), ("own authors", verdict.other)) if one
              for cell in one.cells]
-    return pd.DataFrame(lines).map(escape_formula).to_csv(index=False, lineterminator="\n")
+    return frame_to_csv(pd.DataFrame(lines))
 
 
 def _row(verdict: Verdict) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from zsiqa.evaluation.findings import Finding
 from zsiqa.evaluation.standings import FLAGS, LEVEL, Standings
-from zsiqa.terminal import escape_formula
+from zsiqa.report.download import to_csv as frame_to_csv
 
 MEANING = {"partial": "scores of a part of the data set's pairs",
            "not deterministic": "other scores for equal images, so the next run gives other numbers",
@@ -20,15 +20,24 @@ MEANING = {"partial": "scores of a part of the data set's pairs",
 SHOWN = 3  # patterns of names in a finding
 
 
-def to_text(found: Standings, width: int) -> str:
-    """Write standings as text: sentences, and tables of at most `width` columns where names allow it."""
+def to_text(found: Standings, width: int, coefficient: str = "srcc") -> str:
+    """Write standings as text: sentences, and tables of at most `width` columns where names allow it.
+
+    Args:
+        found: the standings.
+        width: of the terminal.
+        coefficient: of the table of several data sets, `plcc`, `srcc` or `krcc`; stars are those of SRCC.
+    """
     lines: list[str] = []
     for perturbation, rows in found.rows.groupby("perturbation", sort=False):
         shared = _shared(rows)
         single = rows["dataset"].nunique() == 1
         lines += [*([""] if lines else []),
-                  f"SRCC, {perturbation} images; * = best, or not significantly worse than the best"]
-        lines += _one(rows, shared) if single else _matrix(rows, shared, width)
+                  f"{'SRCC' if single else coefficient.upper()}, {perturbation} images; * = best by SRCC, or "
+                  f"not significantly worse"]
+        lines += _one(rows, shared) if single else [
+            *_matrix(rows, shared, width, coefficient), "", "SRCC within references, mean",
+            *_matrix(rows, set(FLAGS), width, "srcc_per_ref")]
         lines += _legend(rows, shared)
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.replicates} resamples of the references; Holm over "
              f"all pairs of metrics.",
@@ -42,7 +51,7 @@ def to_markdown(found: Standings) -> str:
     blocks = []
     for perturbation, rows in found.rows.groupby("perturbation", sort=False):
         shared, datasets = _shared(rows), list(dict.fromkeys(rows["dataset"]))
-        cells = _cells(rows, shared, interval=True)
+        cells = _cells(rows, shared, "srcc", interval=True)
         head = [f"SRCC, {perturbation}", *(f"{name} ({_pairs(rows, name):,})" for name in datasets)]
         body = [[f"`{metric}`", *(cells.get((metric, name), "") for name in datasets)]
                 for metric in _order(rows)]
@@ -54,8 +63,7 @@ def to_markdown(found: Standings) -> str:
 
 def to_csv(found: Standings) -> str:
     """Write one row a data set, metric and perturbation."""
-    frame = found.rows.assign(flags=found.rows["flags"].map("; ".join))
-    return frame.map(escape_formula).to_csv(index=False, lineterminator="\n")
+    return frame_to_csv(found.rows.assign(flags=found.rows["flags"].map("; ".join)))
 
 
 def describe(dataset: str, findings: Sequence[Finding]) -> list[str]:
@@ -88,9 +96,9 @@ def _one(rows: pd.DataFrame, shared: set[str]) -> list[str]:
     return lines
 
 
-def _matrix(rows: pd.DataFrame, shared: set[str], width: int) -> list[str]:
+def _matrix(rows: pd.DataFrame, shared: set[str], width: int, column_name: str) -> list[str]:
     datasets, metrics = list(dict.fromkeys(rows["dataset"])), _order(rows)
-    cells, means = _cells(rows, shared), _means(rows)
+    cells, means = _cells(rows, shared, column_name), _means(rows, column_name)
     stub = max(map(len, metrics))
     column = max(9, *(len(name) + 1 for name in datasets))
     most = max(1, (width - stub - 8) // column)
@@ -106,10 +114,11 @@ def _matrix(rows: pd.DataFrame, shared: set[str], width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _cells(rows: pd.DataFrame, shared: set[str], *, interval: bool = False) -> dict[tuple[str, str], str]:
+def _cells(rows: pd.DataFrame, shared: set[str], name: str, *,
+           interval: bool = False) -> dict[tuple[str, str], str]:
     cells = {}
     for row in rows.to_dict("records"):
-        text = f"{row['srcc']:.3f}" + "*" * bool(row["in_best_group"])
+        text = f"{row[name]:.3f}" + "*" * bool(row["in_best_group"] and name != "srcc_per_ref")
         if interval and not math.isnan(row["srcc_low"]):
             text += f" [{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]"
         letters = _letters(row["flags"], shared)
@@ -124,9 +133,9 @@ def _order(rows: pd.DataFrame) -> list[str]:
     return [str(metric) for metric in ordered.index]
 
 
-def _means(rows: pd.DataFrame) -> dict[str, float]:
+def _means(rows: pd.DataFrame, name: str) -> dict[str, float]:
     """Compute the mean over the data sets of the metrics that have scores of all."""
-    groups = rows.groupby("metric")["srcc"]
+    groups = rows.groupby("metric")[name]
     count = rows["dataset"].nunique()
     return {str(metric): float(values.mean()) for metric, values in groups if values.count() == count}
 

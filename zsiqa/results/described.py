@@ -14,6 +14,7 @@ import yaml
 
 from zsiqa.releases import MetricFacts, metric_facts, published
 from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text
 from zsiqa.types import StoreError, did_you_mean
@@ -33,7 +34,7 @@ EXAMPLE = "FILE.csv,metric=ssim,dataset=tid2013,higher_is_better=true"
 
 
 @dataclass
-class DescribedFile:
+class DescribedFile(PlainFolder):
     """A CSV file with a description: one row an image, one column a metric.
 
     Args:
@@ -84,22 +85,6 @@ class DescribedFile:
         for key in ("higher_is_better", "label_higher_is_better"):
             if not isinstance(about.get(key, True), bool):
                 raise StoreError(f"{self.root}: {key} must be true or false, found {about[key]!r}")
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys with scores."""
-        return list(self.files)
-
-    def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - a file has no copies
-        """Return an empty list."""
-        return []
-
-    def stray_key(self, path: Path) -> ScoreKey:
-        """Refuse: there are no strays.
-
-        Raises:
-            StoreError: always.
-        """
-        raise StoreError(f"{path} does not belong to {self.root}")
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load the scores of a metric. Names that are no images of the data set are left out, with a note.

@@ -13,6 +13,7 @@ from zsiqa.releases import metric_facts, published
 from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
+from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_scale
 from zsiqa.results.table import is_checked, read_finished
@@ -62,7 +63,7 @@ class Source(ScoreFolder, Protocol):
 
 
 @dataclass
-class StoredFolder:
+class StoredFolder(PlainFolder):
     """Our own store: `<root>/<dataset>/<metric>/<perturbation>` as .csv with .json, or in parts.
 
     Parts that no run has joined yet are joined in memory when they are read.
@@ -86,14 +87,6 @@ class StoredFolder:
         found = (path for names in ("*.csv", "*/*.csv", "*/*/*.csv") for path in self.root.glob(names))
         self.strays = [path for path in sorted(found)
                        if path not in self.files.values() and not path.name.endswith(".partial.csv")]
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys with a score file."""
-        return list(self.files)
-
-    def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - a store has one place for a key
-        """Return an empty list: a store has no copies."""
-        return []
 
     def stray_key(self, path: Path) -> ScoreKey:
         """Refuse: a stray of a store has no sidecar, which would say how its scores were made.

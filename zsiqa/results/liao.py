@@ -18,8 +18,9 @@ import yaml
 from zsiqa import CONFIGS
 from zsiqa.releases import published
 from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
-from zsiqa.results.table import read_text
+from zsiqa.results.table import is_utf16, read_text
 from zsiqa.terminal import plural
 from zsiqa.types import StoreError
 
@@ -32,7 +33,7 @@ def conventions() -> Mapping[str, Any]:
 
 
 @dataclass
-class LiaoFolder:
+class LiaoFolder(PlainFolder):
     """The folder `results/Quality assessment` of Liao et al.
 
     Attributes:
@@ -58,22 +59,6 @@ class LiaoFolder:
                       for path in (self.root / folder / name for name in names) if path.is_file()}
         used = {*self.files.values(), *(self.root / folder / known["names"] for folder in known["datasets"])}
         self.strays = [path for path in sorted(self.root.glob("*/*.txt")) if path not in used]
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys with a score file."""
-        return list(self.files)
-
-    def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - the folder has no copies
-        """Return an empty list."""
-        return []
-
-    def stray_key(self, path: Path) -> ScoreKey:
-        """Refuse: a file without a list of names.
-
-        Raises:
-            StoreError: always.
-        """
-        raise StoreError(f"{path}: the folder has no list of names that belongs to its scores")
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load the scores of a metric.
@@ -113,7 +98,8 @@ def _read_names(path: Path) -> tuple[list[str], np.ndarray]:
     Raises:
         StoreError: if a line is not a name and a label, or they change places.
     """
-    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    text = read_text(path, "utf-16" if is_utf16(path) else "utf-8-sig")
+    lines = [line.split() for line in text.splitlines() if line.strip()]
     first = next((place for place in (0, 1) if lines and _is_number(lines[0][place:place + 1])), None)
     wrong = next((number for number, fields in enumerate(lines, 1)
                   if first is None or len(fields) != 2 or not _is_number(fields[first:first + 1])
@@ -139,6 +125,8 @@ def _identify(listed: list[str], labels: np.ndarray, own: tuple[str, ...], datas
     """
     facts, notes = _facts(dataset), []
     names = list(own or listed)
+    if is_utf16(path.with_name(conventions()["names"])):
+        notes.append(f"{dataset} of Liao et al.: {conventions()['names']} is read as UTF-16")
     if own and list(own) != listed:
         notes.append(f"{dataset} of Liao et al.: the files of scores and {conventions()['names']} name other "
                      f"images in the same line; the files of scores are followed (configs/liao2024.yaml)")

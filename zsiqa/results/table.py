@@ -99,16 +99,19 @@ def read_bytes(path: Path) -> bytes:
         raise StoreError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, or in UTF-16 with a byte-order mark.
+def is_utf16(path: Path) -> bool:
+    """Return whether a file begins with a byte-order mark of UTF-16."""
+    return read_bytes(path)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
+    """Read a text file.
 
     Raises:
         StoreError: if it cannot be read, or is in another encoding.
     """
-    data = read_bytes(path)
-    encoding = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     try:
-        return data.decode(encoding)
+        return read_bytes(path).decode(encoding)
     except UnicodeDecodeError as error:
         raise StoreError(f"{path}: not a UTF-8 file ({error}); save it as UTF-8") from error
 

@@ -1,0 +1,34 @@
+"""Sources of scores without misnamed copies: what most of them share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zsiqa.results.scores import ScoreKey
+from zsiqa.types import StoreError
+
+
+class PlainFolder:
+    """Base class of sources that have one file, at most, for each key.
+
+    Attributes:
+        files: paths of the score files, by key.
+    """
+
+    files: dict[ScoreKey, Path]
+
+    def held(self) -> list[ScoreKey]:
+        """Return the keys with a score file."""
+        return list(self.files)
+
+    def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - the same for every key
+        """Return misnamed copies of the file of this key: none."""
+        return []
+
+    def stray_key(self, path: Path) -> ScoreKey:
+        """Refuse a file that is not used.
+
+        Raises:
+            StoreError: always.
+        """
+        raise StoreError(f"{path}: nothing says which images its scores belong to")

@@ -458,6 +458,8 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],
      "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
+    (["scale=300"],
+     "(did you mean scale=average scales.average.side=300 or scale=short scales.short.side=300?)"),
     (["baseline=ssimm"],
      "no baseline/ssimm in the configuration (did you mean ssim"),
     (["--backbone", "dinov1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ def unknown_name(file: str) -> str:
     named = CONFIGS / file.partition("/..")[0]
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
     known = names_of(group)
-    near = did_you_mean(file.rpartition("/")[2], known)
+    given = file.rpartition("/")[2]
+    near = did_you_mean(given, known)
+    if given.isdecimal():  # options that ask for a number, such as scale=short scales.short.side=300
+        asking = ((path.stem, re.match(r"# @package (\S+)\n(?:.*\n)*(\w+): \?\?\?", path.read_text("utf-8")))
+                  for path in sorted(group.glob("*.yaml")))
+        ways = [f"{group.name}={name} {match[1]}.{match[2]}={given}" for name, match in asking if match]
+        near = f" (did you mean {' or '.join(ways)}?)" if ways else near
     return f"no {file} in the configuration{near}; {group.name} can be: {', '.join(known)}"
 
 

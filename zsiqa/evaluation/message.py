@@ -32,7 +32,7 @@ class Robustness(NamedTuple):
         return self.original - self.worst
 
 
-class Finding(NamedTuple):
+class Statement(NamedTuple):
     """A statement of the paper, whether the numbers agree with it, and the numbers."""
 
     statement: str
@@ -62,7 +62,7 @@ def rank_robustness(values: pd.DataFrame) -> list[Robustness]:
 
 
 def check_message(values: pd.DataFrame, traditional: Collection[str],
-                  significance: pd.DataFrame | None = None) -> list[Finding]:
+                  significance: pd.DataFrame | None = None) -> list[Statement]:
     """Compare the statements of the paper with the coefficients on one data set.
 
     A statement that lacks metrics to compare is left out. A distance is a metric of a backbone without
@@ -85,7 +85,7 @@ def _is_distance(metric: str) -> bool:
     return bool(split_metric(metric)[2])
 
 
-def _best(still: Mapping[str, float], significance: pd.DataFrame | None) -> Finding | None:
+def _best(still: Mapping[str, float], significance: pd.DataFrame | None) -> Statement | None:
     ours, theirs = ([name for name in still if _is_distance(name) is kind] for kind in (True, False))
     if not ours or not theirs:
         return None
@@ -94,11 +94,11 @@ def _best(still: Mapping[str, float], significance: pd.DataFrame | None) -> Find
     decided = ""
     if significance is not None and {distance, baseline} <= set(significance.index):
         decided = ("; more than chance" if significance.loc[distance, baseline] else "; within chance")
-    return Finding("without training, the best distance is at least as good as the best baseline", holds,
+    return Statement("without training, the best distance is at least as good as the best baseline", holds,
                    f"{distance} {still[distance]:.3f}, {baseline} {still[baseline]:.3f}{decided}")
 
 
-def _features(still: Mapping[str, float]) -> Finding | None:
+def _features(still: Mapping[str, float]) -> Statement | None:
     differences = {}
     for name in still:
         backbone, representation, distance = split_metric(name)
@@ -109,29 +109,29 @@ def _features(still: Mapping[str, float]) -> Finding | None:
         return None
     less = [f"{name} ({value:+.3f})" for name, value in differences.items() if value <= 0]
     better = len(differences) - len(less)
-    return Finding("intermediate features are better than the embedding of the same backbone",
+    return Statement("intermediate features are better than the embedding of the same backbone",
                    better > len(less), f"for {better} of {len(differences)} backbones"
                    + (f"; not for {', '.join(less)}" if less else ""))
 
 
-def _most_robust(ranked: Sequence[Robustness]) -> Finding | None:
+def _most_robust(ranked: Sequence[Robustness]) -> Statement | None:
     best = [next((one for one in ranked if _is_distance(one.metric) is kind), None) for kind in (True, False)]
     distance, baseline = best
     if distance is None or baseline is None:
         return None
-    return Finding("in the worst case, the best distance is at least as good as the best baseline",
+    return Statement("in the worst case, the best distance is at least as good as the best baseline",
                    distance.worst >= baseline.worst,
                    f"{distance.metric} {distance.worst:.3f} ({distance.under}), "
                    f"{baseline.metric} {baseline.worst:.3f} ({baseline.under})")
 
 
-def _traditional(ranked: Sequence[Robustness], traditional: Collection[str]) -> Finding | None:
+def _traditional(ranked: Sequence[Robustness], traditional: Collection[str]) -> Statement | None:
     worst = [one.worst for one in ranked if _is_distance(one.metric)]
     old = [one for one in ranked if one.metric in traditional]
     if not worst or not old:
         return None
     middle = statistics.median(worst)
-    return Finding("traditional metrics lose their agreement on moved images, distances keep it",
+    return Statement("traditional metrics lose their agreement on moved images, distances keep it",
                    all(one.worst < middle for one in old),
                    f"in the worst case, the median distance has {middle:.3f}, "
                    + ", ".join(f"{one.metric} {one.worst:.3f}" for one in old))

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.message import ORIGINAL, Finding, check_message
+from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
@@ -47,7 +47,7 @@ class DatasetReport:
     types: Mapping[str, str]
     analyses: Mapping[str, Analysis]
     points: Sequence[Points]
-    message: Sequence[Finding]
+    message: Sequence[Statement]
     notes: Sequence[str]
 
 

@@ -217,7 +217,7 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
                          _message(analyses), notes)
 
 
-def _message(analyses: Mapping[str, Analysis]) -> list[Finding]:
+def _message(analyses: Mapping[str, Analysis]) -> list[Statement]:
     """Compare the paper's message with the analyses; its Table 3 says which baselines are not learned."""
     values = pd.DataFrame({name: found.methods[found.settings.coefficient]
                            for name, found in analyses.items()})

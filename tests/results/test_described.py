@@ -96,6 +96,13 @@ def test_names_that_are_no_distorted_images_are_counted_and_left_out(table):
             in found.notes)
 
 
+def test_names_of_live_need_their_folder(table):
+    path = table("name,score\njp2k/img5.bmp,1\nLIVE/wn/img5.bmp,2\ngblur_img5.bmp,3\nimg5.bmp,4\n")
+    found = load(path, "metric=a,dataset=live,higher_is_better=false")
+    assert found.pairs.ids.tolist() == ["live/jp2k/img5", "live/wn/img5", "live/gblur/img5"]
+    assert any("1 names are no distorted images of live, left out: 'img5.bmp'" in note for note in found.notes)
+
+
 def test_more_images_than_pairs_are_copies_of_references(table):
     names = [f"{folder}/img{number}.bmp" for folder in ("jp2k", "wn", "gblur", "jpeg")
              for number in range(1, 201)]

@@ -57,7 +57,6 @@ class DescribedFile(PlainFolder):
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False, default_factory=list)
     _metrics: dict[ScoreKey, dict[str, Any]] = field(init=False, repr=False)
-    _tables: dict[ScoreKey, pd.DataFrame] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.name = self.root.stem

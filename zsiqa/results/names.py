@@ -20,7 +20,7 @@ class Named(NamedTuple):
         rows: (N,) positions of the names that are images of the data set, increasing.
         ids, refs, types: (N,) pair_id, reference and distortion type of each; "" for a reference or type that
             the name does not hold.
-        unknown: all other names.
+        unknown: all other names, also those of LIVE without the folder.
     """
 
     rows: np.ndarray
@@ -54,13 +54,13 @@ def identify(names: Sequence[str], dataset: str, facts: Mapping[str, Any] | None
     for row, name in enumerate(names):
         parts = SUFFIX.sub("", name.strip()).replace("\\", "/").split("/")
         match = pattern.fullmatch("/".join(parts[-2:])) or pattern.fullmatch(parts[-1])
-        if match is None:
+        groups = {key: text.upper() if upper else text.lower()
+                  for key, text in (match.groupdict(default="") if match else {}).items()}
+        if match is None or ("stem" in groups and not groups["type"]):  # several folders have this name
             unknown.append(name)
             continue
-        groups = {key: text.upper() if upper else text.lower()
-                  for key, text in match.groupdict(default="").items()}
         stem = match[0].upper() if upper else match[0].lower()
-        if "stem" in groups and groups["type"]:  # the folder is part of the name
+        if "stem" in groups:
             stem = f"{groups['type']}/{groups['stem']}"
         found.append((row, f"{dataset}/{stem}", groups.get("ref", ""), groups.get("type", "")))
     rows, ids, refs, types = (np.array(column, dtype=object) for column in

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,15 +122,14 @@ def require(what: str, *packages: str) -> None:
             raise missing_package(what, package)
 
 
-@dataclass(frozen=True, slots=True)  # slots: less memory for a million pairs
-class ImagePair:
+class ImagePair(NamedTuple):
     """Labelled pair of a data set.
 
     Attributes:
         pair_id: unique within the data set.
         ref, dis: names of the reference and the distorted image as the data set spells them.
         mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction.
-        ref_path, dis_path: paths of the images. Pairs with equal `ref_path` share their reference.
+        ref_file, dis_file: paths of the images. Pairs with equal `ref_path` share their reference.
         type, level: distortion type and level, where the data set names them.
         subsets: published groups of types that the pair belongs to.
         native_mos: the release's label, before any conversion; NaN for your own data.
@@ -141,13 +140,23 @@ class ImagePair:
     ref: str
     dis: str
     mos: float
-    ref_path: Path
-    dis_path: Path
+    ref_file: str | Path
+    dis_file: str | Path
     type: str = ""
     level: str = ""
     subsets: tuple[str, ...] = ()
     native_mos: float = math.nan
     mos_std: float = math.nan
+
+    @property
+    def ref_path(self) -> Path:
+        """Path of the reference."""
+        return Path(self.ref_file)  # made when it is asked for: a Path takes as long as the rest of a pair
+
+    @property
+    def dis_path(self) -> Path:
+        """Path of the distorted image."""
+        return Path(self.dis_file)
 
 
 @dataclass(frozen=True)

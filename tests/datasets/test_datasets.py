@@ -85,7 +85,7 @@ def test_formulas_are_file_names(csv_file, tmp_path):
 def test_pairs_share_references_and_garbage_is_collected_again(csv_file):
     csv_file.write_text("ref,dis,mos\nr.png,a.png,1\nr.png,b.png,2\n")
     first, second = pairs.read(csv_file).pairs
-    assert first.ref_path is second.ref_path
+    assert first.ref_file is second.ref_file
     assert first.ref is second.ref
     csv_file.write_text("ref,dis,mos\nr.png,a.png,x\n")
     with pytest.raises(DatasetError):

@@ -13,7 +13,6 @@ import io
 import shutil
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def read(root: str | Path) -> Manifest:
             raise DatasetError(f"demo: cannot build the images in {folder} ({error}); give a writable folder "
                                f"with dataset.root=DIR") from error
     return Manifest(tuple(
-        replace(pair, pair_id=f"demo/{Path(pair.dis).stem}", ref=Path(pair.ref).name, dis=Path(pair.dis).name)
+        pair._replace(pair_id=f"demo/{Path(pair.dis).stem}", ref=Path(pair.ref).name, dis=Path(pair.dis).name)
         for pair in pairs.read(folder / "pairs.csv").pairs))
 
 

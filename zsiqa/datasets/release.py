@@ -178,7 +178,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
         used.update(path for path in (dis_path, ref_path) if path)
         found.append((name.order, ImagePair(
             pair_id=f"{facts['name']}/{name.stem}", ref=ref, dis=dis, mos=to_mos(label.score),
-            ref_path=ref_path or tree.root / name.ref, dis_path=dis_path or tree.root / name.dis,
+            ref_file=ref_path or tree.root / name.ref, dis_file=dis_path or tree.root / name.dis,
             type=name.type, level=name.level or label.level, subsets=subsets.get(name.type, ()),
             native_mos=label.score, mos_std=label.std)))
     found.sort(key=lambda item: item[0])

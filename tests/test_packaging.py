@@ -104,12 +104,14 @@ def test_a_run_of_the_wheel_equals_one_of_the_checkout(command, tmp_path):
     assert "efficientnet_lite0-" in command("tables", "--table", "demo").stdout
 
 
+@pytest.mark.slow
 def test_a_pair_is_scored(command, tmp_path):
     write_pairs(tmp_path, [(176, 176)], levels=1)
     said = command("score", "ref0.png", "dis0_1.png", "--baseline", "psnr,ms_ssim").stdout
     assert [line.split()[0] for line in said.splitlines()] == ["psnr", "ms_ssim"]
 
 
+@pytest.mark.slow
 def test_tables_data_weights_and_completion(command, tmp_path):
     (tmp_path / "scores").mkdir()
     assert "256 missing" in command("tables", "--scores", "scores", "--table", "table2").stdout, "as printed"
@@ -119,6 +121,7 @@ def test_tables_data_weights_and_completion(command, tmp_path):
     assert command("--version").stdout == f"zsiqa {__version__}\n"
 
 
+@pytest.mark.slow
 def test_errors_and_help_of_runs_come_from_hydra(outside, tmp_path):
     zsiqa = outside.with_name("zsiqa")
     wrong = run(zsiqa, "run", "backbone=nobody", cwd=tmp_path, check=False)
@@ -210,6 +213,7 @@ def several(python, commands, cwd):
     return json.loads(ends)
 
 
+@pytest.mark.slow
 def test_the_core_scores_and_reads_scores(lean, tmp_path):
     """Trap: a module that only an extra brings, imported where it is not needed."""
     probe = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
@@ -242,6 +246,7 @@ WITHOUT_EXTRA = {
 }
 
 
+@pytest.mark.slow
 def test_what_an_extra_brings_is_refused_with_the_command_that_installs_it(lean, tmp_path):
     write_pairs(tmp_path, [(224, 224)], levels=1)
     ends = several(lean, WITHOUT_EXTRA, tmp_path)

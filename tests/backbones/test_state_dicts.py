@@ -66,6 +66,7 @@ def test_archives_that_grow_are_refused_before_they_are_unpacked(kind, tmp_path,
         read_state_dict(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickled", [b"\x80\2}r\xff\xff\xff\x7f.", b"\x80\5\x96\0\0\0\0\x10\0\0\0."],
                          ids=["memo", "bytearray"])
 def test_a_number_in_a_pickle_takes_no_memory(pickled, tmp_path):

@@ -107,6 +107,7 @@ def test_conformance(name, scores):
             assert score(first[representation], second[representation]).item() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "overrides", "message"), [
     ("mvitv2_tiny.fb_in1k", [], "timm does not say which modules of MultiScaleVit hold its features"),
     # they give sizes, too

@@ -94,6 +94,7 @@ def _reference_maps(name, model, x):
     return maps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_map_is_the_originals(name, originals, ours, images):
     with torch.no_grad():

@@ -109,6 +109,7 @@ def test_models_of_one_size_say_so():
         backbone(images(256, 192, 1))
 
 
+@pytest.mark.slow
 def test_dinov1_scores_an_image_of_256_x_192():
     """The paper's model, with random weights: DINOv1 at the size of average_256 on TID2013."""
     metric = Metric("dinov1", "wsd", pretrained=False, scale="average_256", overrides=["window=null"])

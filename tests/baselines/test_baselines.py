@@ -88,6 +88,7 @@ def official_row(shared, method, perturbation):
     return score
 
 
+@pytest.mark.sample("psnr-psnr-original", "fsimc-fsim-rotate", "stlpips_alex-stlpips_alex-translate")
 @pytest.mark.parametrize("perturbation", PERTURBATIONS)
 @pytest.mark.parametrize(("name", "method"), [("psnr", "psnr"), ("ms_ssim", "msssim"), ("fsimc", "fsim"),
                                               ("stlpips_alex", "stlpips_alex"),
@@ -269,6 +270,7 @@ def test_the_least_side_is_the_least(everyone):
             assert not scores.isfinite().all(), f"{name} can do with less"
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit(networks):
     with pytest.raises(WeightsError, match=r"missing, e.g. heads.0.weight|missing, e.g. shift"):
         stlpips_alex(weights=networks["alex"])

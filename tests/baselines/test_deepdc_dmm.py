@@ -112,6 +112,7 @@ def reference_dmm(maps):
     return total
 
 
+@pytest.mark.sample("size0-3")
 @pytest.mark.parametrize(("size", "sigma"), [((70, 52), 3), ((51, 67), 40)])
 def test_deepdc_against_its_formula(networks, models, size, sigma):
     pair = images(*size, sigma)
@@ -143,6 +144,7 @@ def parts_of(maps):
     return maps.mean((2, 3)), *decompose(maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "sigma"), [((132, 121), 10), ((121, 140), 40)])
 def test_dmm_against_its_formula(networks, models, size, sigma):
     pair = images(*size, sigma)
@@ -154,6 +156,7 @@ def test_dmm_against_its_formula(networks, models, size, sigma):
         assert models["dmm"](*pair).item() == pytest.approx(expected, rel=5e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deepdc", "dmm"])
 def test_order_of_levels_equal_images_and_batches(models, name):
     model = models[name]
@@ -183,6 +186,7 @@ def test_degenerate_images_and_the_least_side(models, name):
             model(small, small)
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit(networks):
     with pytest.raises(WeightsError, match="does not fit"):
         DeepDC(weights=networks["vgg16"])

@@ -78,6 +78,7 @@ def test_path_for_scripts(machine, capsys):
     assert err == "error: imagenet_vit: not on this machine; zsiqa weights fetch imagenet_vit\n"
 
 
+@pytest.mark.slow
 def test_verify(machine, capsys):
     blob = machine("timm/test_vit.r160_in1k", tiny_weights())
     assert main(["weights", "verify", "--load", *TINY]) == 0
@@ -125,6 +126,7 @@ def test_names_that_are_not_enough(names, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_but_loading_needs_torch(tmp_path):
     code = ("import sys; from zsiqa.cli.main import main; main(['weights', 'list']); sys.exit('torch' in "
             "sys.modules)")

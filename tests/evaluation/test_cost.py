@@ -24,6 +24,7 @@ def metrics():
                         for representation in cfg.backbone.representations)
 
 
+@pytest.mark.slow
 def test_every_metric_has_its_cost():
     assert costs().keys() == set(metrics())
     for name, cost in costs().items():
@@ -33,6 +34,7 @@ def test_every_metric_has_its_cost():
         assert cost.machine.startswith("one core of an "), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "network", "last"), [
     ("lpips_alex", alexnet, 11), ("dists", vgg16, 29), ("deepdc", vgg19, 34), ("dmm", vgg16, 22),
     ("vgg19-features-wsd", vgg19, 35),
@@ -49,6 +51,7 @@ def test_the_download_is_the_file():
         file.stat().st_size / 2**20, abs=0.05)  # stored with one decimal
 
 
+@pytest.mark.slow
 def test_the_script_measures():
     done = subprocess.run([sys.executable, str(SCRIPT), "--here", "psnr"], check=True, capture_output=True,
                           text=True)

@@ -399,6 +399,7 @@ def test_kendall_has_no_test_for_independent_pairs_and_the_text_promises_none(fo
     assert "Williams" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [4, 5])
 def test_the_logistic_curve_may_have_four_or_five_parameters(folder, parameters):
     found = _analyse(folder, Settings(replicates=20, logistic=parameters))
@@ -407,6 +408,7 @@ def test_the_logistic_curve_may_have_four_or_five_parameters(folder, parameters)
         assert (row["plcc_mapped"], row["rmse"]) == pytest.approx((fit.plcc, fit.rmse), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [4, 5])
 def test_the_curve_is_refitted_in_every_replicate_on_demand(folder, parameters):
     found = _analyse(folder, Settings(replicates=20, logistic=parameters, refit=True), ["a"])

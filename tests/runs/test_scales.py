@@ -100,6 +100,7 @@ def test_wrong_scales_are_refused(settings, message):
         plan_it()
 
 
+@pytest.mark.slow
 def test_sweeps_at_other_scales():
     """Of whole tables by the command line, and of rows by their names."""
     for job in expand(["+sweep=table2", "scale=[native,average_256]"]):

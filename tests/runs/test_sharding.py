@@ -69,6 +69,7 @@ def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
                in sessions)
 
 
+@pytest.mark.slow
 def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):
     """Both shards, and the first a second time, as when a node came back with an old copy of a job."""
     commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", "num_shards=2", f"shard={shard}")

@@ -24,7 +24,7 @@ def needed(names):
             in table["perturbations"]}
 
 
-@pytest.mark.sample("table3-tables2-10", "demo-tables4-3")
+@pytest.mark.slow
 @pytest.mark.parametrize(("sweep", "tables", "jobs"), [
     ("table1", ["table1"], 10), ("table2", ["table2"], 8), ("table3", ["table3"], 10), ("all", PAPER, 21),
     ("demo", ["demo"], 3)])
@@ -59,7 +59,7 @@ def test_a_table_of_ones_own_needs_no_file_of_its_own():
                      "distance": "[wsd,l2]", "perturbation": "[original]"} for dataset in ("one", "two")]
 
 
-@pytest.mark.sample("given0-2", "given1-1", "given3-10")
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "jobs"), [
     (["backbone=dinov1,vgg19"], 2), (["backbone=none"], 1), (["num_shards=3", "shard=range(3)"], 30),
     (["dataset=pipal", "perturbation=original"], 10), (["distance=cosine"], 10),

@@ -191,6 +191,7 @@ def test_each_image_is_encoded_once_and_references_once_or_twice(backbone, pairs
     assert counted.calls[:-1] == [8] * (len(counted.calls) - 1), "batches are full"
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_says_so_once_a_step(backbone, pairs, whole, caplog):
     counted = _Counting(backbone, limit=3)
     found = collect(make_scorer(counted).score(pairs))
@@ -206,6 +207,7 @@ def test_out_of_memory_with_one_tile_is_an_error(backbone, pairs):
         collect(make_scorer(_Counting(backbone, limit=0)).score(pairs))
 
 
+@pytest.mark.slow
 def test_features_are_not_held(backbone, tmp_path):
     """The memory in live feature stacks does not grow with the number of references passed."""
     live = []
@@ -236,7 +238,7 @@ def test_identical_images_score_zero(backbone, pairs):
     assert scores[0, "original"] == pytest.approx(dict.fromkeys(scores[0, "original"], 0.0), abs=1e-3)
 
 
-@pytest.mark.sample("bf16")
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_reduced_precision_stays_near(backbone, pairs, whole, precision):
     found = collect(make_scorer(backbone, precision=precision).score(pairs))
@@ -416,6 +418,7 @@ def test_distances_are_compiled_once_for_any_number_of_tiles(monkeypatch):
     assert len(graphs) == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_runs_as_it_is(small_vit, monkeypatch):
     tried = []
 

@@ -58,6 +58,7 @@ def test_the_rules_for_images_are_those_of_the_metric():
         ZeroShotIQA("timm", "l2", **CNN).update(2 * preds, target)
 
 
+@pytest.mark.slow
 def test_without_torchmetrics_the_rest_works():
     code = ("import sys; sys.modules['torchmetrics'] = None; import zsiqa; zsiqa.Metric\n"
             "try: zsiqa.torchmetrics\n"

@@ -14,6 +14,7 @@ import yaml
 from zsiqa import CONFIGS
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
+from zsiqa.releases import MetricFacts, joint_use
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, split_metric, split_scale
 from zsiqa.types import StoreError, did_you_mean
@@ -28,6 +29,11 @@ class Row:
     name: str
     metric: str
     cells: tuple[Cell, ...]
+
+    @property
+    def use(self) -> dict[str, str]:
+        """Whether the row's scores were made as the metric's authors make them: see `joint_use`."""
+        return joint_use(cell.facts.use for cell in self.cells if cell.facts)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,14 @@ class Table:
                     places = {"mislabelled": (), "drift": cell.column}.get(cell.verdict, cell.column[:2])
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)
+
+    def unlike_authors(self) -> list[str]:
+        """Say how rows were made otherwise than the metrics' authors do; equal reasons share a line."""
+        reasons: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.use["as_authors"] == "no":
+                reasons.setdefault(row.use["unlike_authors"], []).append(row.metric)
+        return [f"unlike its authors: {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
 
     def partial(self) -> list[str]:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
@@ -234,7 +248,8 @@ def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
                     "paper": math.nan if cell.printed is None else cell.printed,
                     "value": cell.value, "delta": cell.delta, "verdict": cell.verdict, "n": cell.n,
                     "source file": cell.source, "n expected": cell.expected, "why": cell.why,
-                    "scale": split_scale(row.metric)[1] or "native"})
+                    "scale": split_scale(row.metric)[1] or "native",
+                    **(cell.facts.use if cell.facts else dict.fromkeys(MetricFacts().use, ""))})
     return pd.DataFrame(lines)
 
 

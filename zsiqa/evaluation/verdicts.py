@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zsiqa.evaluation.measurement import Measurement, Measurer
+from zsiqa.releases import MetricFacts
 from zsiqa.results.scores import ScoreKey
 
 VERDICTS = ("match", "mislabelled", "wrong file", "drift", "partial", "missing")
@@ -47,6 +48,7 @@ class Cell:
         source: file of `value`, relative to the folder of scores.
         n, expected: number of pairs used for `value`, and of pairs of the data set.
         other: for `mislabelled`, the metrics whose files agree.
+        facts: about the metric, as this value was made; None without a value.
     """
 
     column: Column
@@ -58,6 +60,7 @@ class Cell:
     n: int = 0
     expected: int = 0
     other: tuple[str, ...] = ()
+    facts: MetricFacts | None = None
 
     @property
     def delta(self) -> float:
@@ -143,7 +146,7 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
 def _cell(column: Column, printed: float | None, path: Path, measured: Measurement,
           measurer: Measurer) -> Cell:
     return Cell(column, measured.values.get(column.statistic, math.nan), printed, "", "",
-                _relative(path, measurer), measured.n, measured.expected)
+                _relative(path, measurer), measured.n, measured.expected, facts=measured.facts)
 
 
 def _agreeing_files(metric: str, cells: Sequence[Cell], measurer: Measurer) -> list[Path]:

@@ -18,11 +18,17 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
+from zsiqa.releases import UNKNOWN
 from zsiqa.report.download import csv_link, to_csv
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
+# Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
+USE = {"no": "(s)", UNKNOWN: "(?)"}
+USE_MEANS = {"no": f"{USE['no']}: made otherwise than the metric's authors make it.",
+             UNKNOWN: f"{USE[UNKNOWN]}: not known whether they make it so."}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
-          "[0.000]: the paper prints this instead. {partial}: not of all pairs. {nothing}: no scores.")
+          "[0.000]: the paper prints this instead. {partial}: not of all pairs. {nothing}: no scores. "
+          + " ".join(USE_MEANS.values()))
 LOWER_IS_BETTER = ("rmse",)
 NEITHER_IS_BETTER = ("between_share",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -63,7 +69,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
                 cells = [_wrapped(cell, names, wrap, "-")
                          + escape(cell.mark) + (f" [{cell.printed:.3f}]" if differs(cell) else "")
                          for cell, names in zip(row.cells, marks, strict=True)]
-                lines.append("| " + " | ".join([escape(heading), escape(row.name), *cells]) + " |")
+                lines.append("| " + " | ".join([escape(heading), escape(named(row)), *cells]) + " |")
         parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in remarks(table) if line)]))
     legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>",
                            partial=escape(PARTIAL), nothing="-")
@@ -90,7 +96,7 @@ def to_latex(table: Table) -> str:
                      + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if differs(cell) else "")
                      for cell, names in zip(row.cells, marks, strict=True)]
             cells = [text.replace("-0.", "$-$0.") for text in cells]
-            lines.append(" & ".join([_tex(heading), _tex(row.name), *cells]) + r" \\")
+            lines.append(" & ".join([_tex(heading), _tex(named(row)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -144,7 +150,7 @@ def to_html_part(tables: Sequence[Table]) -> str:
             for heading, row, marks in group:
                 cells = "".join(_html_cell(cell, names) for cell, names in zip(row.cells, marks, strict=True))
                 lines.append(f'<tr data-metric="{html.escape(row.metric)}"><th>{html.escape(heading)}</th>'
-                             f'<th title="{html.escape(row.metric)}">{html.escape(row.name)}</th>'
+                             f'<th title="{html.escape(row.metric)}">{html.escape(named(row))}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
         listed = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(table) if line)
@@ -190,7 +196,12 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 def remarks(table: Table) -> list[str]:
     """List remarks about the cells of a table, after an empty line."""
     return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
-            *table.differences(), *table.missing()]
+            *table.unlike_authors(), *table.differences(), *table.missing()]
+
+
+def named(row: Row) -> str:
+    """Name of a row with its mark in `USE`, if any."""
+    return f"{row.name} {USE.get(row.use['as_authors'], '')}".rstrip()
 
 
 def _marked_rows(table: Table) -> list[list[tuple[str, Row, list[set[str]]]]]:

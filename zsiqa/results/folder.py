@@ -119,7 +119,7 @@ class StoredFolder(PlainFolder):
                       higher_is_better=about.get("score", {}).get("higher_is_better", False),
                       expected=facts.get("pairs", about["dataset"]["pairs"]),
                       identity=about["identity"], notes=tuple(about["notes"]), checked=checked,
-                      source=self.name, facts=metric_facts(key.metric))
+                      source=self.name, facts=metric_facts(key.metric, about.get("config", {})))
 
 
 def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from zsiqa.evaluation.beside import keys_of
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
@@ -270,7 +271,7 @@ def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, st
     shown: set[ScoreKey] = set()
     for name in (*PAPER, "demo"):
         for spec in read_specs(name):
-            cells = _cells(spec)
+            cells = keys_of(spec)
             if cells & keys:
                 specs.append(spec)
                 shown |= cells
@@ -278,11 +279,6 @@ def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, st
         of_dataset = [key for key in keys if key.dataset == dataset]
         specs.append(_all_metrics(dataset, labels.get(dataset, dataset), of_dataset))
     return [build_table(spec, measurer) for spec in specs]
-
-
-def _cells(spec: Mapping[str, Any]) -> set[ScoreKey]:
-    return {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
-            for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
 
 
 def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:

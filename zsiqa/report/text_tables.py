@@ -30,7 +30,8 @@ def text_legend(tables: Sequence[Table]) -> str:
     cells = [cell for table in tables for cell in table.cells]
     uses = {row.use["as_authors"] for table in tables for row in table.rows}
     return " ".join(text for text, shown in (
-        ("[0.000]: the paper prints this instead.", any(differs(cell) for cell in cells)),
+        *((f"[0.000]: {figures} this instead.", True) for figures in dict.fromkeys(
+            table.figures for table in tables if any(differs(cell) for cell in table.cells))),
         (f"{PARTIAL}: not of all pairs.", any(cell.mark for cell in cells)),
         ("-: no scores.", any(math.isnan(cell.value) for cell in cells)),
         *((text, use in uses) for use, text in USE_MEANS.items())) if shown)

@@ -131,7 +131,7 @@ def test_csv_and_markdown_hold_every_number(found, tmp_path):
     np.testing.assert_array_equal(read["srcc"], found.rows["srcc"])
     assert read.loc[read["metric"] == "lpips_alex", "flags"].tolist() == [
         "quantised; unlike its authors; unchecked"] * 2
-    use = read.fillna("").groupby("metric")[["as_authors", "unlike_authors"]].first()
+    use = read.groupby("metric")[["as_authors", "unlike_authors"]].first()
     assert use["as_authors"].to_dict() == {"dists": "no", "fsimc": "unknown", "lpips_alex": "no"}
     assert use.loc["dists", "unlike_authors"] == "scale native, its authors use short_256"
     table = to_markdown(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from zsiqa.evaluation.verdicts import Cell, Column, judge_row
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.scores import ScoreKey, Scores, align
-from zsiqa.results.sources import source_of
 from zsiqa.types import StoreError
 
 
@@ -30,6 +29,7 @@ class Side(PlainFolder):
         folder: folder with the scores of both sides.
         keys, others: of this side and of the other one: keys in `folder`, by keys without source.
         own: whether this is our own side.
+        name: "".
         files: paths of the score files of this side.
     """
 
@@ -37,6 +37,7 @@ class Side(PlainFolder):
     keys: Mapping[ScoreKey, ScoreKey]
     others: Mapping[ScoreKey, ScoreKey]
     own: bool
+    name: str = field(init=False, default="")
     root: Path = field(init=False)
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False, default_factory=list)
@@ -77,6 +78,12 @@ def keys_of(spec: Mapping[str, Any]) -> set[ScoreKey]:
             for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
 
 
+def held_of(spec: Mapping[str, Any], held: Iterable[ScoreKey]) -> set[ScoreKey]:
+    """Return those of the held keys that a table shows; of any source, if it has published scores, too."""
+    wanted = keys_of(spec)
+    return {key for key in held if (without_source(key) if "published" in spec else key) in wanted}
+
+
 def sides(folder: ScoreFolder, source: str, spec: Mapping[str, Any]) -> tuple[Measurer, Measurer]:
     """Divide the scores of a folder into our own and those of a source.
 
@@ -91,7 +98,7 @@ def sides(folder: ScoreFolder, source: str, spec: Mapping[str, Any]) -> tuple[Me
     for key in folder.files:
         plain = without_source(key)
         if plain in wanted:
-            (published if source_of(folder, key) == source else own).setdefault(plain, key)
+            (published if folder.source_of(key) == source else own).setdefault(plain, key)
     return Measurer(Side(folder, own, published, own=True)), Measurer(Side(folder, published, own, own=False))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from zsiqa import CONFIGS
-from zsiqa.evaluation.beside import judge_beside, keys_of, sides, without_source
+from zsiqa.evaluation.beside import held_of, judge_beside, sides
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.releases import MetricFacts, joint_use
@@ -174,9 +174,7 @@ def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
     """
     held = folder.held()
     specs = {name: read_specs(name)[0] for name in (*PAPER, *BESIDE)}
-    covered = {name: {key for key in held
-                      if (without_source(key) if "published" in spec else key) in keys_of(spec)}
-               for name, spec in specs.items()}
+    covered = {name: held_of(spec, held) for name, spec in specs.items()}
     shown = [name for name in specs if covered[name]]
     rest = [key for key in held if not any(key in covered[name] for name in shown)]
     others = []

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from zsiqa.evaluation.beside import keys_of
+from zsiqa.evaluation.beside import held_of
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
-from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
+from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
@@ -121,6 +121,10 @@ class Readable:
     def twins(self, key: ScoreKey) -> list[Path]:
         """Misnamed copies of the file of this key."""
         return self.inner.twins(key)
+
+    def source_of(self, key: ScoreKey) -> str:
+        """Return the name of the source of the scores of a key."""
+        return self.inner.source_of(key)
 
     def stray_key(self, path: Path) -> ScoreKey:
         """Find the key of a misnamed file.
@@ -269,10 +273,9 @@ def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, st
     keys = {key for key in measurer.folder.held() if key.dataset in datasets}
     specs: list[Mapping[str, Any]] = []
     shown: set[ScoreKey] = set()
-    for name in (*PAPER, "demo"):
+    for name in (*PAPER, *BESIDE, "demo"):
         for spec in read_specs(name):
-            cells = keys_of(spec)
-            if cells & keys:
+            if cells := held_of(spec, keys):
                 specs.append(spec)
                 shown |= cells
     for dataset in sorted({key.dataset for key in keys - shown}):

@@ -46,6 +46,9 @@ class ScoreFolder(Protocol):
             StoreError: if the name gives no key.
         """
 
+    def source_of(self, key: ScoreKey) -> str:
+        """Return the name of the source of the scores of a key."""
+
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load a score file.
 

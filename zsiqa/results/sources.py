@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.results.described import DescribedFile, parse_source
-from zsiqa.results.folder import ScoreFolder, Source, open_folder
+from zsiqa.results.folder import Source, open_folder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.types import StoreError
 
@@ -58,7 +58,7 @@ class Sources:
         return list(self._origin)
 
     def source_of(self, key: ScoreKey) -> str:
-        """Return the name of the source of a key."""
+        """Return the name of the source of the scores of a key."""
         return self._origin[key][2]
 
     def twins(self, key: ScoreKey) -> list[Path]:
@@ -114,11 +114,6 @@ class Sources:
 
     def _owner(self, path: Path) -> Source:
         return next(member for member in self.members if path in [one.absolute() for one in member.strays])
-
-
-def source_of(folder: ScoreFolder, key: ScoreKey) -> str:
-    """Return the name of the source of the scores of a key; "" for a folder without a name."""
-    return folder.source_of(key) if isinstance(folder, Sources) else str(getattr(folder, "name", ""))
 
 
 def open_sources(texts: Sequence[str]) -> Source:

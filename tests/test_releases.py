@@ -47,6 +47,8 @@ def test_the_authors_rows_of_live_are_its_images_but_for_the_originals():
     ("dinov1-features-wsd@short_224", False, "scale short_224, its authors use native"),
     ("dinov1-embedding-wsd", None, ""), ("dinov1_RANDOM_WEIGHTS-features-wsd", None, ""),
     ("efficientnet_lite0-features-l2", None, ""),
+    ("vgg19-features-jsd", False, "scale native, its authors use average_256"),
+    ("vgg19-features-jsd@average_256", True, ""),
     ("deepwsd_vgg19", True, ""), ("deepkld_squeezenet1_1@average_256", False,
                                   "scale average_256, its authors use native"),
 ])

@@ -49,7 +49,8 @@ def test_the_authors_rows_of_live_are_its_images_but_for_the_originals():
     ("efficientnet_lite0-features-l2", None, ""),
     ("vgg19-features-jsd", False, "scale native, its authors use average_256"),
     ("vgg19-features-jsd@average_256", True, ""),
-    ("deepwsd_vgg19", True, ""), ("deepkld_squeezenet1_1@average_256", False,
+    ("efficientnet_b7-features-wsd@average_256", True, ""), ("deepjsd_mobilenet_v3_small", True, ""),
+    ("deepwsd_vgg19", True, ""), ("deepkld_squeezenet1_0@average_256", False,
                                   "scale average_256, its authors use native"),
 ])
 def test_published_scores_are_as_the_authors_make_them_or_not_or_unknown(metric, expected, why):
@@ -100,6 +101,7 @@ def test_the_settings_of_a_run_count_more_than_its_name():
 
 def test_settings_that_a_file_does_not_have_are_not_known_to_be_the_authors():
     assert metric_facts("dinov1-features-l2", {}).as_authors is None
+    assert metric_facts("deepjsd_mobilenet_v3_small", {"baselines": {}}).as_authors is None
     assert metric_facts("dinov1-features-l2@short_224", {}).as_authors is False
     assert metric_facts("lpips_alex", {}).as_authors is False, "its default is known"
     assert metric_facts("dists@short_256", {}).as_authors is True, "its name has all that matters"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ import yaml
 from zsiqa import CONFIGS
 
 FILE = CONFIGS / "published.yaml"
+UNKNOWN = "unknown"  # value of a setting that a score file does not have
 
 
 @functools.cache
@@ -28,20 +30,91 @@ class MetricFacts(NamedTuple):
         title: its name in print; "" for the name of its scores.
         trained_on: data sets of human opinion that it learned from.
         unlike_authors: how these scores were made otherwise than the metric's authors make them; "" if not.
+        as_authors: whether they were made as the metric's authors make them; None if that is not known.
     """
 
     title: str = ""
     trained_on: tuple[str, ...] = ()
     unlike_authors: str = ""
+    as_authors: bool | None = None
+
+    @property
+    def use(self) -> dict[str, str]:
+        """Columns of a table: `as_authors` (yes, no or unknown) and the reason of a no, `unlike_authors`."""
+        answer = {True: "yes", False: "no", None: UNKNOWN}[self.as_authors]
+        return {"as_authors": answer, "unlike_authors": self.unlike_authors}
+
+
+def metric_facts(metric: str, config: Mapping[str, Any] | None = None) -> MetricFacts:
+    """Return the facts about a metric from `configs/metrics.yaml`; none if it is not there.
+
+    Args:
+        metric: its name, with its scale.
+        config: of the run that made the scores; None if they are published.
+
+    Examples:
+        >>> metric_facts("dists").unlike_authors, metric_facts("dists@short_256").as_authors
+        ('scale native, its authors use short_256', True)
+    """
+    name, _, scale = metric.partition("@")
+    entry = _entry(name)
+    known = _entry(entry.get("variant_of", name))
+    reasons = [entry["unlike_authors"]] if "unlike_authors" in entry else []
+    as_authors = False if reasons else None
+    if theirs := entry.get("authors"):
+        ours = {"scale": scale or "native"}
+        if config is not None:
+            settings = config.get("baselines", {}).get(name, config)
+            ours |= {key: _select(settings, key) for key in theirs if key != "scale"}
+        others = [key for key, value in ours.items() if value not in (theirs[key], UNKNOWN)]
+        if config and not others:  # the default is not what was run
+            reasons = []
+        # Where a sentence explains the default, only another scale has to be added to it.
+        reasons += [f"{key} {_spelt(ours[key])}, its authors use {_spelt(theirs[key])}" for key in others
+                    if key == "scale" or not reasons]
+        as_authors = False if reasons else None if UNKNOWN in ours.values() else True
+    return MetricFacts(known.get("title", ""), tuple(known.get("trained_on", ())), "; ".join(reasons),
+                       as_authors)
+
+
+def joint_use(uses: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Join the columns of several sets of scores: the worst answer, "" if there are none, and all reasons."""
+    uses = list(uses)
+    answers = {use["as_authors"] for use in uses}
+    return {"as_authors": next((answer for answer in ("no", UNKNOWN, "yes") if answer in answers), ""),
+            "unlike_authors": "; ".join(dict.fromkeys(use["unlike_authors"] for use in uses
+                                                      if use["unlike_authors"]))}
+
+
+def variant_of(metric: str) -> str:
+    """Return the metric that another one is a variant of, by `configs/metrics.yaml`; else its own name."""
+    return str(_entry(metric).get("variant_of", metric))
 
 
 @functools.cache
-def metric_facts(metric: str) -> MetricFacts:
-    """Load the facts about a metric from `configs/metrics.yaml` (cached); none if it is not there."""
-    known: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "metrics.yaml").read_text(encoding="utf-8"))
-    facts = known.get(metric, {})
-    return MetricFacts(facts.get("title", ""), tuple(facts.get("trained_on", ())),
-                       facts.get("unlike_authors", ""))
+def _entry(name: str) -> Mapping[str, Any]:
+    """Return the entry of a metric in `configs/metrics.yaml`, by its name or the first pattern that fits."""
+    known = _metrics()
+    fitting = [name] if name in known else [one for one in known if fnmatch.fnmatchcase(name, one)]
+    return known[fitting[0]] if fitting else {}
+
+
+@functools.cache
+def _metrics() -> Mapping[str, Mapping[str, Any]]:
+    read: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "metrics.yaml").read_text(encoding="utf-8"))
+    return read
+
+
+def _select(settings: Any, name: str) -> Any:
+    """Return a setting by its dotted name."""
+    for part in name.split("."):
+        settings = settings.get(part, UNKNOWN) if isinstance(settings, Mapping) else UNKNOWN
+    return settings
+
+
+def _spelt(value: Any) -> str:
+    """Spell a value as on the command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def labels_sha256(ids: Iterable[str], refs: Iterable[str], labels: Iterable[float],

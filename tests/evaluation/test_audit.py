@@ -246,7 +246,8 @@ def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     assert len(data["cells"]) == sum(data["counts"].values()) == 756
     assert {"table", "method", "representation", "distance", "dataset", "perturbation", "metric",
             "paper", "value",
-            "delta", "verdict", "n", "source file", "n expected", "why", "scale"} == set(data["cells"][0])
+            "delta", "verdict", "n", "source file", "n expected", "why", "scale",
+            "as_authors", "unlike_authors"} == set(data["cells"][0])
     for cell in data["cells"]:
         assert (cell["value"] is None) == (cell["verdict"] == "missing")
     assert data["identical_images"][0]["patterns"][0] == [["*_02_3", "*_05_4"], 25]

@@ -122,10 +122,10 @@ def test_a_claim_is_judged_again_with_the_scores_of_the_metrics_own_authors(fold
     assert found.pooled.verdict == "contradicted"
     assert found.other.pooled.verdict == "holds"
     assert found.other.cells[0].text == "own > dists"
-    assert found.causes == [], "only those of the metric that is replaced"
+    assert found.causes == ["input in [0, 1]; LPIPS expects [-1, 1]"], "of the metric that is replaced alone"
     (other,) = verdicts_on(sources, claim("each", better=["lpips_alex"], than=["dists"]),
                            counterparts={"dists": "own"})
-    assert other.causes == ["images at full size; DISTS' code shrinks the short side to 256"]
+    assert other.causes == ["scale native, its authors use short_256"]
 
 
 def test_counts():

@@ -10,13 +10,14 @@ from torchvision.models import alexnet, vgg16, vgg19
 from zsiqa import CONFIGS
 from zsiqa.backbones.weights import find_weights
 from zsiqa.config import compose
-from zsiqa.evaluation.cost import costs
+from zsiqa.evaluation.cost import cost_of, costs
+from zsiqa.releases import variant_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts/benchmark_cost.py"
 
 
 def metrics():
-    yield from compose("baseline=extended").baselines
+    yield from map(variant_of, compose("baseline=extended").baselines)
     for name in sorted(file.stem for file in (CONFIGS / "backbone").glob("*.yaml")):
         if name not in ("timm", "open_clip", "none"):  # any model, or none
             cfg = compose(f"backbone={name}", "distance=all")
@@ -32,6 +33,11 @@ def test_every_metric_has_its_cost():
         assert cost.peak_mib > 100, name  # PyTorch alone needs more
         assert bool(cost.parameters) == bool(cost.download_mib), name
         assert cost.machine.startswith("one core of an "), name
+
+
+def test_a_variant_costs_what_its_metric_costs():
+    assert cost_of("lpips_vgg_authors") == costs()["lpips_vgg"]
+    assert cost_of("liao2024:lpips_vgg_authors@short_256") is None
 
 
 @pytest.mark.slow

@@ -62,8 +62,9 @@ def test_rank_intervals_are_those_of_a_direct_computation(folder, found):
 
 def test_flags(found):
     flags = found.rows.set_index(["dataset", "metric"])["flags"]
-    assert flags["tid2013", "lpips_alex"] == ("quantised", "unchecked")
+    assert flags["tid2013", "lpips_alex"] == ("quantised", "unlike its authors", "unchecked")
     assert flags["tid2013", "dists"] == ("unlike its authors", "unchecked")
+    assert flags["live", "fsimc"] == ("authors' use unknown", "unchecked")
     assert any("live_lpips_vgg.csv has 9 of 779 pairs" in note for note in found.notes)
 
 
@@ -128,7 +129,11 @@ def test_csv_and_markdown_hold_every_number(found, tmp_path):
     read = pd.read_csv(tmp_path / "a.csv")
     assert list(read.columns) == list(COLUMNS)
     np.testing.assert_array_equal(read["srcc"], found.rows["srcc"])
-    assert read.loc[read["metric"] == "lpips_alex", "flags"].tolist() == ["quantised; unchecked"] * 2
+    assert read.loc[read["metric"] == "lpips_alex", "flags"].tolist() == [
+        "quantised; unlike its authors; unchecked"] * 2
+    use = read.groupby("metric")[["as_authors", "unlike_authors"]].first()
+    assert use["as_authors"].to_dict() == {"dists": "no", "fsimc": "unknown", "lpips_alex": "no"}
+    assert use.loc["dists", "unlike_authors"] == "scale native, its authors use short_256"
     table = to_markdown(found)
     assert "| SRCC, original | tid2013 (3,000) | live (779) |" in table or (
         "| SRCC, original | live (779) | tid2013 (3,000) |" in table)

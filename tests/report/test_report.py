@@ -24,6 +24,7 @@ from zsiqa.evaluation.claims import Count, Verdict
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
+from zsiqa.report.overview import overview
 from zsiqa.report.page import to_json, to_page
 from zsiqa.results.folder import open_folder
 from zsiqa.results.score_file import ScoreFile, read_about
@@ -86,6 +87,20 @@ def test_the_ranking_has_each_metric_with_its_values_and_can_be_downloaded(repor
     rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
     best = [row["metric"] for row in rows if row[f"{one.name}_best"] == "True"]
     assert best == list(methods.index[methods["not_worse_than_best"]])
+
+
+def test_the_ranking_says_which_metrics_are_run_as_their_authors_run_them(tmp_path):
+    reason = "scale native, its authors use short_256"
+    uses = {"psnr": ("unknown", ""), "dists": ("no", reason), "dists@short_256": ("yes", "")}
+    for seed, metric in enumerate(uses):
+        write_stored(tmp_path, ScoreKey("mine", metric, "original"), scores_like(LABELS, seed, 9), LABELS)
+    section = overview(collected(tmp_path).datasets)
+    link = re.search(r'base64,([^"]+)"', section)[1]
+    rows = csv.DictReader(io.StringIO(base64.b64decode(link).decode()))
+    assert {row["metric"]: (row["as_authors"], row["unlike_authors"]) for row in rows} == uses
+    for metric, (answer, why) in uses.items():
+        (line,) = [line for line in section.split("<tr>") if f">{metric}</th>" in line]
+        assert line.split("</tr>")[0].endswith(f"title='{why}'>{answer}</td>")
 
 
 def test_the_page_shows_verdicts_on_claims(report):

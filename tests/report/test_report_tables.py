@@ -11,8 +11,9 @@ import pytest
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.tables import PAPER, Group, Row, Table, build_table, read_specs, to_frame
 from zsiqa.evaluation.verdicts import Cell, Column
+from zsiqa.releases import MetricFacts
 from zsiqa.report.tables import to_html, to_latex, to_latex_document, to_markdown, write_tables
-from zsiqa.report.text_tables import to_text
+from zsiqa.report.text_tables import text_legend, to_text
 from zsiqa.results.folder import open_folder
 
 NAN = math.nan
@@ -94,6 +95,36 @@ def test_the_best_is_bold_the_second_italic_and_the_best_of_a_group_underlined()
     assert [row.rpartition("& ")[2] for row in latex_rows(table)[3:]] == [
         "0.500", r"\textcolor{red}{\underline{0.900}}", r"\textcolor{blue}{0.800}", "0.600",
         r"\underline{0.700}"]
+
+
+def made(**facts):
+    """A table with a row for each of these facts about metrics."""
+    table = make({"g": {name: [0.5] for name in facts}})
+    rows = [replace(row, cells=tuple(replace(cell, facts=facts[row.name]) for cell in row.cells))
+            for row in table.rows]
+    return replace(table, groups=(replace(table.groups[0], rows=tuple(rows)),))
+
+
+def test_rows_that_are_not_as_the_metrics_authors_make_them_are_marked():
+    unlike = MetricFacts(unlike_authors="too small", as_authors=False)
+    table = made(yes=MetricFacts(as_authors=True), no=unlike, no_either=unlike, unknown=MetricFacts())
+    said = "unlike its authors: metric-of-no, metric-of-no_either: too small"
+    names = ["yes", "no (s)", "no_either (s)", "unknown (?)"]
+    text = to_text(table)
+    assert [line[6:].rsplit("  ", 1)[0].strip() for line in text.splitlines() if " 0.500" in line] == names
+    assert said in text.splitlines()
+    assert text_legend([table]) == ("(s): made otherwise than the metric's authors make it. (?): not known "
+                                    "whether they make it so.")
+    assert [row[1]["text"] for row in Page(to_html([table])).rows[-4:]] == names
+    assert f"<li>{said}</li>" in to_html([table])
+    assert [line.split(" | ")[1] for line in to_markdown([table]).splitlines() if "0.500" in line] == [
+        name.replace("_", r"\_") for name in names]
+    assert [row.split(" & ")[1] for row in latex_rows(table)[-4:]] == [
+        name.replace("_", r"\_") for name in names]
+    frame = to_frame([table]).set_index("method")
+    assert frame["as_authors"].tolist() == ["yes", "no", "no", "unknown"]
+    assert frame["unlike_authors"].tolist() == ["", "too small", "too small", ""]
+    assert text_legend([made(yes=MetricFacts(as_authors=True))]) == ""
 
 
 def test_a_value_of_some_pairs_has_a_star_and_says_how_many():

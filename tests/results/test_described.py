@@ -89,6 +89,27 @@ def test_another_encoding_is_refused(table, encoding):
         load(path)
 
 
+@pytest.mark.parametrize(("said", "expected"), [
+    ("", (None, "")), (",as_authors=true", (True, "")), (",as_authors=false", (False, "")),
+    (",unlike_authors=at 64 pixels", (False, "at 64 pixels")),
+])
+def test_only_its_description_tells_how_a_file_was_made(table, said, expected):
+    """Not its name: zsiqa's own `dists` is unlike its authors."""
+    path = table("name,score,mos\ni01_01_1.bmp,0.5,5.5\n")
+    facts = load(path, f"metric=dists,dataset=tid2013,higher_is_better=false{said}").facts
+    assert (facts.as_authors, facts.unlike_authors) == expected
+    assert facts.trained_on == ("kadid10k",)
+
+
+@pytest.mark.parametrize(("said", "message"), [
+    ("as_authors=maybe", "as_authors must be true or false, found 'maybe'"),
+    ("as_authors=true,unlike_authors=x", "as_authors=true and unlike_authors contradict each other"),
+])
+def test_a_contradictory_use_is_refused(table, said, message):
+    with pytest.raises(StoreError, match=message):
+        load(table("name,score\ni01_01_1.bmp,0.5\n"), f"{ABOUT},{said}")
+
+
 def test_names_that_are_no_distorted_images_are_counted_and_left_out(table):
     found = load(table("name,score\nI01.BMP,1\ni01_01_1.bmp,2\nreadme,3\n"))
     assert found.values.tolist() == [2]

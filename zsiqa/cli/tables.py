@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
         **examples("zsiqa tables", "zsiqa tables --table table2 --also srcc_low,srcc_high",
                    "zsiqa tables --scores results/scores --out tables --format md,csv"))
     parser.add_argument("--table", action="append", metavar="NAME",
-                        help="a table of the configuration (table1, table2, table3, extended, demo), also "
-                             "without scores; may be repeated (all that is stored)")
+                        help="a table of the configuration (table1, table2, table3, liao2024, extended, "
+                             "demo), also without scores; may be repeated (all that is stored)")
     parser.add_argument("--extended", action="store_true", help="add all metrics on all three data sets")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write files here")
     parser.add_argument("--format", default=",".join(FORMATS), metavar="F,F",
@@ -45,7 +45,14 @@ def add_parser(commands: Any) -> None:
 
 def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
-    from zsiqa.evaluation.tables import at_scale, build_table, choose_specs, count_verdicts, read_specs
+    from zsiqa.evaluation.tables import (
+        Table,
+        at_scale,
+        build_table,
+        choose_specs,
+        count_verdicts,
+        read_specs,
+    )
     from zsiqa.report.tables import write_tables
     from zsiqa.report.text_tables import text_legend, to_text
     from zsiqa.results.folder import stored_scales
@@ -76,7 +83,8 @@ def _tables(options: argparse.Namespace) -> int:
     counts = count_verdicts(tables)
     if total := sum(counts.values()):
         listed = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-        print(fit(f"{total} printed cells: {listed}"))
+        compared = "compared" if any(table.figures != Table.figures for table in tables) else "printed"
+        print(fit(f"{total} {compared} cells: {listed}"))
     if options.out:
         print("wrote", ", ".join(str(path) for path in write_tables(tables, options.out, formats)))
     if left_out:

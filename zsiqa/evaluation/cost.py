@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zsiqa.releases import variant_of
 from zsiqa.results.scores import split_scale
 
 FILE = Path(__file__).with_name("cost.csv")
@@ -43,7 +44,7 @@ def cost_of(metric: str) -> Cost | None:
         metric: its name, with or without a source (`liao2024:...`) and a scale (`...@short_256`).
     """
     name, scale = split_scale(metric.rpartition(":")[2])
-    return None if scale else costs().get(name)
+    return None if scale else costs().get(variant_of(name))
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import numpy as np
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
+from zsiqa.releases import MetricFacts
 from zsiqa.results.files import digest
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores
@@ -29,6 +30,7 @@ class Measurement:
         notes: caveats that must be shown with the numbers.
         settings: digest of the settings without the perturbation: equal digests, equal settings.
         amount: digest of the amount of the perturbation.
+        facts: about the metric.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Measurement:
     notes: tuple[str, ...] = ()
     settings: str = ""
     amount: str = ""
+    facts: MetricFacts = MetricFacts()
 
     @property
     def whole(self) -> bool:
@@ -134,4 +137,4 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
     amount = digest(identity.pop("perturbation", None))
     rows = len(scores.values) if scores.usable.any() else 0  # parts without a score are no file yet
     return Measurement(values, int(scores.usable.sum()), rows, scores.expected,
-                       notes=scores.notes, settings=digest(identity), amount=amount)
+                       notes=scores.notes, settings=digest(identity), amount=amount, facts=scores.facts)

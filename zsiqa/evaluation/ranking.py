@@ -152,7 +152,7 @@ def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replic
     lines = []
     curves: dict[str, list[str]] = {}
     for row, metric in enumerate(scored.metrics):
-        line: dict[str, Any] = {"metric": metric}
+        line: dict[str, Any] = {"metric": metric, **scored.files[row].facts.use}
         for name in COEFFICIENTS:
             low, high, undefined = _interval(replicates[name][row], groups, settings)
             line |= {name: replicates[name][row, 0], f"{name}_low": low, f"{name}_high": high}

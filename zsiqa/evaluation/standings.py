@@ -25,10 +25,10 @@ from zsiqa.types import StoreError, did_you_mean
 LEVEL = 0.95
 # Letters of flags: what changes how a number may be read.
 FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
-         "unlike its authors": "s", "unchecked": "u"}
+         "unlike its authors": "s", "authors' use unknown": "?", "unchecked": "u"}
 COLUMNS = ("dataset", "metric", "perturbation", "pairs", *COEFFICIENTS, "srcc_low", "srcc_high",
-           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "title", "source",
-           "ms_pair")
+           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "as_authors",
+           "unlike_authors", "title", "source", "ms_pair")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, 
             dataset, metric, perturbation, len(table.labels), *values[:3], low, high,
             defined.mean() if len(defined) else math.nan, math.nan, rank_low, rank_high,
             not worse[best, row] and math.isfinite(estimate[row]),
-            _flags(table, row, dataset, same), scores.facts.title, scores.source,
+            _flags(table, row, dataset, same), *scores.facts.use.values(),
+            scores.facts.title, scores.source,
             cost.ms_pair if cost else math.nan), strict=True)))
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     frame["rank"] = frame["srcc"].rank(ascending=False, method="min")
@@ -138,5 +139,6 @@ def _flags(table: ScoreTable, row: int, dataset: str, same: Identical) -> tuple[
     there = {"partial": len(table.labels) < scores.expected, "not deterministic": not same.deterministic[row],
              "quantised": is_on_half_grid(scores.values[scores.usable]),
              "trained on this set": dataset in scores.facts.trained_on,
-             "unlike its authors": bool(scores.facts.unlike_authors), "unchecked": not scores.checked}
+             "unlike its authors": scores.facts.as_authors is False,
+             "authors' use unknown": scores.facts.as_authors is None, "unchecked": not scores.checked}
     return tuple(flag for flag in FLAGS if there[flag])

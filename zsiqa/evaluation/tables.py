@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,16 @@ import pandas as pd
 import yaml
 
 from zsiqa import CONFIGS
+from zsiqa.evaluation.beside import held_of, judge_beside, sides
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
+from zsiqa.releases import MetricFacts, joint_use
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, split_metric, split_scale
 from zsiqa.types import StoreError, did_you_mean
 
 PAPER = ("table1", "table2", "table3")
+BESIDE = ("liao2024",)  # tables of our own scores beside published ones
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Row:
     name: str
     metric: str
     cells: tuple[Cell, ...]
+
+    @property
+    def use(self) -> dict[str, str]:
+        """Whether the row's scores were made as the metric's authors make them: see `joint_use`."""
+        return joint_use(cell.facts.use for cell in self.cells if cell.facts)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class Table:
         labels: names of data sets in headings.
         notes: caveats that must be shown with the numbers.
         problems: score files that could not be read, and why.
+        figures: what the figures beside values are: the figure is what ... instead.
     """
 
     name: str
@@ -58,6 +68,7 @@ class Table:
     labels: Mapping[str, str]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    figures: str = "the paper prints"
 
     @property
     def rows(self) -> list[Row]:
@@ -94,6 +105,14 @@ class Table:
                     places = {"mislabelled": (), "drift": cell.column}.get(cell.verdict, cell.column[:2])
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)
+
+    def unlike_authors(self) -> list[str]:
+        """Say how rows were made otherwise than the metrics' authors do; equal reasons share a line."""
+        reasons: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.use["as_authors"] == "no":
+                reasons.setdefault(row.use["unlike_authors"], []).append(row.metric)
+        return [f"unlike its authors: {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
 
     def partial(self) -> list[str]:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
@@ -154,11 +173,9 @@ def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
         Specifications as of `read_specs`, and the names of the paper's tables without scores.
     """
     held = folder.held()
-    paper = {name: read_specs(name)[0] for name in PAPER}
-    covered = {name: {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
-                      for group in spec["groups"] for row in group["rows"]
-                      for perturbation in spec["perturbations"]} for name, spec in paper.items()}
-    shown = [name for name in PAPER if covered[name] & set(held)]
+    specs = {name: read_specs(name)[0] for name in (*PAPER, *BESIDE)}
+    covered = {name: held_of(spec, held) for name, spec in specs.items()}
+    shown = [name for name in specs if covered[name]]
     rest = [key for key in held if not any(key in covered[name] for name in shown)]
     others = []
     for dataset in sorted({key.dataset for key in rest}):
@@ -170,7 +187,7 @@ def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
                        "perturbations": sorted(perturbations, key="original".__ne__),
                        "coefficients": ["plcc", "srcc", "krcc"],
                        "groups": [{"name": "", "rows": [{"name": one, "metric": one} for one in metrics]}]})
-    return [*(paper[name] for name in shown), *others], [name for name in PAPER if name not in shown]
+    return [*(specs[name] for name in shown), *others], [name for name in PAPER if name not in shown]
 
 
 def at_scale(spec: Mapping[str, Any], scale: str) -> dict[str, Any]:
@@ -199,18 +216,31 @@ def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str]
     also = [name for name in dict.fromkeys(also) if name not in spec["coefficients"]]
     columns = [Column(dataset, perturbation, statistic) for dataset in spec["datasets"]
                for perturbation in spec["perturbations"] for statistic in [*spec["coefficients"], *also]]
+    published: dict[str, Any] = spec.get("published", {})
+    own, theirs = sides(measurer.folder, published["source"], spec) if published else (measurer, None)
     groups = []
     for group in spec["groups"]:
         rows = []
         for row in group["rows"]:
+            if theirs:
+                cells, other = judge_beside(row["metric"], columns, own, theirs)
+                if own.folder.files or not theirs.folder.files:
+                    rows.append(Row(row["name"], row["metric"], tuple(cells)))
+                if theirs.folder.files:
+                    rows.append(Row(f"{row['name']}, {published['name']}",
+                                    f"{published['source']}:{row['metric']}", tuple(other)))
+                continue
             figures = iter(row.get("printed", ()))
             printed = [None if column.statistic in also else next(figures, None) for column in columns]
             rows.append(Row(row["name"], row["metric"],
                             tuple(judge_row(row["metric"], columns, printed, measurer))))
         groups.append(Group(group["name"], tuple(rows)))
     metrics = [row["metric"] for group in spec["groups"] for row in group["rows"]]
+    notes, problems = (tuple(dict.fromkeys(itertools.chain(*lists))) for lists in zip(
+        *(_remarks(spec, metrics, side) for side in (own, theirs) if side), strict=True))
     return Table(spec["name"], spec["title"], tuple(spec["stub"]), tuple(columns), tuple(groups),
-                 spec["labels"], *_remarks(spec, metrics, measurer))
+                 spec["labels"], (*published.get("notes", ()), *notes), problems,
+                 published.get("figures", Table.figures))
 
 
 def count_verdicts(tables: Sequence[Table]) -> dict[str, int]:
@@ -234,7 +264,8 @@ def to_frame(tables: Sequence[Table]) -> pd.DataFrame:
                     "paper": math.nan if cell.printed is None else cell.printed,
                     "value": cell.value, "delta": cell.delta, "verdict": cell.verdict, "n": cell.n,
                     "source file": cell.source, "n expected": cell.expected, "why": cell.why,
-                    "scale": split_scale(row.metric)[1] or "native"})
+                    "scale": split_scale(row.metric)[1] or "native",
+                    **(cell.facts.use if cell.facts else dict.fromkeys(MetricFacts().use, ""))})
     return pd.DataFrame(lines)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zsiqa.evaluation.measurement import Measurement, Measurer
+from zsiqa.releases import MetricFacts
 from zsiqa.results.scores import ScoreKey
 
 VERDICTS = ("match", "mislabelled", "wrong file", "drift", "partial", "missing")
@@ -47,6 +48,7 @@ class Cell:
         source: file of `value`, relative to the folder of scores.
         n, expected: number of pairs used for `value`, and of pairs of the data set.
         other: for `mislabelled`, the metrics whose files agree.
+        facts: about the metric, as this value was made; None without a value.
     """
 
     column: Column
@@ -58,6 +60,7 @@ class Cell:
     n: int = 0
     expected: int = 0
     other: tuple[str, ...] = ()
+    facts: MetricFacts | None = None
 
     @property
     def delta(self) -> float:
@@ -81,7 +84,7 @@ def agrees(value: float, printed: float) -> bool:
 
 
 def judge_row(metric: str, columns: Sequence[Column], printed: Sequence[float | None],
-              measurer: Measurer) -> list[Cell]:
+              measurer: Measurer, *, parts: bool = False) -> list[Cell]:
     """Compute and judge the cells of one row.
 
     Args:
@@ -89,8 +92,9 @@ def judge_row(metric: str, columns: Sequence[Column], printed: Sequence[float | 
         columns: columns of the row.
         printed: figures of the paper, None where it has none.
         measurer: of the folder of scores.
+        parts: use files that lack rows, too.
     """
-    cells = [_own_cell(metric, column, figure, measurer)
+    cells = [_own_cell(metric, column, figure, measurer, parts=parts)
              for column, figure in zip(columns, printed, strict=True)]
     comparable = [cell for cell in cells if cell.printed is not None and cell.verdict in ("match", "drift")]
     if len(comparable) < FEWEST_CELLS or any(cell.verdict == "match" for cell in comparable):
@@ -110,13 +114,14 @@ def judge_row(metric: str, columns: Sequence[Column], printed: Sequence[float | 
             for cell in cells]
 
 
-def _own_cell(metric: str, column: Column, printed: float | None, measurer: Measurer) -> Cell:
+def _own_cell(metric: str, column: Column, printed: float | None, measurer: Measurer, *,
+              parts: bool) -> Cell:
     """Compute a cell from its own file, or from a sibling if that file is absent or incomplete."""
     folder = measurer.folder
     key = ScoreKey(column.dataset, metric, column.perturbation)
     path = folder.files.get(key)
     own = measurer.measure(key, path, [column.statistic]) if path else Measurement(problem="no file")
-    if path and own.whole:
+    if path and (own.whole or (parts and own.rows)):
         cell = _cell(column, printed, path, own, measurer)
         if printed is None:
             return cell
@@ -143,7 +148,7 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
 def _cell(column: Column, printed: float | None, path: Path, measured: Measurement,
           measurer: Measurer) -> Cell:
     return Cell(column, measured.values.get(column.statistic, math.nan), printed, "", "",
-                _relative(path, measurer), measured.n, measured.expected)
+                _relative(path, measurer), measured.n, measured.expected, facts=measured.facts)
 
 
 def _agreeing_files(metric: str, cells: Sequence[Cell], measurer: Measurer) -> list[Path]:

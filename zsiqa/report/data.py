@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from zsiqa.evaluation.beside import held_of
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
-from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
+from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
@@ -120,6 +121,10 @@ class Readable:
     def twins(self, key: ScoreKey) -> list[Path]:
         """Misnamed copies of the file of this key."""
         return self.inner.twins(key)
+
+    def source_of(self, key: ScoreKey) -> str:
+        """Return the name of the source of the scores of a key."""
+        return self.inner.source_of(key)
 
     def stray_key(self, path: Path) -> ScoreKey:
         """Find the key of a misnamed file.
@@ -268,21 +273,15 @@ def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, st
     keys = {key for key in measurer.folder.held() if key.dataset in datasets}
     specs: list[Mapping[str, Any]] = []
     shown: set[ScoreKey] = set()
-    for name in (*PAPER, "demo"):
+    for name in (*PAPER, *BESIDE, "demo"):
         for spec in read_specs(name):
-            cells = _cells(spec)
-            if cells & keys:
+            if cells := held_of(spec, keys):
                 specs.append(spec)
                 shown |= cells
     for dataset in sorted({key.dataset for key in keys - shown}):
         of_dataset = [key for key in keys if key.dataset == dataset]
         specs.append(_all_metrics(dataset, labels.get(dataset, dataset), of_dataset))
     return [build_table(spec, measurer) for spec in specs]
-
-
-def _cells(spec: Mapping[str, Any]) -> set[ScoreKey]:
-    return {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
-            for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
 
 
 def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from zsiqa.evaluation.cost import cost_of
 from zsiqa.evaluation.message import ORIGINAL
+from zsiqa.releases import UNKNOWN, joint_use
 from zsiqa.report.data import DatasetReport
 from zsiqa.report.download import csv_link
 
@@ -22,9 +23,10 @@ def overview(datasets: Sequence[DatasetReport]) -> str:
     if not ranked:
         return "<p>No scores of original images.</p>"
     metrics = list(dict.fromkeys(str(metric) for _, methods in ranked for metric in methods.index))
+    order = {"yes": 1, UNKNOWN: 0, "no": -1}
     head = "".join(f"<th scope='col'><button type='button'>{html.escape(text)}</button></th>" for text in [
         "Metric", *(text for one, _ in ranked for text in (one.label, f"{one.label}, within references")),
-        "ms a pair"])
+        "ms a pair", "as its authors run it"])
     rows, lines = [], []
     for metric in metrics:
         cost = cost_of(metric)
@@ -39,8 +41,12 @@ def overview(datasets: Sequence[DatasetReport]) -> str:
             cells += [_cell(value, title, "*" * best), _cell(within, "mean over references")]
             line |= {f"{one.name}_srcc": value, f"{one.name}_srcc_per_ref": within, f"{one.name}_best": best}
         cells.append(_cell(cost.ms_pair, cost.machine, digits=0) if cost else _cell(math.nan, "not measured"))
+        use = joint_use({name: str(methods.loc[metric, name]) for name in ("as_authors", "unlike_authors")}
+                        for _, methods in ranked if metric in methods.index)
+        answer, reason = use["as_authors"], html.escape(use["unlike_authors"])
+        cells.append(f"<td data-value='{order[answer]}' title='{reason}'>{answer}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-        lines.append(line | {"ms_pair": cost.ms_pair if cost else math.nan})
+        lines.append(line | {"ms_pair": cost.ms_pair if cost else math.nan, **use})
     return (f'<div class="wide"><table class="sortable"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}'
             f"</tbody></table></div>\n{csv_link('ranking', pd.DataFrame(lines))}")
 

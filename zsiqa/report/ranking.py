@@ -105,6 +105,8 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
              "pairs_of_the_data_set": found.expected, "references": found.references,
              "label_variance_between_references": share, "level": LEVEL, **asdict(found.settings),
+             "as_authors": found.methods["as_authors"].to_dict(),
+             "unlike_authors": {name: text for name, text in found.methods["unlike_authors"].items() if text},
              "types": found.type_names, "rank_changes": [alarm.text for alarm in found.alarms],
              "notes": found.notes}
     path = folder / f"{stem}_analysis.json"

@@ -18,11 +18,17 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
+from zsiqa.releases import UNKNOWN
 from zsiqa.report.download import csv_link, to_csv
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
+# Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
+USE = {"no": "(s)", UNKNOWN: "(?)"}
+USE_MEANS = {"no": f"{USE['no']}: made otherwise than the metric's authors make it.",
+             UNKNOWN: f"{USE[UNKNOWN]}: not known whether they make it so."}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
-          "[0.000]: the paper prints this instead. {partial}: not of all pairs. {nothing}: no scores.")
+          "[0.000]: {figures} this instead. {partial}: not of all pairs. {nothing}: no scores. "
+          + " ".join(USE_MEANS.values()))
 LOWER_IS_BETTER = ("rmse",)
 NEITHER_IS_BETTER = ("between_share",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -63,9 +69,9 @@ def to_markdown(tables: Sequence[Table]) -> str:
                 cells = [_wrapped(cell, names, wrap, "-")
                          + escape(cell.mark) + (f" [{cell.printed:.3f}]" if differs(cell) else "")
                          for cell, names in zip(row.cells, marks, strict=True)]
-                lines.append("| " + " | ".join([escape(heading), escape(row.name), *cells]) + " |")
+                lines.append("| " + " | ".join([escape(heading), escape(named(row)), *cells]) + " |")
         parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in remarks(table) if line)]))
-    legend = LEGEND.format(best="**bold**", second="*italic*", group="<ins>underlined</ins>",
+    legend = _legend(tables, best="**bold**", second="*italic*", group="<ins>underlined</ins>",
                            partial=escape(PARTIAL), nothing="-")
     return "\n\n".join([*parts, legend]) + "\n"
 
@@ -90,13 +96,13 @@ def to_latex(table: Table) -> str:
                      + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if differs(cell) else "")
                      for cell, names in zip(row.cells, marks, strict=True)]
             cells = [text.replace("-0.", "$-$0.") for text in cells]
-            lines.append(" & ".join([_tex(heading), _tex(row.name), *cells]) + r" \\")
+            lines.append(" & ".join([_tex(heading), _tex(named(row)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def to_latex_document(tables: Sequence[Table]) -> str:
     """Write a LaTeX document that includes the files `<name>.tex` of `to_latex`, one after the other."""
-    legend = LEGEND.format(best=r"\textcolor{red}{red}", second=r"\textcolor{blue}{blue}",
+    legend = _legend(tables, best=r"\textcolor{red}{red}", second=r"\textcolor{blue}{blue}",
                            group=r"\underline{underlined}", partial=_tex(PARTIAL), nothing="--")
     lines = [r"\documentclass{article}", r"\usepackage[a4paper,landscape,margin=12mm]{geometry}",
              r"\usepackage{booktabs,xcolor,graphicx}",
@@ -142,9 +148,10 @@ def to_html_part(tables: Sequence[Table]) -> str:
         for group in _marked_rows(table):
             lines = []
             for heading, row, marks in group:
-                cells = "".join(_html_cell(cell, names) for cell, names in zip(row.cells, marks, strict=True))
+                cells = "".join(_html_cell(cell, names, table.figures)
+                                for cell, names in zip(row.cells, marks, strict=True))
                 lines.append(f'<tr data-metric="{html.escape(row.metric)}"><th>{html.escape(heading)}</th>'
-                             f'<th title="{html.escape(row.metric)}">{html.escape(row.name)}</th>'
+                             f'<th title="{html.escape(row.metric)}">{html.escape(named(row))}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
         listed = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(table) if line)
@@ -153,7 +160,7 @@ def to_html_part(tables: Sequence[Table]) -> str:
         parts.append(f'<div class="wide"><table data-columns="{columns}">'
                      f"<caption>{html.escape(table.title)}</caption>\n<thead>{''.join(heads)}</thead>\n"
                      f"{''.join(bodies)}</table></div>\n{link}\n<ul>{listed}</ul>")
-    legend = LEGEND.format(best='<span class="best">red</span>', second='<span class="second">blue</span>',
+    legend = _legend(tables, best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>',
                            partial=PARTIAL, nothing="-")
     return ("\n".join(parts) + f"\n<p>{legend} Backgrounds: yellow mislabelled, blue wrong file, red drift, "
@@ -190,7 +197,12 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 def remarks(table: Table) -> list[str]:
     """List remarks about the cells of a table, after an empty line."""
     return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
-            *table.differences(), *table.missing()]
+            *table.unlike_authors(), *table.differences(), *table.missing()]
+
+
+def named(row: Row) -> str:
+    """Name of a row with its mark in `USE`, if any."""
+    return f"{row.name} {USE.get(row.use['as_authors'], '')}".rstrip()
 
 
 def _marked_rows(table: Table) -> list[list[tuple[str, Row, list[set[str]]]]]:
@@ -235,9 +247,9 @@ def _wrapped(cell: Cell, marks: set[str], wrap: Mapping[str, str], nothing: str)
     return text
 
 
-def _html_cell(cell: Cell, marks: set[str]) -> str:
+def _html_cell(cell: Cell, marks: set[str], figures: str) -> str:
     classes = {BEST: "best", SECOND: "second", BEST_OF_GROUP: "group-best"}
-    paper = "" if cell.printed is None else f"; the paper prints {cell.printed:.3f}"
+    paper = "" if cell.printed is None else f"; {figures} {cell.printed:.3f}"
     account = (f"{'/'.join(cell.column)}: {cell.value:.5f}{paper}; {cell.verdict} {cell.why}; {cell.source}, "
                f"{cell.n} of {cell.expected} pairs")
     value = "-" if math.isnan(cell.value) else f"{cell.value:.3f}"
@@ -249,6 +261,11 @@ def _html_cell(cell: Cell, marks: set[str]) -> str:
         compared = f' data-paper="{cell.printed:.3f}" data-delta="{delta if float(delta) else "0.000"}"'
     return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}"{compared}>'
             f'<span class="{names}">{value}</span>{cell.mark}{printed}</td>')
+
+
+def _legend(tables: Sequence[Table], **marks: str) -> str:
+    """Explain the marks, as a format writes them."""
+    return LEGEND.format(figures=" or ".join(dict.fromkeys(table.figures for table in tables)), **marks)
 
 
 def _tex(text: str) -> str:

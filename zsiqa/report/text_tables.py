@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from zsiqa.evaluation.tables import Table
 from zsiqa.evaluation.verdicts import PARTIAL, Cell
-from zsiqa.report.tables import differs, remarks, spans_of
+from zsiqa.report.tables import USE_MEANS, differs, named, remarks, spans_of
 
 
 def to_text(table: Table, width: int = 10_000) -> str:
@@ -28,10 +28,13 @@ def to_text(table: Table, width: int = 10_000) -> str:
 def text_legend(tables: Sequence[Table]) -> str:
     """Explain the marks that the cells of tables have as text; "" if there are none."""
     cells = [cell for table in tables for cell in table.cells]
+    uses = {row.use["as_authors"] for table in tables for row in table.rows}
     return " ".join(text for text, shown in (
-        ("[0.000]: the paper prints this instead.", any(differs(cell) for cell in cells)),
+        *((f"[0.000]: {figures} this instead.", True) for figures in dict.fromkeys(
+            table.figures for table in tables if any(differs(cell) for cell in table.cells))),
         (f"{PARTIAL}: not of all pairs.", any(cell.mark for cell in cells)),
-        ("-: no scores.", any(math.isnan(cell.value) for cell in cells))) if shown)
+        ("-: no scores.", any(math.isnan(cell.value) for cell in cells)),
+        *((text, use in uses) for use, text in USE_MEANS.items())) if shown)
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
@@ -64,7 +67,7 @@ def _part(table: Table, places: Sequence[int]) -> Table:
 
 def _lines(table: Table) -> list[str]:
     grid = [*_heading_rows(table),
-            *([group.name * (row is group.rows[0]), row.name, *map(_plain, row.cells)]
+            *([group.name * (row is group.rows[0]), named(row), *map(_plain, row.cells)]
               for group in table.groups for row in group.rows)]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     return ["  ".join(text.ljust(width) if place < 2 else text.rjust(width)

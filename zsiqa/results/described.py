@@ -22,6 +22,7 @@ from zsiqa.types import StoreError, did_you_mean
 # What a description may say, for the file or for one of its `metrics`, and an example of each.
 KEYS = {"metric": "my_metric", "dataset": "tid2013", "higher_is_better": "false", "perturbation": "original",
         "title": "My metric", "trained_on": "[kadid10k]", "unlike_authors": "how it was run otherwise",
+        "as_authors": "true",
         "image": "dis", "score": "pred", "reference": "ref", "label": "mos", "label_higher_is_better": "true"}
 NEEDED = ("metric", "dataset", "higher_is_better")
 # Usual headings of columns; a description names others.
@@ -81,9 +82,12 @@ class DescribedFile(PlainFolder):
         if lacking := [key for key in NEEDED if about.get(key) in (None, "")]:
             lines = " and ".join(f"{key} (such as {KEYS[key]})" for key in lacking)
             raise StoreError(f"{self.root}: say {lines} in {self.root.stem}.yaml beside it, or as {EXAMPLE}")
-        for key in ("higher_is_better", "label_higher_is_better"):
+        for key in ("higher_is_better", "label_higher_is_better", "as_authors"):
             if not isinstance(about.get(key, True), bool):
                 raise StoreError(f"{self.root}: {key} must be true or false, found {about[key]!r}")
+        if about.get("as_authors") and about.get("unlike_authors"):
+            raise StoreError(f"{self.root}: as_authors=true and unlike_authors contradict each other; "
+                             f"leave one out")
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load the scores of a metric. Names that are no images of the data set are left out, with a note.
@@ -126,12 +130,13 @@ class DescribedFile(PlainFolder):
         labels, higher = self._labels(own, about, facts)
         known = metric_facts(key.metric)
         trained_on = about.get("trained_on", known.trained_on)
+        unlike = str(about.get("unlike_authors", ""))  # the name does not tell how this file was made
         return Scores(key, path, Pairs(named.ids, refs, named.types, labels, higher), values,
                       higher_is_better=about["higher_is_better"], expected=expected, identity={},
                       notes=tuple(notes), source=self.name, facts=MetricFacts(
                           str(about.get("title", known.title)),
                           (trained_on,) if isinstance(trained_on, str) else tuple(trained_on),
-                          str(about.get("unlike_authors", known.unlike_authors))))
+                          unlike, False if unlike else about.get("as_authors")))
 
     def _labels(self, own: pd.DataFrame, about: Mapping[str, Any],
                 facts: Mapping[str, Any] | None) -> tuple[np.ndarray, bool]:

@@ -46,6 +46,9 @@ class ScoreFolder(Protocol):
             StoreError: if the name gives no key.
         """
 
+    def source_of(self, key: ScoreKey) -> str:
+        """Return the name of the source of the scores of a key."""
+
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load a score file.
 
@@ -119,7 +122,7 @@ class StoredFolder(PlainFolder):
                       higher_is_better=about.get("score", {}).get("higher_is_better", False),
                       expected=facts.get("pairs", about["dataset"]["pairs"]),
                       identity=about["identity"], notes=tuple(about["notes"]), checked=checked,
-                      source=self.name, facts=metric_facts(key.metric))
+                      source=self.name, facts=metric_facts(key.metric, about.get("config", {})))
 
 
 def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from zsiqa import CONFIGS
-from zsiqa.releases import published
+from zsiqa.releases import metric_facts, published
 from zsiqa.results.names import convert_labels, identify
 from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
@@ -84,7 +84,8 @@ class LiaoFolder(PlainFolder):
         pairs, rows, notes = self._listed[key.dataset, own]
         values = np.array([fields[0] for fields in lines], dtype=float)[rows]
         return Scores(key, path, pairs, values, higher_is_better=False,
-                      expected=_facts(key.dataset)["pairs"], identity={}, notes=notes, source=self.name)
+                      expected=_facts(key.dataset)["pairs"], identity={}, notes=notes, source=self.name,
+                      facts=metric_facts(key.metric))
 
 
 def _facts(dataset: str) -> Mapping[str, Any]:

@@ -103,6 +103,10 @@ class OfficialFolder:
         """Return the keys with a score file or a misnamed copy."""
         return list(dict.fromkeys([*self.files, *self._owners.values()]))
 
+    def source_of(self, key: ScoreKey) -> str:  # noqa: ARG002 - the same for every key
+        """Return the name of the source of the scores of a key."""
+        return self.name
+
     def twins(self, key: ScoreKey) -> list[Path]:
         """Return copies of this key's file, by names such as `... copy.csv` or `... (1).csv`."""
         return [path for path, owner in self._owners.items() if owner == key]

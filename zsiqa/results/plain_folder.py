@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
+
+
+class Named(Protocol):
+    """Source with a name."""
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
 
 
 class PlainFolder:
@@ -16,6 +25,10 @@ class PlainFolder:
     """
 
     files: dict[ScoreKey, Path]
+
+    def source_of(self: Named, key: ScoreKey) -> str:  # noqa: ARG002 - the same for every key
+        """Return the name of the source of the scores of a key."""
+        return self.name
 
     def held(self) -> list[ScoreKey]:
         """Return the keys with a score file."""

@@ -57,6 +57,10 @@ class Sources:
         """Return the keys with scores."""
         return list(self._origin)
 
+    def source_of(self, key: ScoreKey) -> str:
+        """Return the name of the source of the scores of a key."""
+        return self._origin[key][2]
+
     def twins(self, key: ScoreKey) -> list[Path]:
         """Return misnamed copies of the file of this key."""
         if key not in self._origin:

@@ -1,0 +1,135 @@
+"""Our own scores in a table beside published per-image scores of the same metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsiqa.evaluation.measurement import Measurer
+from zsiqa.evaluation.verdicts import Cell, Column, judge_row
+from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.plain_folder import PlainFolder
+from zsiqa.results.scores import ScoreKey, Scores, align
+from zsiqa.types import StoreError
+
+
+@dataclass
+class Side(PlainFolder):
+    """Scores of one side, by the metrics' names without source: our own, or the published ones.
+
+    Where both sides have scores, each gives those of the pairs that both have, with our own labels: data sets
+    were published with other labels, too, and published scores may lack pairs.
+
+    Attributes:
+        folder: folder with the scores of both sides.
+        keys, others: of this side and of the other one: keys in `folder`, by keys without source.
+        own: whether this is our own side.
+        name: "".
+        files: paths of the score files of this side.
+    """
+
+    folder: ScoreFolder
+    keys: Mapping[ScoreKey, ScoreKey]
+    others: Mapping[ScoreKey, ScoreKey]
+    own: bool
+    name: str = field(init=False, default="")
+    root: Path = field(init=False)
+    files: dict[ScoreKey, Path] = field(init=False)
+    strays: list[Path] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.root = self.folder.root
+        self.files = {key: self.folder.files[there] for key, there in self.keys.items()}
+
+    def load(self, key: ScoreKey, path: Path) -> Scores:
+        """Load a score file; see the class.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        scores = self.folder.load(self.keys[key], path)
+        if key not in self.others:
+            return scores
+        try:
+            other = self.folder.load(self.others[key], self.folder.files[self.others[key]])
+        except StoreError:
+            return scores
+        ours, theirs = (scores, other) if self.own else (other, scores)
+        aligned = align(theirs, ours.pairs)
+        both = ours.usable & np.isfinite(aligned.values)
+        if not both.any():
+            return scores
+        notes = scores.notes
+        if len(aligned.other_labels) and not self.own:
+            notes += (f"{key.dataset}: the labels of {theirs.source} are not those of {ours.source}, which "
+                      f"are used for both",)
+        return replace(scores, pairs=ours.pairs, notes=notes,
+                       values=np.where(both, ours.values if self.own else aligned.values, np.nan))
+
+
+def keys_of(spec: Mapping[str, Any]) -> set[ScoreKey]:
+    """Return the keys of the cells of a table, from its specification."""
+    return {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
+            for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
+
+
+def held_of(spec: Mapping[str, Any], held: Iterable[ScoreKey]) -> set[ScoreKey]:
+    """Return those of the held keys that a table shows; of any source, if it has published scores, too."""
+    wanted = keys_of(spec)
+    return {key for key in held if (without_source(key) if "published" in spec else key) in wanted}
+
+
+def sides(folder: ScoreFolder, source: str, spec: Mapping[str, Any]) -> tuple[Measurer, Measurer]:
+    """Divide the scores of a folder into our own and those of a source.
+
+    Args:
+        folder: folder of scores, or several sources.
+        source: name of the source with the published scores.
+        spec: of the table, whose metrics are named without source.
+    """
+    wanted = keys_of(spec)
+    own: dict[ScoreKey, ScoreKey] = {}
+    published: dict[ScoreKey, ScoreKey] = {}
+    for key in folder.files:
+        plain = without_source(key)
+        if plain in wanted:
+            (published if folder.source_of(key) == source else own).setdefault(plain, key)
+    return Measurer(Side(folder, own, published, own=True)), Measurer(Side(folder, published, own, own=False))
+
+
+def without_source(key: ScoreKey) -> ScoreKey:
+    """Return a key with the metric's name without source.
+
+    Examples:
+        >>> without_source(ScoreKey("live", "liao2024:deepwsd_vgg19", "original")).metric
+        'deepwsd_vgg19'
+    """
+    return key._replace(metric=key.metric.rpartition(":")[2])
+
+
+def judge_beside(metric: str, columns: Sequence[Column], own: Measurer,
+                 published: Measurer) -> tuple[list[Cell], list[Cell]]:
+    """Compute the cells of our own scores and of published ones, and judge ours by the published values.
+
+    Args:
+        metric: of the row.
+        columns: columns of the row.
+        own, published: of `sides`.
+
+    Returns:
+        Our cells, with the published value to three decimals in the place of a printed figure, and the
+        published cells, which have no figure.
+    """
+    theirs = judge_row(metric, columns, [None] * len(columns), published, parts=True)
+    figures = [None if math.isnan(cell.value) or not _has(own, metric, cell.column) else round(cell.value, 3)
+               for cell in theirs]
+    return judge_row(metric, columns, figures, own, parts=True), theirs
+
+
+def _has(side: Measurer, metric: str, column: Column) -> bool:
+    return ScoreKey(column.dataset, metric, column.perturbation) in side.folder.files

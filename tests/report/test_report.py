@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import make_image, noisy, official_rows, write_official, write_pairs, write_stored
 from PIL import Image
 from scipy import stats
@@ -20,7 +21,8 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
-from zsiqa.evaluation.claims import Count, Verdict
+from zsiqa.evaluation.claim_files import read_claims
+from zsiqa.evaluation.claims import claims_on, judge
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.figures import write_figures
@@ -86,13 +88,6 @@ def test_the_ranking_has_each_metric_with_its_values_and_can_be_downloaded(repor
     rows = list(csv.DictReader(io.StringIO(base64.b64decode(link).decode())))
     best = [row["metric"] for row in rows if row[f"{one.name}_best"] == "True"]
     assert best == list(methods.index[methods["not_worse_than_best"]])
-
-
-def test_the_page_shows_verdicts_on_claims(report):
-    count = Count("mixed", 3, 2, 1, 0)
-    verdict = Verdict("a <claim>", "It <is> so.", "Table 1", (), count, count)
-    page = to_page(report, {}, encode_thumbnail, [verdict])
-    assert "<td>It &lt;is&gt; so.</td><td>Table 1</td><td>mixed (2 of 3, 1 significantly)</td>" in page
 
 
 def collected(root, **options):
@@ -230,11 +225,26 @@ def test_each_table_downloads_as_csv(report, page):
     assert frame["dataset"].tolist() == [cell.column.dataset for cell in cells]
 
 
-def test_what_speaks_against_the_paper_is_said(page, report):
-    (one,) = report.datasets
-    shown = re.findall(r'<tr class="(holds|fails)"><td>[^<]*</td><td>([^<]*)</td>', page)
-    assert shown == [("holds" if found.holds else "fails", found.statement) for found in one.message]
-    assert any(not found.holds for found in one.message) == ("speak against the paper" in page)
+def test_claims_are_judged_on_a_set_of_ones_own_and_contradictions_are_said(store, tmp_path):
+    path = tmp_path / "claims.yaml"
+    one = {"text": "It <is> so.", "place": "Table 1", "rule": "each", "datasets": ["tid2013"]}
+    path.write_text(yaml.safe_dump({"claims": [
+        one | {"name": "right", "better": ["dinov1-features-wsd"], "than": ["psnr"],
+               "perturbations": ["rotate"]},
+        one | {"name": "wrong", "better": ["psnr"], "than": ["dinov1-features-wsd"],
+               "perturbations": ["rotate"]},
+        one | {"name": "unknown", "better": ["psnr"], "than": ["nothing"]}]}))
+    report = collected(store, claims=str(path))
+    assert [one.on("mine").verdict for one in report.verdicts] == ["holds", "contradicted", "undecidable"]
+    page = section(to_page(report, {}, encode_thumbnail), "claims")
+    assert "On mine the numbers contradict the paper: wrong.</p>" in page
+    assert "Without the scores that they need: unknown." in page
+    assert re.findall(r'<tr><td>It &lt;is&gt; so.</td><td>Table 1</td><td class="(\w+)"', page) == [
+        "holds", "contradicted"]
+    direct, _ = judge(open_folder(store), claims_on(read_claims(str(path)), ["mine"]), QUICK.replicates)
+    for one, shared in zip(direct, report.verdicts, strict=True):
+        assert [cell[6:] for cell in one.cells] == [pytest.approx(cell[6:], nan_ok=True)
+                                                    for cell in shared.cells], "the same draws"
 
 
 def test_json_cannot_end_its_script():

@@ -36,9 +36,8 @@ def add_parser(commands: Any) -> None:
                              "repeated")
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
                         help="resamples of the references, for intervals and tests (%(default)s)")
-    parser.add_argument("--claims", metavar="CLAIMS",
-                        help="also judge the claims of a paper, as zsiqa claims does: ghildyal2025, or a "
-                             "YAML file")
+    parser.add_argument("--claims", default="ghildyal2025", metavar="CLAIMS",
+                        help="claims of a paper to judge, as of zsiqa claims (%(default)s)")
     parser.set_defaults(command=_report)
 
 
@@ -52,13 +51,10 @@ def _root(text: str) -> tuple[str, Path]:
 def _report(options: argparse.Namespace) -> int:
     require("zsiqa report", "plotly", "threadpoolctl", *(["matplotlib"] if options.figures else []))
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
-    from zsiqa.evaluation.claim_files import read_claims
-    from zsiqa.evaluation.claims import judge
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
 
-    paper = read_claims(options.claims) if options.claims else None
     folder = open_scores(options)
     roots = dict(options.root)
     there = {key.dataset for key in folder.held()}
@@ -66,12 +62,11 @@ def _report(options: argparse.Namespace) -> int:
         raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {folder.root}"
                          f"{did_you_mean(unknown, there)}; there are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
-    report = collect(folder, Settings(replicates=options.replicates), options.dataset)
+    report = collect(folder, Settings(replicates=options.replicates), options.dataset, options.claims)
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
-    verdicts = judge(folder, paper, options.replicates)[0] if paper else ()
     page = options.out / "index.html"
-    page.write_text(to_page(report, images, encode_thumbnail, verdicts), encoding="utf-8",
+    page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8",
                     errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
     if options.figures:

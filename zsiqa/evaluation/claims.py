@@ -26,6 +26,7 @@ from zsiqa.results.folder import ScoreFolder
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+UNDECIDABLE = "undecidable"
 
 
 class Cell(NamedTuple):
@@ -96,6 +97,22 @@ class Verdict:
     other: Verdict | None = None
     causes: Sequence[str] = ()
 
+    def on(self, dataset: str) -> Count:
+        """Verdict on one data set, by coefficients over all pairs."""
+        return count([cell for cell in self.cells if cell.dataset == dataset])
+
+
+def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
+    """Adapt the claims of a paper to the data sets that there are scores of.
+
+    A claim is judged on those of its own data sets. A set that the paper does not use is held against all.
+    """
+    own = {name for claim in paper["claims"] for name in claim["datasets"]}
+    claims = [{**claim, "datasets": [name for name in datasets
+                                     if name in claim["datasets"] or name not in own]}
+              for claim in paper["claims"]]
+    return {**paper, "claims": [claim for claim in claims if claim["datasets"]]}
+
 
 def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000, seed: int = 0,
           known: Mapping[tuple[str, str], Coefficients] | None = None) -> tuple[list[Verdict], list[str]]:
@@ -154,7 +171,7 @@ def count(cells: Sequence[Cell], *, within: bool = False) -> Count:
     supporting = sum(value > 0 for value, _ in known)
     sure = [value > 0 for value, p in known if p < 1 - LEVEL]
     if 2 * len(known) <= len(cells):
-        verdict = "undecidable"
+        verdict = UNDECIDABLE
     else:
         verdict = ("holds" if supporting == len(known) else "contradicted" if not supporting else "mixed")
     return Count(verdict, len(known), supporting, sum(sure), len(sure) - sum(sure))

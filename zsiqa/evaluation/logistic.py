@@ -145,6 +145,7 @@ class _Separable:
 
     def __init__(self, x: Floats, y: Floats, w: Floats, *, straight: bool) -> None:
         self.w, self.total, self.straight = w, float(w.sum()), straight
+        self.weighted = bool((w != 1).any())
         self.x_mean, self.x_spread, self.z = _standardise(x, w)
         self.y_mean, self.y_spread, self.y = _standardise(y, w)
         self.u = self._project(self.y)
@@ -159,7 +160,7 @@ class _Separable:
 
     def _mean(self, values: Floats) -> float:
         """Compute the weighted mean with a sum: a dot product would start threads, which is slower here."""
-        return float(np.sum(self.w * values)) / self.total
+        return float(np.sum(self.w * values if self.weighted else values)) / self.total
 
     def _centre(self, shape: Floats) -> tuple[float, float]:
         """Convert a shape to a centre and a width."""

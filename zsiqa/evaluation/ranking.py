@@ -74,7 +74,7 @@ class Analysis:
         significance: metrics by metrics: 1 if the row's metric is better, -1 if worse, 0 if undecided (Holm).
         alarms: pairs of metrics that pooled and per-reference coefficients order differently.
         notes: notes about everything that was left out or failed.
-        resampled: the coefficients that all of this is made from.
+        coefficients: all of this is made from them.
     """
 
     dataset: str
@@ -92,7 +92,7 @@ class Analysis:
     significance: pd.DataFrame
     alarms: list[Alarm]
     notes: list[str]
-    resampled: Coefficients
+    coefficients: Coefficients
 
 
 def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from zsiqa.evaluation.cost import cost_of
-from zsiqa.evaluation.message import ORIGINAL
 from zsiqa.report.data import DatasetReport
 from zsiqa.report.download import csv_link
+from zsiqa.results.scores import ORIGINAL
 
 
 def overview(datasets: Sequence[DatasetReport]) -> str:

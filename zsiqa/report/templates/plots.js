@@ -112,7 +112,7 @@ function showRobustness() {
   const metrics = Object.keys(values);
   if (!metrics.length) return nothing("robustness", NONE);
   const value = (metric, name) => values[metric][name]?.[0] ?? null;
-  const worst = metric => {  // as zsiqa/evaluation/message.py
+  const worst = metric => {
     const known = set.perturbations.map(name => value(metric, name)).filter(one => one !== null);
     return value(metric, "original") !== null && known.length > 1 ? Math.min(...known) : null;
   };

@@ -25,7 +25,6 @@ from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import claims_on, judge
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
-from zsiqa.report.figures import write_figures
 from zsiqa.report.page import to_json, to_page
 from zsiqa.results.folder import open_folder
 from zsiqa.results.score_file import ScoreFile, read_about
@@ -331,11 +330,8 @@ def test_no_torch(store, tmp_path):
             "sys.modules)")
     done = subprocess.run(
         [sys.executable, "-c", code, "report", "--scores", str(some), "--out", "out", "--replicates",
-                           "100", "--figures"], cwd=tmp_path, capture_output=True, text=True, check=False)
+                           "100"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
-    names = {path.name for path in (tmp_path / "out/figures").iterdir()}
-    assert {f"mine_{name}.{kind}" for kind in ("png", "pdf") for name in (
-        "robustness", "original_scatter", "original_types", "original_significance")} <= names
 
 
 # ---- thumbnails
@@ -490,7 +486,6 @@ def test_in_a_browser_hostile_names_are_names(tmp_path):
     assert "<title>zsiqa: report</title>" in dom
     assert "<img src" not in dom
     assert html.escape(HOSTILE, quote=False) in dom
-    assert all(path.stat().st_size for path in write_figures(report, tmp_path / "figures"))
 
 
 @pytest.mark.slow

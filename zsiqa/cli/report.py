@@ -1,4 +1,4 @@
-"""`zsiqa report`: write a page and figures of a folder of scores."""
+"""`zsiqa report`: write a page of a folder of scores."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def add_parser(commands: Any) -> None:
         help="write one HTML page of stored scores: tables, scatter plots, robustness, significance",
         description="Write OUT/index.html, a page that needs no network and no other files: tables, scores "
                     "against labels, correlations by distortion type and reference, robustness, "
-                    "significance, the worst disagreements with their images, and the origin of the scores. "
+                    "significance, the worst disagreements with their images, and the origin of the scores; "
+                    "each plot can be saved as SVG. "
                     "Score files that lack pairs are named. Exit status 1 if a score file could not be read; "
                     "the page shows the rest.",
-        **examples("zsiqa report", "zsiqa report --dataset tid2013 --figures --out report",
+        **examples("zsiqa report", "zsiqa report --dataset tid2013 --out report",
                    "zsiqa report --root mine=/data/my_pairs.csv"))
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
                         help="folder to write to (%(default)s)")
     parser.add_argument("--dataset", action="append", metavar="NAME",
                         help="only this data set; may be repeated")
-    parser.add_argument("--figures", action="store_true",
-                        help="also write figures for papers: PNG and PDF in OUT/figures")
     parser.add_argument("--data-dir", type=Path, metavar="DIR",
                         help="folder of the data sets, for thumbnails (their place when they were scored)")
     parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
@@ -49,7 +48,7 @@ def _root(text: str) -> tuple[str, Path]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    require("zsiqa report", "plotly", "threadpoolctl", *(["matplotlib"] if options.figures else []))
+    require("zsiqa report", "plotly", "threadpoolctl")
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
@@ -69,11 +68,6 @@ def _report(options: argparse.Namespace) -> int:
     page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8",
                     errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
-    if options.figures:
-        from zsiqa.report.figures import write_figures
-
-        written = write_figures(report, options.out / "figures")
-        print(f"wrote {len(written)} figures in {options.out / 'figures'}")
     left_out = (f"{one.name} ({name}): {note}" for one in report.datasets
                 for name, found in one.analyses.items()
                 for note in found.notes if note.startswith("few pairs"))

@@ -37,7 +37,6 @@ class Settings:
         replicates, seed: of the bootstrap over references.
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
-        refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
         details: compute everything. Without, only what a report shows: no logistic curve, one coefficient per
             reference, and of the tests only Student's, corrected by Holm.
     """
@@ -47,7 +46,6 @@ class Settings:
     seed: int = 0
     interval: Literal["percentile", "bca"] = "percentile"
     logistic: Literal[4, 5] = 4
-    refit: bool = False
     details: bool = True
 
 
@@ -159,9 +157,6 @@ def _methods(resampled: Coefficients, settings: Settings, notes: list[str]) -> p
             line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
             for text in filter(None, (fit.problem, fit.note)):
                 curves.setdefault(text, []).append(metric)
-            if settings.refit:
-                drawn = weights[-settings.replicates:]
-                line |= _refitted(scored, row, fit.parameters, drawn, settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -186,21 +181,6 @@ def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) 
     with np.errstate(invalid="ignore"):
         means = weights[:, defined] @ values[defined] / weights[:, defined].sum(axis=1)
     return _interval(means, weights.shape[1], settings)
-
-
-def _refitted(scored: ScoreTable, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
-              notes: list[str]) -> dict[str, float]:
-    """Compute the interval of PLCC after the logistic curve, fitted again to each of the drawn replicates."""
-    note = "the interval of the refitted logistic PLCC is a percentile interval"
-    if settings.interval != "percentile" and note not in notes:
-        notes.append(note)
-    near = start if settings.logistic == 4 else None  # with 5 parameters, it may lead to a local optimum
-    values = [fit_logistic(scored.quality[row], scored.labels, settings.logistic,
-                           weights=counts[scored.groups], start=near).plcc for counts in drawn]
-    low, high, undefined = bootstrap.percentile_interval(values, LEVEL)
-    if undefined:
-        notes.append(f"{scored.metrics[row]}: the logistic curve failed in {undefined} replicates, left out")
-    return {"plcc_mapped_low": low, "plcc_mapped_high": high}
 
 
 def _types(scored: ScoreTable, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -10,7 +10,7 @@ function draw(section, traces, layout) {
     font, margin: {l: 60, r: 20, t: 30, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
     hoverlabel: {align: "left"}, ...layout,
   }, {responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
-      toImageButtonOptions: {filename: `zsiqa-${section}`, scale: 2}}));
+      toImageButtonOptions: {filename: `zsiqa-${section}`, format: "svg"}}));
 }
 function nothing(section, text) {
   Plotly.purge(byId(`${section}-plot`));

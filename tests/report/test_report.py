@@ -236,7 +236,7 @@ def test_claims_are_judged_on_a_set_of_ones_own_and_contradictions_are_said(stor
     report = collected(store, claims=str(path))
     assert [one.on("mine").verdict for one in report.verdicts] == ["holds", "contradicted", "undecidable"]
     page = section(to_page(report, {}, encode_thumbnail), "claims")
-    assert "On mine the numbers contradict the paper: wrong.</p>" in page
+    assert "On mine the numbers contradict the paper's message: wrong.</p>" in page
     assert "Without the scores that they need: unknown." in page
     assert re.findall(r'<tr><td>It &lt;is&gt; so.</td><td>Table 1</td><td class="(\w+)"', page) == [
         "holds", "contradicted"]
@@ -444,9 +444,12 @@ def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(pa
         if (document.documentElement.dataset.ready !== "yes") return;
         observer.disconnect();
         Plotly.Fx.hover("scatter-plot", [{curveNumber: 0, pointNumber: 0}]);
+        Plotly.toImage("robustness-plot", {format: "svg"})
+          .then(uri => { document.body.dataset.saved = uri; });
     }).observe(document.documentElement, {attributes: true});</script>"""
     dom = opened(page.replace("<script type", f"{hover}<script type", 1), tmp_path)
     assert len(shown_rows(dom)) == 3
+    assert re.search(r'<body data-saved="data:image/svg\+xml,[^"]*dinov1-features-wsd', dom), "a plot as SVG"
     for name in ("scatter", "robustness", "types", "references", "significance"):
         assert 'class="main-svg"' in section(dom, name), name
     assert len(re.findall(r'<path class="point"', section(dom, "scatter"))) == 24

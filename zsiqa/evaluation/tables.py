@@ -147,6 +147,12 @@ def read_specs(name: str) -> list[dict[str, Any]]:
              "title": f"{spec['title']}: {spec['labels'][dataset]}"} for dataset in spec["datasets"]]
 
 
+def keys_of(spec: Mapping[str, Any]) -> set[ScoreKey]:
+    """Keys of the scores that a table needs."""
+    return {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
+            for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
+
+
 def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
     """Choose the tables of a folder: those of the paper that it has scores for, then its other scores.
 
@@ -155,9 +161,7 @@ def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
     """
     held = folder.held()
     paper = {name: read_specs(name)[0] for name in PAPER}
-    covered = {name: {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
-                      for group in spec["groups"] for row in group["rows"]
-                      for perturbation in spec["perturbations"]} for name, spec in paper.items()}
+    covered = {name: keys_of(spec) for name, spec in paper.items()}
     shown = [name for name in PAPER if covered[name] & set(held)]
     rest = [key for key in held if not any(key in covered[name] for name in shown)]
     others = []

@@ -56,12 +56,13 @@ def to_html_part(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> str:
     for name, label in labels.items():
         against = [one.name for one in judged if one.on(name).verdict == "contradicted"]
         if against:
-            said.append(f'<p class="warning">On {html.escape(label)} the numbers contradict the paper: '
-                        f"{html.escape('; '.join(against))}.</p>")
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in (*HEADS[:2], *labels.values(), *HEADS[3:]))
+            said.append(f'<p class="warning">On {html.escape(label)} the numbers contradict the paper\'s '
+                        f"message: {html.escape('; '.join(against))}.</p>")
+    last = HEADS[3:] if any(one.other for one in judged) else HEADS[3:4]
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in (*HEADS[:2], *labels.values(), *last))
     rows = []
     for one in judged:
-        text, place, _, *others = _row(one)
+        text, place, _, *others = _row(one)[:3 + len(last)]
         counts = [one.on(name) for name in labels]
         cells = [f'<td class="{count.verdict}" title="{html.escape(_details(one, name))}">'
                  f"{html.escape(conclude(count)) if count.total else ''}</td>"

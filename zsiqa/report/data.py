@@ -12,7 +12,7 @@ from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import Verdict, claims_on, judge
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
-from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
+from zsiqa.evaluation.tables import PAPER, Table, build_table, keys_of, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
@@ -268,19 +268,13 @@ def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, st
     shown: set[ScoreKey] = set()
     for name in (*PAPER, "demo"):
         for spec in read_specs(name):
-            cells = _cells(spec)
-            if cells & keys:
+            if keys_of(spec) & keys:
                 specs.append(spec)
-                shown |= cells
+                shown |= keys_of(spec)
     for dataset in sorted({key.dataset for key in keys - shown}):
         of_dataset = [key for key in keys if key.dataset == dataset]
         specs.append(_all_metrics(dataset, labels.get(dataset, dataset), of_dataset))
     return [build_table(spec, measurer) for spec in specs]
-
-
-def _cells(spec: Mapping[str, Any]) -> set[ScoreKey]:
-    return {ScoreKey(dataset, row["metric"], perturbation) for dataset in spec["datasets"]
-            for group in spec["groups"] for row in group["rows"] for perturbation in spec["perturbations"]}
 
 
 def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zsiqa.config import compose, instantiate
+from zsiqa.config import check_settings, compose, instantiate
 from zsiqa.types import ZsiqaError
 
 
@@ -33,6 +33,27 @@ def test_as_the_command_line_would():
 def test_what_is_unknown_is_refused(override, message):
     with pytest.raises(ZsiqaError, match=message):
         compose(override)
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("+misspelt=1", "unknown setting misspelt; `zsiqa run --help` lists all"),
+    ("+limit=3", r"unknown setting limit \(did you mean dataset.limit=3\?\)"),
+    ("+distanc=wsd", r"unknown setting distanc \(did you mean distance=wsd\?\)"),
+    ("backbone.model=3", "backbone.model consists of settings, backbone.model.NAME=VALUE; it cannot be 3"),
+    ("dataset.read=x", "dataset.read consists of settings"),
+    ("baselines=3", "baselines consists of settings"),
+    ("distances.wsd=1", "distances.wsd consists of settings"),
+    ("perturbations.original=1", "perturbations.original consists of settings"),
+])
+def test_what_hydra_takes_and_no_run_can_use_is_refused(override, message):
+    with pytest.raises(ZsiqaError, match=message):
+        check_settings(compose(override))
+
+
+@pytest.mark.parametrize("override", [
+    "+backbone.model.model_kwargs.img_size=384", "+dataset.types=[jp2k]", "backbone=none"])
+def test_what_may_be_added_or_left_out(override):
+    check_settings(compose(override, "baseline=psnr") if override == "backbone=none" else compose(override))
 
 
 def test_a_wrong_option_of_a_distance_shows_when_it_is_built():

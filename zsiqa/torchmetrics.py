@@ -18,11 +18,11 @@ except ModuleNotFoundError as error:
 
 
 class ZeroShotIQA(torchmetrics.Metric):
-    """Mean distance of images from their references: 0 for equal ones, lower is better.
+    """Mean distance of images from their references: 0 for equal ones, lower is better; or of a baseline.
 
     Args:
-        backbone, distance, representation, scale, pretrained, checkpoint, overrides: as for `zsiqa.Metric`,
-            whose rules for images apply, too.
+        backbone, distance, representation, baseline, scale, pretrained, checkpoint, overrides: as for
+            `zsiqa.Metric`, whose rules for images apply, too.
         **kwargs: passed on to `torchmetrics.Metric`.
 
     Examples:
@@ -34,21 +34,25 @@ class ZeroShotIQA(torchmetrics.Metric):
     """
 
     is_differentiable: bool = True
-    higher_is_better: bool = False
     full_state_update: bool = False
     plot_lower_bound: float = 0.0
     total: Tensor
     count: Tensor
 
     def __init__(self, backbone: str = "efficientnet_lite0", distance: str = "cosine",
-                 representation: str = "features", *, scale: str = "native", pretrained: bool = True,
-                 checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
+                 representation: str = "features", *, baseline: str | None = None, scale: str = "native",
+                 pretrained: bool = True, checkpoint: Path | str | None = None, overrides: Sequence[str] = (),
                  **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.metric = Metric(backbone, distance, representation, scale=scale, pretrained=pretrained,
-                             checkpoint=checkpoint, overrides=overrides)
+        self.metric = Metric(backbone, distance, representation, baseline=baseline, scale=scale,
+                             pretrained=pretrained, checkpoint=checkpoint, overrides=overrides)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]  # torchmetrics: one value for a class
+        """False, but for some baselines."""
+        return self.metric.higher_is_better
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add pairs: distorted images and references, (B, 3, H, W) each, RGB in [0, 1]."""

@@ -332,6 +332,21 @@ def test_one_reference_against_a_folder(folders, pair, tmp_path, capsys):
         pair_up(folders[0] / "0.png", tmp_path / "empty")
 
 
+def test_files_left_out_by_their_extension_are_named(folders, pair, tmp_path, capsys):
+    ref, dis = folders
+    (dis / "notes.txt").touch()
+    (ref / "sub").mkdir(exist_ok=True)
+    (ref / "sub/.hidden").touch()
+    assert score(ref, dis, "--baseline", "psnr") == 0
+    assert (f"note: left out, by their extensions: {ref}/sub/.hidden, {dis}/notes.txt\n"
+            in capsys.readouterr().err)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/a.xyz").touch()
+    for reference in (pair[0], ref):
+        with pytest.raises(ZsiqaError, match=r"no images by their extensions: .*/empty/a\.xyz$"):
+            pair_up(reference, tmp_path / "empty")
+
+
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_a_printed_table_is_all_that_is_printed(pair, kind, capsys, tmp_path):
     other = {"csv": "json", "json": "csv"}[kind]

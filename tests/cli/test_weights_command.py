@@ -48,10 +48,10 @@ def test_list_says_what_is_here(machine, capsys):
     machine("timm/vit_base_patch16_224.dino", b"weights")
     assert main(["weights", "list"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
-    assert rows["dinov1"] == ["here", "timm/vit_base_patch16_224.dino"]
-    assert rows["dinov2"] == ["missing", "timm/vit_base_patch14_dinov2.lvd142m"]
+    assert rows["dinov1"] == ["here", "327", "MiB", "timm/vit_base_patch16_224.dino"]
+    assert rows["dinov2"] == ["missing", "330", "MiB", "timm/vit_base_patch14_dinov2.lvd142m"]
     assert rows["efficientnet_lite0"][0] == "here", "it ships inside a package"
-    assert rows["vgg19"] == ["missing", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"]
+    assert rows["vgg19"] == ["missing", "548", "MiB", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"]
     assert {"dists", "lpips_alex", "lpips_vgg", "stlpips_alex"} <= rows.keys()
     assert not {"timm", "open_clip", "none", "all", "psnr"} & rows.keys(), "any model, or without weights"
 

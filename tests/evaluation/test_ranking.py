@@ -408,18 +408,6 @@ def test_the_logistic_curve_may_have_four_or_five_parameters(folder, parameters)
         assert (row["plcc_mapped"], row["rmse"]) == pytest.approx((fit.plcc, fit.rmse), rel=1e-9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("parameters", [4, 5])
-def test_the_curve_is_refitted_in_every_replicate_on_demand(folder, parameters):
-    found = _analyse(folder, Settings(replicates=20, logistic=parameters, refit=True), ["a"])
-    refits = [fit_logistic(QUALITY["a"][rows], LABELS[rows], parameters).plcc for counts in draw(10, 20)
-              for rows in [np.repeat(np.arange(120), counts[GROUPS])]]
-    low, high = found.methods.loc["a", ["plcc_mapped_low", "plcc_mapped_high"]]
-    # The same optimum from other starts: the optimiser's tolerance.
-    assert (low, high) == pytest.approx(percentile_interval(refits)[:2], abs=1e-6)
-    assert "refitted in every replicate" in to_text(found)
-
-
 def test_a_curve_that_cannot_be_fitted_is_said_and_not_replaced(tmp_path):
     found = _analyse(_store(tmp_path, {"a": QUALITY["a"], "wrong": -QUALITY["c"]}))
     assert math.isnan(found.methods.loc["wrong", "plcc_mapped"])

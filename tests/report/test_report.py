@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import make_image, noisy, official_rows, write_official, write_pairs, write_stored
 from PIL import Image
 from scipy import stats
@@ -20,10 +21,10 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
-from zsiqa.evaluation.claims import Count, Verdict
+from zsiqa.evaluation.claim_files import read_claims
+from zsiqa.evaluation.claims import claims_on, judge
 from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
-from zsiqa.report.figures import write_figures
 from zsiqa.report.overview import overview
 from zsiqa.report.page import to_json, to_page
 from zsiqa.results.folder import open_folder
@@ -101,13 +102,6 @@ def test_the_ranking_says_which_metrics_are_run_as_their_authors_run_them(tmp_pa
     for metric, (answer, why) in uses.items():
         (line,) = [line for line in section.split("<tr>") if f">{metric}</th>" in line]
         assert line.split("</tr>")[0].endswith(f"title='{why}'>{answer}</td>")
-
-
-def test_the_page_shows_verdicts_on_claims(report):
-    count = Count("mixed", 3, 2, 1, 0)
-    verdict = Verdict("a <claim>", "It <is> so.", "Table 1", (), count, count)
-    page = to_page(report, {}, encode_thumbnail, [verdict])
-    assert "<td>It &lt;is&gt; so.</td><td>Table 1</td><td>mixed (2 of 3, 1 significantly)</td>" in page
 
 
 def collected(root, **options):
@@ -245,11 +239,26 @@ def test_each_table_downloads_as_csv(report, page):
     assert frame["dataset"].tolist() == [cell.column.dataset for cell in cells]
 
 
-def test_what_speaks_against_the_paper_is_said(page, report):
-    (one,) = report.datasets
-    shown = re.findall(r'<tr class="(holds|fails)"><td>[^<]*</td><td>([^<]*)</td>', page)
-    assert shown == [("holds" if found.holds else "fails", found.statement) for found in one.message]
-    assert any(not found.holds for found in one.message) == ("speak against the paper" in page)
+def test_claims_are_judged_on_a_set_of_ones_own_and_contradictions_are_said(store, tmp_path):
+    path = tmp_path / "claims.yaml"
+    one = {"text": "It <is> so.", "place": "Table 1", "rule": "each", "datasets": ["tid2013"]}
+    path.write_text(yaml.safe_dump({"claims": [
+        one | {"name": "right", "better": ["dinov1-features-wsd"], "than": ["psnr"],
+               "perturbations": ["rotate"]},
+        one | {"name": "wrong", "better": ["psnr"], "than": ["dinov1-features-wsd"],
+               "perturbations": ["rotate"]},
+        one | {"name": "unknown", "better": ["psnr"], "than": ["nothing"]}]}))
+    report = collected(store, claims=str(path))
+    assert [one.on("mine").verdict for one in report.verdicts] == ["holds", "contradicted", "undecidable"]
+    page = section(to_page(report, {}, encode_thumbnail), "claims")
+    assert "On mine the numbers contradict the paper's message: wrong.</p>" in page
+    assert "Without the scores that they need: unknown." in page
+    assert re.findall(r'<tr><td>It &lt;is&gt; so.</td><td>Table 1</td><td class="(\w+)"', page) == [
+        "holds", "contradicted"]
+    direct, _ = judge(open_folder(store), claims_on(read_claims(str(path)), ["mine"]), QUICK.replicates)
+    for one, shared in zip(direct, report.verdicts, strict=True):
+        assert [cell[6:] for cell in one.cells] == [pytest.approx(cell[6:], nan_ok=True)
+                                                    for cell in shared.cells], "the same draws"
 
 
 def test_json_cannot_end_its_script():
@@ -336,11 +345,8 @@ def test_no_torch(store, tmp_path):
             "sys.modules)")
     done = subprocess.run(
         [sys.executable, "-c", code, "report", "--scores", str(some), "--out", "out", "--replicates",
-                           "100", "--figures"], cwd=tmp_path, capture_output=True, text=True, check=False)
+                           "100"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-2:] == ["0", "False"], done.stderr
-    names = {path.name for path in (tmp_path / "out/figures").iterdir()}
-    assert {f"mine_{name}.{kind}" for kind in ("png", "pdf") for name in (
-        "robustness", "original_scatter", "original_types", "original_significance")} <= names
 
 
 # ---- thumbnails
@@ -453,9 +459,12 @@ def test_in_a_browser_tables_and_plots_are_there_and_the_mouse_tells_the_pair(pa
         if (document.documentElement.dataset.ready !== "yes") return;
         observer.disconnect();
         Plotly.Fx.hover("scatter-plot", [{curveNumber: 0, pointNumber: 0}]);
+        Plotly.toImage("robustness-plot", {format: "svg"})
+          .then(uri => { document.body.dataset.saved = uri; });
     }).observe(document.documentElement, {attributes: true});</script>"""
     dom = opened(page.replace("<script type", f"{hover}<script type", 1), tmp_path)
     assert len(shown_rows(dom)) == 3
+    assert re.search(r'<body data-saved="data:image/svg\+xml,[^"]*dinov1-features-wsd', dom), "a plot as SVG"
     for name in ("scatter", "robustness", "types", "references", "significance"):
         assert 'class="main-svg"' in section(dom, name), name
     assert len(re.findall(r'<path class="point"', section(dom, "scatter"))) == 24
@@ -495,7 +504,6 @@ def test_in_a_browser_hostile_names_are_names(tmp_path):
     assert "<title>zsiqa: report</title>" in dom
     assert "<img src" not in dom
     assert html.escape(HOSTILE, quote=False) in dom
-    assert all(path.stat().st_size for path in write_figures(report, tmp_path / "figures"))
 
 
 @pytest.mark.slow

@@ -58,6 +58,17 @@ def test_the_rules_for_images_are_those_of_the_metric():
         ZeroShotIQA("timm", "l2", **CNN).update(2 * preds, target)
 
 
+def test_a_baseline():
+    metric = ZeroShotIQA(baseline="psnr")
+    target, preds = pairs(3)
+    metric.update(preds, target)
+    assert metric.compute().item() == pytest.approx(Metric(baseline="psnr")(target, preds).mean().item())
+    assert metric.higher_is_better
+    assert not ZeroShotIQA("timm", "l2", **CNN).higher_is_better
+    clone = MetricCollection({"a": metric}).clone()
+    assert clone["a"].higher_is_better
+
+
 @pytest.mark.slow
 def test_without_torchmetrics_the_rest_works():
     code = ("import sys; sys.modules['torchmetrics'] = None; import zsiqa; zsiqa.Metric\n"

@@ -53,8 +53,6 @@ def add_parser(commands: Any) -> None:
                         help="kind of bootstrap interval (%(default)s)")
     detail.add_argument("--logistic", type=int, default=4, choices=(4, 5),
                         help="number of parameters of the logistic curve (%(default)s)")
-    detail.add_argument("--refit", action="store_true",
-                        help="fit the logistic curve in every replicate, for an interval of its PLCC (slow)")
     parser.set_defaults(command=_rank)
 
 
@@ -85,7 +83,7 @@ def _detail(options: argparse.Namespace, folder: Any, found: Any, *, printed: bo
     from zsiqa.report.ranking import to_text, write
 
     settings = Settings(options.coefficient, options.replicates or 2000, options.seed, options.interval,
-                        options.logistic, options.refit)
+                        options.logistic)
     for dataset, perturbation in found.rows[["dataset", "perturbation"]].drop_duplicates().to_numpy():
         wanted = None if options.metric is None else [
             key.metric for key in folder.held()

@@ -1,4 +1,4 @@
-"""`zsiqa report`: write a page and figures of a folder of scores."""
+"""`zsiqa report`: write a page of a folder of scores."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def add_parser(commands: Any) -> None:
         help="write one HTML page of stored scores: tables, scatter plots, robustness, significance",
         description="Write OUT/index.html, a page that needs no network and no other files: tables, scores "
                     "against labels, correlations by distortion type and reference, robustness, "
-                    "significance, the worst disagreements with their images, and the origin of the scores. "
+                    "significance, the worst disagreements with their images, and the origin of the scores; "
+                    "each plot can be saved as SVG. "
                     "Score files that lack pairs are named. Exit status 1 if a score file could not be read; "
                     "the page shows the rest.",
-        **examples("zsiqa report", "zsiqa report --dataset tid2013 --figures --out report",
+        **examples("zsiqa report", "zsiqa report --dataset tid2013 --out report",
                    "zsiqa report --root mine=/data/my_pairs.csv"))
     parser.add_argument("--out", type=Path, default=Path("results/report"), metavar="DIR",
                         help="folder to write to (%(default)s)")
     parser.add_argument("--dataset", action="append", metavar="NAME",
                         help="only this data set; may be repeated")
-    parser.add_argument("--figures", action="store_true",
-                        help="also write figures for papers: PNG and PDF in OUT/figures")
     parser.add_argument("--data-dir", type=Path, metavar="DIR",
                         help="folder of the data sets, for thumbnails (their place when they were scored)")
     parser.add_argument("--root", action="append", default=[], type=_root, metavar="NAME=DIR",
@@ -36,9 +35,8 @@ def add_parser(commands: Any) -> None:
                              "repeated")
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
                         help="resamples of the references, for intervals and tests (%(default)s)")
-    parser.add_argument("--claims", metavar="CLAIMS",
-                        help="also judge the claims of a paper, as zsiqa claims does: ghildyal2025, or a "
-                             "YAML file")
+    parser.add_argument("--claims", default="ghildyal2025", metavar="CLAIMS",
+                        help="claims of a paper to judge, as of zsiqa claims (%(default)s)")
     parser.set_defaults(command=_report)
 
 
@@ -50,15 +48,12 @@ def _root(text: str) -> tuple[str, Path]:
 
 
 def _report(options: argparse.Namespace) -> int:
-    require("zsiqa report", "plotly", "threadpoolctl", *(["matplotlib"] if options.figures else []))
+    require("zsiqa report", "plotly", "threadpoolctl")
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
-    from zsiqa.evaluation.claim_files import read_claims
-    from zsiqa.evaluation.claims import judge
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
 
-    paper = read_claims(options.claims) if options.claims else None
     folder = open_scores(options)
     roots = dict(options.root)
     there = {key.dataset for key in folder.held()}
@@ -66,19 +61,13 @@ def _report(options: argparse.Namespace) -> int:
         raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {folder.root}"
                          f"{did_you_mean(unknown, there)}; there are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
-    report = collect(folder, Settings(replicates=options.replicates), options.dataset)
+    report = collect(folder, Settings(replicates=options.replicates), options.dataset, options.claims)
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
-    verdicts = judge(folder, paper, options.replicates)[0] if paper else ()
     page = options.out / "index.html"
-    page.write_text(to_page(report, images, encode_thumbnail, verdicts), encoding="utf-8",
+    page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8",
                     errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
-    if options.figures:
-        from zsiqa.report.figures import write_figures
-
-        written = write_figures(report, options.out / "figures")
-        print(f"wrote {len(written)} figures in {options.out / 'figures'}")
     left_out = (f"{one.name} ({name}): {note}" for one in report.datasets
                 for name, found in one.analyses.items()
                 for note in found.notes if note.startswith("few pairs"))

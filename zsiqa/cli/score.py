@@ -49,9 +49,9 @@ def add_parser(commands: Any) -> None:
         description="Score distorted images against their references. All images in and below a folder "
                     "are scored against one reference; files of two folders and their sub-folders are "
                     "paired by file name; a file without a counterpart of the same name is paired by its "
-                    "name without the extension. Files whose extension Pillow does not know are ignored. "
-                    "Images are decoded as by run.py: grey is repeated, palettes are resolved, alpha is "
-                    "dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits per "
+                    "name without the extension. Files whose extension Pillow does not know are left out, "
+                    "and named. Images are decoded as by run.py: grey is repeated, palettes are resolved, "
+                    "alpha is dropped, 16-bit RGB keeps its upper 8 bits, other images of more than 8 bits a "
                     "channel are refused. Notes name files with several frames, of which the first is "
                     "scored, and files that EXIF would turn. Exit status 1 if a pair could not be scored, "
                     "or a file has no counterpart.",
@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> None:
 
 def _score(options: argparse.Namespace) -> int:
     from zsiqa.datasets.inspection import image_files, skipped
-    from zsiqa.datasets.pairing import pair_up
+    from zsiqa.datasets.pairing import ignored_files, pair_up
     from zsiqa.runs.plan import plan
 
     problems, pairs = pair_up(options.ref, options.dis)
@@ -101,7 +101,10 @@ def _score(options: argparse.Namespace) -> int:
              for cfg in compose_all(options)]
     if options.heatmap:
         check_heatmap(options, [cfg for cfg, *_ in plans])
-    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(skipped(image_files(pairs))))
+    notes = skipped(image_files(pairs))
+    if ignored := ignored_files(options.ref, options.dis):
+        notes = [f"left out, by their extensions: {', '.join(ignored)}", *notes]
+    found = Found([Outcome(pair) for pair in pairs], notes=dict.fromkeys(notes))
     try:
         for cfg, passes in plans:
             for engine in engines(cfg, passes, options.pad):

@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
                    "zsiqa weights path timm backbone.model_name=resnet50.a1_in1k"))
     actions = show_help_alone(parser).add_subparsers(metavar="ACTION")
     for name, action, text in (
-            ("list", _list, "list models, the sources of their weights, and if they are on this machine"),
+            ("list", _list, "list models, the sources and sizes of their weights, and if they are here"),
             ("fetch", _fetch, "download weights that are not on this machine; exit status 1 on failure"),
             ("path", _path, "print the paths of the weights; exit status 1 if some are not on this machine"),
             ("verify", _verify, "compare SHA-256 sums with published ones; exit status 1 if one differs")):
@@ -124,10 +124,13 @@ def _of_baseline(name: str, settings: list[str]) -> Needed | None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    rows = [(one.name, "here" if one.here() else "missing", one.source) for one in _needed(options)]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, state, source in rows:
-        print(f"{name:{widths[0]}}  {state:{widths[1]}}  {source}")
+    from zsiqa.evaluation.cost import download_size
+
+    rows = [(one.name, "here" if one.here() else "missing", download_size(one.name), one.source)
+            for one in _needed(options)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, state, size, source in rows:
+        print(f"{name:{widths[0]}}  {state:{widths[1]}}  {size:>{widths[2]}}  {source}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,6 +124,7 @@ def check_settings(cfg: DictConfig) -> None:
     """
     if "sweep" in cfg:
         raise ZsiqaError("+sweep=... is many jobs; give -m, too: python run.py -m +sweep=...")
+    check_names(cfg)
     if missing := [name for name, value in flat(OmegaConf.to_container(cfg)) if value == "???"]:
         raise ZsiqaError(f"missing on the command line: {', '.join(f'{name}=...' for name in missing)}")
     if unsure := [name for name, value in flat(OmegaConf.to_container(cfg))
@@ -200,6 +202,33 @@ def check_settings(cfg: DictConfig) -> None:
         raise ZsiqaError(f"precision=clip_fp16_official has nothing to imitate with "
                          f"backbone={cfg.backbone.name}: the authors did not run it in half precision; "
                          f"choose fp32")
+
+
+def check_names(cfg: DictConfig) -> None:
+    """Check that there is no unknown entry, as of `+misspelt=1`, and that no entry with parts is one value.
+
+    Raises:
+        ZsiqaError: names the entry.
+    """
+    if unknown := [str(name) for name in cfg if name not in top_level()]:
+        raise ZsiqaError(unknown_setting(unknown[0], str(cfg[unknown[0]]), settings()))
+    groups_of_many = ("distances", "perturbations", "scales", "baselines")
+    parts = [f"{group}.{name}" for group in groups_of_many if OmegaConf.is_dict(cfg.get(group))
+             for name in cfg[group]]
+    optional = [*groups_of_many, "backbone.model", "backbone.weights",
+                *(f"{name}.weights" for name in parts if name.startswith("baselines."))]
+    for name in ("backbone", "dataset", "protocol", "dataset.read", *parts, *optional):
+        value = OmegaConf.select(cfg, name)
+        if not OmegaConf.is_dict(value) and not (value is None and name in optional):
+            raise ZsiqaError(f"{name} consists of settings, {name}.NAME=VALUE; it cannot be {value!r}")
+
+
+@functools.cache
+def top_level() -> frozenset[str]:
+    """Names of the entries of a configuration: those of configs/config.yaml, and of its groups."""
+    config = yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))
+    chosen = [str(name) for entry in config["defaults"] if isinstance(entry, dict) for name in entry]
+    return frozenset({*config, *chosen, *(f"{name}s" for name in chosen)} - {"defaults"})
 
 
 def check_boolean(cfg: DictConfig, name: str) -> None:

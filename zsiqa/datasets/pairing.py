@@ -29,7 +29,7 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
         paths = {dis.name: dis} if not dis.is_dir() else {
             name: dis / name for name in images_below(dis) if not (dis / name).samefile(ref)}
         if not paths:
-            raise ZsiqaError(f"no images in {dis} or below, by the extensions of their names")
+            raise ZsiqaError(f"no images in {dis} or below, by the extensions of their names{_others(dis)}")
         return [], [ImagePair(name, ref.name, name, 0.0, ref, path) for name, path in paths.items()]
     names = {folder: images_below(folder) for folder in (ref, dis)}
     found = {name: name for name in names[dis] if name in names[ref]}  # distorted: reference
@@ -43,16 +43,32 @@ def pair_up(ref: Path, dis: Path) -> tuple[list[str], list[ImagePair]]:
                 for name in names[folder] if name not in paired[folder]]
     if not found:
         raise ZsiqaError(f"no file name of {dis} ({len(names[dis])} images) is in {ref} ({len(names[ref])} "
-                         f"images); pairs are found by name")
+                         f"images); pairs are found by name{_others(ref, dis)}")
     return problems, [ImagePair(name, found[name], name, 0.0, ref / found[name], dis / name)
                       for name in sorted(found)]
 
 
 def images_below(folder: Path) -> list[str]:
     """List the files in and below a folder whose suffix Pillow knows, as sorted paths relative to it."""
-    known = Image.registered_extensions()
-    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
-                  if file.suffix.lower() in known and file.is_file())
+    return [file.relative_to(folder).as_posix() for file in _files(folder) if _is_image(file)]
+
+
+def ignored_files(*paths: Path) -> list[str]:
+    """List the other files in and below folders, as sorted paths; a path of a file has none."""
+    return [str(file) for path in paths for file in _files(path) if not _is_image(file)]
+
+
+def _others(*folders: Path) -> str:
+    ignored = ignored_files(*folders)
+    return f"; no images by their extensions: {', '.join(ignored)}" if ignored else ""
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in Image.registered_extensions()
 
 
 def by_stem(names: Iterable[str]) -> dict[str, list[str]]:

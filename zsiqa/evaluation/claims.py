@@ -17,16 +17,16 @@ import numpy as np
 from scipy import stats
 
 from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.coefficients import Coefficients, resample
 from zsiqa.evaluation.contrasts import Effect, contrasts
-from zsiqa.evaluation.correlation import per_reference
 from zsiqa.evaluation.paired_tests import holm
-from zsiqa.evaluation.score_table import ScoreTable, load_table
+from zsiqa.evaluation.score_table import load_table
 from zsiqa.releases import metric_facts
 from zsiqa.results.folder import ScoreFolder
-from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
+UNDECIDABLE = "undecidable"
 
 
 class Cell(NamedTuple):
@@ -97,15 +97,32 @@ class Verdict:
     other: Verdict | None = None
     causes: Sequence[str] = ()
 
+    def on(self, dataset: str) -> Count:
+        """Verdict on one data set, by coefficients over all pairs."""
+        return count([cell for cell in self.cells if cell.dataset == dataset])
 
-def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
-          seed: int = 0) -> tuple[list[Verdict], list[str]]:
+
+def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
+    """Adapt the claims of a paper to the data sets that there are scores of.
+
+    A claim is judged on those of its own data sets. A set that the paper does not use is held against all.
+    """
+    own = {name for claim in paper["claims"] for name in claim["datasets"]}
+    claims = [{**claim, "datasets": [name for name in datasets
+                                     if name in claim["datasets"] or name not in own]}
+              for claim in paper["claims"]]
+    return {**paper, "claims": [claim for claim in claims if claim["datasets"]]}
+
+
+def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000, seed: int = 0,
+          known: Mapping[tuple[str, str], Coefficients] | None = None) -> tuple[list[Verdict], list[str]]:
     """Judge all claims of a paper.
 
     Args:
         folder: folder of scores, or several sources.
         paper: from `zsiqa.evaluation.claim_files.read_claims`.
         replicates, seed: of the bootstrap over references.
+        known: by data set and perturbation, coefficients that have been computed with these already.
 
     Returns:
         Verdicts in the order of the claims, and notes on scores that were left out or replaced.
@@ -121,7 +138,8 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
                    if any(key.metric == other for key in held)}
         if any(cell.metrics & set(swapped) for cell in cells):
             specs.append((claim, list(cells_of(claim, swapped)), swapped))
-    values = _coefficients(folder, [cell for _, cells, _ in specs for cell in cells], replicates, seed, notes)
+    values = _coefficients(folder, [cell for _, cells, _ in specs for cell in cells], replicates, seed, notes,
+                           known or {})
     measured = [[_measure(cell, values) for cell in cells] for _, cells, _ in specs]
     flat = [cell for cells in measured for cell in cells]
     p, p_within = holm([cell.p for cell in flat]), holm([cell.p_within for cell in flat])
@@ -153,7 +171,7 @@ def count(cells: Sequence[Cell], *, within: bool = False) -> Count:
     supporting = sum(value > 0 for value, _ in known)
     sure = [value > 0 for value, p in known if p < 1 - LEVEL]
     if 2 * len(known) <= len(cells):
-        verdict = "undecidable"
+        verdict = UNDECIDABLE
     else:
         verdict = ("holds" if supporting == len(known) else "contradicted" if not supporting else "mixed")
     return Count(verdict, len(known), supporting, sum(sure), len(sure) - sum(sure))
@@ -189,43 +207,37 @@ class _Values(NamedTuple):
     references: dict[str, tuple[str, ...]]
 
 
-def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, seed: int,
-                  notes: list[str]) -> dict[str, _Values]:
+def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, seed: int, notes: list[str],
+                  known: Mapping[tuple[str, str], Coefficients]) -> dict[str, _Values]:
     """Compute all coefficients that cells need, by data set."""
-    wanted: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    wanted: dict[tuple[str, str], dict[str, set[str]]] = {}  # metrics by coefficient
     for cell in cells:
         for perturbation in dict.fromkeys(("original", cell.perturbation)):
-            metrics, names = wanted.setdefault((cell.dataset, perturbation), (set(), set()))
-            metrics |= cell.metrics
-            names.add(cell.coefficient)
+            of_set = wanted.setdefault((cell.dataset, perturbation), {})
+            of_set.setdefault(cell.coefficient, set()).update(cell.metrics)
     found: dict[str, _Values] = {}
-    for (dataset, perturbation), (metrics, names) in track(wanted.items(), total=len(wanted), unit="sets"):
+    for (dataset, perturbation), asked in wanted.items():
         values = found.setdefault(dataset, _Values({}, {}, {}))
-        try:
-            table = load_table(folder, dataset, perturbation, None, notes)
-        except StoreError as error:
-            notes.append(f"{dataset}/{perturbation}: {error}")
-            continue
-        _fill(values, table.of([row for row, metric in enumerate(table.metrics) if metric in metrics]),
-              perturbation, sorted(names), replicates, seed)
+        resampled = known.get((dataset, perturbation))
+        if resampled is None:
+            try:
+                table = load_table(folder, dataset, perturbation, None, notes)
+            except StoreError as error:
+                notes.append(f"{dataset}/{perturbation}: {error}")
+                continue
+            metrics = set().union(*asked.values())
+            table = table.of([row for row, metric in enumerate(table.metrics) if metric in metrics])
+            if not table.metrics:
+                continue
+            resampled = resample(table, replicates, seed, sorted(asked), what=f"{dataset}/{perturbation}")
+        values.references[perturbation] = tuple(np.unique(resampled.table.refs))
+        for name, metrics in asked.items():
+            some = resampled.of(sorted(metrics & set(resampled.table.metrics)))
+            for row, metric in enumerate(some.table.metrics):
+                values.pooled[metric, perturbation, name] = some.pooled[name][row]
+                inside = some.within(name)[row]
+                values.within[metric, perturbation, name] = np.concatenate([[np.nanmean(inside)], inside])
     return found
-
-
-def _fill(values: _Values, table: ScoreTable, perturbation: str, names: Sequence[str], replicates: int,
-          seed: int) -> None:
-    if not table.metrics:
-        return
-    references = np.unique(table.refs)
-    values.references[perturbation] = tuple(references)
-    weights = np.vstack([np.ones((1, len(references)), dtype=int),
-                         bootstrap.draw(len(references), replicates, seed)])
-    pooled = bootstrap.replicate(table.quality, table.labels, table.groups, weights, names)
-    for row, metric in enumerate(table.metrics):
-        inside = per_reference(table.quality[row], table.labels, table.refs)
-        for name in names:
-            values.pooled[metric, perturbation, name] = pooled[name][row]
-            values.within[metric, perturbation, name] = np.concatenate(
-                [[np.nanmean(inside[name])], inside[name]])
 
 
 def _measure(cell: Cell, found: Mapping[str, _Values]) -> Cell:

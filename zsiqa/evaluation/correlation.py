@@ -6,7 +6,7 @@ Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,11 +59,48 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
                          "and say how many")
     if score_higher_is_better != label_higher_is_better:
         x = -x
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(math.nan, math.nan, math.nan, len(x))
-    return Correlation(_pearson(x, y) if "plcc" in coefficients else math.nan,
-                       _pearson(mid_ranks(x), mid_ranks(y)) if "srcc" in coefficients else math.nan,
-                       _kendall(x, y) if "krcc" in coefficients else math.nan, len(x))
+    one, other = _prepare(x, coefficients), _prepare(y, coefficients)
+    plcc, srcc, krcc = (_correlate(one, other, name) for name in COEFFICIENTS)
+    return Correlation(plcc, srcc, krcc, len(x))
+
+
+def correlate_within(quality: np.ndarray, oriented_labels: np.ndarray, subsets: Sequence[np.ndarray],
+                     coefficients: Sequence[str] = COEFFICIENTS) -> dict[str, np.ndarray]:
+    """Correlate the scores of several metrics with the same labels, within each of several subsets of pairs.
+
+    Args:
+        quality: (M, N) scores, larger = better, finite.
+        oriented_labels: (N,) labels, larger = better, finite.
+        subsets: S arrays of rows, or masks of the pairs.
+        coefficients: those to compute.
+
+    Returns:
+        By coefficient, (M, S); the same numbers as of `correlate`, NaN where undefined.
+    """
+    result = {name: np.full((len(quality), len(subsets)), math.nan) for name in coefficients}
+    for column, pairs in enumerate(subsets):
+        labels = _prepare(oriented_labels[pairs], coefficients)
+        for row, values in enumerate(quality):
+            scores = _prepare(values[pairs], coefficients)
+            for name in coefficients:
+                result[name][row, column] = _correlate(scores, labels, name)
+    return result
+
+
+def _prepare(values: np.ndarray, coefficients: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return what each coefficient needs of scores or of labels; {} if all are equal: it is undefined."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return {}
+    return {name: values if name == "krcc" else _unit(mid_ranks(values) if name == "srcc" else values)
+            for name in coefficients}
+
+
+def _correlate(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], name: str) -> float:
+    if name not in scores or name not in labels:
+        return math.nan
+    if name == "krcc":
+        return _kendall(scores[name], labels[name])
+    return max(-1.0, min(1.0, float(scores[name] @ labels[name])))
 
 
 def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
@@ -112,11 +149,10 @@ def _kendall(x: np.ndarray, y: np.ndarray) -> float:
     return max(-1.0, min(1.0, tau))
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute Pearson's r of two vectors that are not constant."""
-    x, y = x - x.mean(), y - y.mean()
-    r = float(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)))
-    return max(-1.0, min(1.0, r))
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Centre values that are not constant, and scale them to length 1: Pearson's r is a product of these."""
+    centred = values - values.mean()
+    return np.asarray(centred / np.linalg.norm(centred))
 
 
 def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike,
@@ -124,28 +160,32 @@ def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLik
     """Correlate within each reference: shows how well a metric ranks the versions of one image.
 
     Args:
-        quality: (N,) scores, larger = better.
+        quality: (N,) scores, larger = better, or (M, N) of M metrics.
         oriented_labels: (N,) labels, larger = better.
         refs: (N,) the reference of each pair.
         coefficients: those to compute.
 
     Returns:
-        By coefficient, (G,) in the order of the sorted references; NaN where undefined.
+        By coefficient, (G,) or (M, G), in the order of the sorted references; NaN where undefined.
 
     Raises:
-        ValueError: as `correlate`.
+        ValueError: if the lengths differ or a value is not finite.
 
     Examples:
         >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
         array([ 1., -1.])
     """
     quality, oriented_labels = np.asarray(quality), np.asarray(oriented_labels)
+    if quality.shape[-1:] != oriented_labels.shape:
+        raise ValueError(f"expected as many scores as labels, found shapes {quality.shape} and "
+                         f"{oriented_labels.shape}")
+    if not (np.isfinite(quality).all() and np.isfinite(oriented_labels).all()):
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
     _, groups, sizes = np.unique(refs, return_inverse=True, return_counts=True)
-    by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
-    correlations = [correlate(quality[rows], oriented_labels[rows], label_higher_is_better=True,
-                              score_higher_is_better=True, coefficients=coefficients)
-                    for rows in by_group if len(rows)]
-    return {name: np.array([getattr(values, name) for values in correlations]) for name in coefficients}
+    by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
+    found = correlate_within(np.atleast_2d(quality), oriented_labels, by_group, coefficients)
+    return {name: values if quality.ndim > 1 else values[0] for name, values in found.items()}
 
 
 def between_share(values: np.ndarray, groups: np.ndarray) -> float:

@@ -19,7 +19,6 @@ class Finding(NamedTuple):
             images with different names.
         images, references: number of these images, and of their references.
         patterns: the names, with "*" for the reference, the most frequent first.
-        label_mean: mean of their labels; larger = better.
         label_sd: standard deviation of their labels around the mean of the images that are equal.
         set_sd: standard deviation of all labels of the data set.
         highest_plcc: largest PLCC of scores that are equal for these images.
@@ -29,7 +28,6 @@ class Finding(NamedTuple):
     images: int
     references: int
     patterns: tuple[str, ...]
-    label_mean: float
     label_sd: float
     set_sd: float
     highest_plcc: float
@@ -63,5 +61,5 @@ def _describe(kind: str, table: ScoreTable, groups: list[np.ndarray]) -> Finding
              for name in name_pattern(table.ids[group].tolist(), table.refs[group].tolist())]
     patterns = sorted(set(names), key=lambda name: (-names.count(name), name))
     freedom = max(1, len(rows) - len(groups))
-    return Finding(kind, len(rows), len(set(table.refs[rows])), tuple(patterns), float(labels[rows].mean()),
+    return Finding(kind, len(rows), len(set(table.refs[rows])), tuple(patterns),
                    math.sqrt(within / freedom), float(labels.std()), math.sqrt(1 - within / total))

@@ -28,6 +28,7 @@ WIDTHS = (1e-3, 1e3)
 # exponential, the best centre is infinitely far away. At this bound the curve equals an exponential up to
 # exp(-12) = 6e-6, and its parameters can still be evaluated.
 REACH = 12.0
+MOST_EVALUATIONS = 200  # of the curve, from each start
 _START_WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 _START_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 
@@ -73,9 +74,7 @@ def logistic(scores: ArrayLike, parameters: ArrayLike) -> Floats:
     raise ValueError(f"expected 4 or 5 parameters, found shape {b.shape}")
 
 
-def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5] = 4, *,
-                 weights: ArrayLike | None = None, start: ArrayLike | None = None,
-                 max_evaluations: int = 200) -> LogisticFit:
+def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5] = 4) -> LogisticFit:
     """Fit a logistic curve of the scores to the labels by least squares.
 
     Higher is better for both, so a falling curve is not a fit: the metric has the wrong sign, and `plcc` and
@@ -86,11 +85,6 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
         scores: (N,); higher is better, finite.
         labels: (N,); higher is better, finite.
         parameters: 4 or 5.
-        weights: (N,) integers >= 0, the count of each pair; default 1. For the replicates of a bootstrap.
-        start: parameters of an earlier fit on similar pairs. The search then begins from these and from the
-            best of the usual starts; it tries all usual starts only if neither converges. This saves little
-            time. With 5 parameters it may lead to a local optimum: do not use it there.
-        max_evaluations: largest number of evaluations of the curve from each start.
 
     Raises:
         ValueError: if an argument is not as described above.
@@ -101,23 +95,22 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
         >>> [round(float(b), 3) for b in fit.parameters], round(fit.plcc, 6), fit.problem
         ([80.0, 20.0, 0.4, 0.1], 1.0, '')
     """
-    x, y, w = _checked(scores, labels, weights)
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
     if parameters not in (4, 5):
         raise ValueError(f"expected 4 or 5 parameters, found {parameters}")
-    if start is not None and np.shape(start) != (parameters,):
-        raise ValueError(f"expected a start of {parameters} parameters, found shape {np.shape(start)}")
     if len(np.unique(x)) < parameters:
         return _failed(parameters, f"fewer than {parameters} different scores")
     if np.ptp(y) == 0:
         return _failed(parameters, "all labels are equal")
-    fit = _Separable(x, y, w, straight=parameters == 5)
-    best = None
-    if start is not None and np.isfinite(start).all():
-        best = fit.best_of([fit.to_shape(np.asarray(start, dtype=np.float64)), *fit.starts()[:1]],
-                           max_evaluations)
-    best = best if best is not None else fit.best_of(fit.starts(), max_evaluations)
+    fit = _Separable(x, y, straight=parameters == 5)
+    best = fit.best_of(fit.starts())
     if best is None:
-        return _failed(parameters, f"no start converged within {max_evaluations} evaluations")
+        return _failed(parameters, f"no start converged within {MOST_EVALUATIONS} evaluations")
     b = fit.to_parameters(best)
     mapped = logistic(x, b)
     ends = logistic([x.min(), x.max()], b)
@@ -127,8 +120,8 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
         return LogisticFit(b, math.nan, math.nan, FALLS, "")
     if np.ptp(mapped) == 0:
         return LogisticFit(b, math.nan, math.nan, "the fitted curve is flat", "")
-    rmse = math.sqrt(float(np.average((y - mapped) ** 2, weights=w)))
-    return LogisticFit(b, _pearson(mapped, y, w), rmse, "", fit.note(best))
+    rmse = math.sqrt(float(np.mean((y - mapped) ** 2)))
+    return LogisticFit(b, _pearson(mapped, y), rmse, "", fit.note(best))
 
 
 class _Separable:
@@ -143,10 +136,10 @@ class _Separable:
         straight: True if a straight line is among the linear terms.
     """
 
-    def __init__(self, x: Floats, y: Floats, w: Floats, *, straight: bool) -> None:
-        self.w, self.total, self.straight = w, float(w.sum()), straight
-        self.x_mean, self.x_spread, self.z = _standardise(x, w)
-        self.y_mean, self.y_spread, self.y = _standardise(y, w)
+    def __init__(self, x: Floats, y: Floats, *, straight: bool) -> None:
+        self.straight = straight
+        self.x_mean, self.x_spread, self.z = _standardise(x)
+        self.y_mean, self.y_spread, self.y = _standardise(y)
         self.u = self._project(self.y)
         self.low, self.high = float(self.z.min()), float(self.z.max())
         self.lower = np.array([0.0, math.log(WIDTHS[0])])
@@ -154,12 +147,8 @@ class _Separable:
 
     def _project(self, values: Floats) -> Floats:
         """Subtract the mean and, if there is a straight line, the component along z."""
-        values = values - self._mean(values)
-        return values - self._mean(values * self.z) * self.z if self.straight else values
-
-    def _mean(self, values: Floats) -> float:
-        """Compute the weighted mean with a sum: a dot product would start threads, which is slower here."""
-        return float(np.sum(self.w * values)) / self.total
+        values = values - _mean(values)
+        return values - _mean(values * self.z) * self.z if self.straight else values
 
     def _centre(self, shape: Floats) -> tuple[float, float]:
         """Convert a shape to a centre and a width."""
@@ -177,9 +166,9 @@ class _Separable:
         places = (self.z - centre) / width
         raw = np.asarray(special.expit(places) if centre >= 0 else -special.expit(-places))
         h = self._project(raw)
-        square = self._mean(h**2)
-        is_new = square > 1e-24 * self._mean(raw**2)
-        return raw, h, self._mean(h * self.u) / square if is_new else 0.0
+        square = _mean(h**2)
+        is_new = square > 1e-24 * _mean(raw**2)
+        return raw, h, _mean(h * self.u) / square if is_new else 0.0
 
     def loss(self, shape: Floats) -> tuple[float, Floats]:
         """Compute the mean squared residual of the best linear terms, and its gradient.
@@ -192,7 +181,7 @@ class _Separable:
         by_centre = residual * size * (1 - size) * (2 * height / width)  # of the loss, pair by pair
         by_width = by_centre * (self.z - centre + REACH * width * (2 * shape[0] - 1))
         reach = self.high - self.low + 2 * REACH * width
-        return self._mean(residual**2), np.array([self._mean(by_centre) * reach, self._mean(by_width)])
+        return _mean(residual**2), np.array([_mean(by_centre) * reach, _mean(by_width)])
 
     def _fitted(self, shape: Floats) -> tuple[Floats, float, Floats]:
         """Return the logistic function of a shape, its factor and the residual."""
@@ -201,19 +190,19 @@ class _Separable:
 
     def starts(self) -> list[Floats]:
         """Find the local minima of the loss on a coarse grid, the best first."""
-        centres = np.quantile(np.repeat(self.z, self.w.astype(np.int64)), _START_QUANTILES)
+        centres = np.quantile(self.z, _START_QUANTILES)
         grid = [[self._shape(centre, width) for width in _START_WIDTHS] for centre in centres]
-        losses = np.array([[self._mean(self._fitted(shape)[2]**2) for shape in row] for row in grid])
+        losses = np.array([[_mean(self._fitted(shape)[2]**2) for shape in row] for row in grid])
         lowest = ndimage.minimum_filter(losses, size=3, mode="nearest")
         rows, columns = np.nonzero(losses == lowest)
         order = np.argsort(losses[rows, columns], kind="stable")
         return [grid[rows[index]][columns[index]] for index in order]
 
-    def best_of(self, starts: Sequence[Floats], max_evaluations: int) -> Floats | None:
+    def best_of(self, starts: Sequence[Floats]) -> Floats | None:
         """Fit from each start and return the best shape that converged; None if none did."""
         fits = [optimize.minimize(self.loss, start, jac=True, method="L-BFGS-B",
                                   bounds=list(zip(self.lower, self.upper, strict=True)),
-                                  options={"maxfun": max_evaluations, "ftol": 1e-13, "gtol": 1e-9})
+                                  options={"maxfun": MOST_EVALUATIONS, "ftol": 1e-13, "gtol": 1e-9})
                 for start in starts]
         # Status 1: too many evaluations. 2: the line search found nothing better; a fit may end so, too.
         converged = [fit for fit in fits if fit.status != 1 and math.isfinite(fit.fun)]
@@ -223,21 +212,15 @@ class _Separable:
         """Convert a shape to the parameters of `logistic`, in the units of the scores and labels."""
         raw, _, height = self._logistic(shape)
         rest = self.y - height * raw
-        slope = self._mean(rest * self.z) if self.straight else 0.0
+        slope = _mean(rest * self.z) if self.straight else 0.0
         centre, width = self._centre(shape)
-        constant = self._mean(rest) - (height if centre < 0 else 0.0)
+        constant = _mean(rest) - (height if centre < 0 else 0.0)
         intercept = self.y_mean + self.y_spread * constant
         height, slope = height * self.y_spread, slope * self.y_spread / self.x_spread
         centre, width = self.x_mean + self.x_spread * centre, self.x_spread * width
         if not self.straight:
             return np.array([intercept + height, intercept, centre, width])
         return np.array([height, 1 / width, centre, slope, intercept + height / 2 - slope * self.x_mean])
-
-    def to_shape(self, parameters: Floats) -> Floats:
-        """Convert parameters of `logistic` to the nearest shape within the bounds."""
-        with np.errstate(divide="ignore"):
-            width = np.abs(1 / parameters[1] if self.straight else parameters[3]) / self.x_spread
-        return self._shape((parameters[2] - self.x_mean) / self.x_spread, width)
 
     def _shape(self, centre: float, width: float) -> Floats:
         """Convert a centre and a width to a shape, clipped to the bounds."""
@@ -266,34 +249,20 @@ class _Separable:
         return ""
 
 
-def _checked(scores: ArrayLike, labels: ArrayLike,
-             weights: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
-    """Check the arguments; return scores, labels and weights of the pairs with a weight above 0."""
-    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    w = np.ones(x.shape, dtype=np.int64) if weights is None else np.asarray(weights)
-    if x.ndim != 1 or x.shape != y.shape or x.shape != w.shape:
-        raise ValueError("expected as many scores as labels, and as weights if there are any; found shapes "
-                         f"{x.shape}, {y.shape} and {w.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
-                         "and say how many")
-    if w.dtype.kind not in "iu" or (w < 0).any():
-        raise ValueError(f"expected weights to be integers >= 0, found {w.dtype}; "
-                         "give the number of times that each pair was drawn")
-    return x[w > 0], y[w > 0], w[w > 0].astype(np.float64)
+def _mean(values: Floats) -> float:
+    """Compute the mean with a sum: a dot product would start threads, which is slower here."""
+    return float(np.sum(values)) / len(values)
 
 
-def _standardise(values: Floats, weights: Floats) -> tuple[float, float, Floats]:
+def _standardise(values: Floats) -> tuple[float, float, Floats]:
     """Compute the mean, the standard deviation and the standardised values."""
-    mean = float(np.average(values, weights=weights))
-    spread = math.sqrt(float(np.average((values - mean) ** 2, weights=weights)))
+    mean = _mean(values)
+    spread = math.sqrt(_mean((values - mean) ** 2))
     return mean, spread, (values - mean) / spread
 
 
-def _pearson(x: Floats, y: Floats, weights: Floats) -> float:
-    """Compute the weighted Pearson correlation."""
-    a, b = _standardise(x, weights)[2], _standardise(y, weights)[2]
-    return float(np.average(a * b, weights=weights).clip(-1, 1))
+def _pearson(x: Floats, y: Floats) -> float:
+    return min(1.0, max(-1.0, _mean(_standardise(x)[2] * _standardise(y)[2])))
 
 
 def _failed(parameters: int, problem: str) -> LogisticFit:

@@ -17,16 +17,15 @@ import pandas as pd
 from scipy import stats
 
 from zsiqa.evaluation import bootstrap, paired_tests
-from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
+from zsiqa.evaluation.coefficients import Coefficients, resample
+from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate_within
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder
-from zsiqa.terminal import track
 from zsiqa.types import StoreError
 
 LEVEL = 0.95
-BATCH = 8  # metrics resampled at once: they share the work on the labels
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Settings:
         replicates, seed: of the bootstrap over references.
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
-        refit: fit this curve in every replicate, to get an interval of its PLCC (slow).
         details: compute everything. Without, only what a report shows: no logistic curve, one coefficient per
             reference, and of the tests only Student's, corrected by Holm.
     """
@@ -48,7 +46,6 @@ class Settings:
     seed: int = 0
     interval: Literal["percentile", "bca"] = "percentile"
     logistic: Literal[4, 5] = 4
-    refit: bool = False
     details: bool = True
 
 
@@ -75,6 +72,7 @@ class Analysis:
         significance: metrics by metrics: 1 if the row's metric is better, -1 if worse, 0 if undecided (Holm).
         alarms: pairs of metrics that pooled and per-reference coefficients order differently.
         notes: notes about everything that was left out or failed.
+        coefficients: all of this is made from them.
     """
 
     dataset: str
@@ -92,6 +90,7 @@ class Analysis:
     significance: pd.DataFrame
     alarms: list[Alarm]
     notes: list[str]
+    coefficients: Coefficients
 
 
 def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequence[str] | None,
@@ -111,72 +110,53 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
         raise StoreError(f"the bootstrap needs at least 1 replicate, found {settings.replicates}")
     notes: list[str] = []
     scored = load_table(folder, dataset, perturbation, metrics, notes)
-    groups = int(scored.groups.max()) + 1
-    jackknife = [bootstrap.leave_one_out(groups)] if settings.interval == "bca" else []
-    weights = np.vstack([np.ones((1, groups), dtype=int), *jackknife,
-                         bootstrap.draw(groups, settings.replicates, settings.seed)])
     coefficient = settings.coefficient
-    order = np.argsort([-_coefficient(quality, scored.labels, coefficient) for quality in scored.quality],
-                       kind="stable")
-    scored = scored.of(order.tolist())
-    wanted = COEFFICIENTS if settings.details else (coefficient,)
-    within = [per_reference(quality, scored.labels, scored.refs, wanted) for quality in scored.quality]
-    replicates = {name: np.empty((len(scored.metrics), len(weights))) for name in COEFFICIENTS}
-    batches = [slice(first, first + BATCH) for first in range(0, len(scored.metrics), BATCH)]
-    for rows in track(batches, total=len(batches), unit="batches",
-                      what=f"{dataset}/{perturbation}: {settings.replicates} resamples"):
-        for name, values in bootstrap.replicate(scored.quality[rows], scored.labels, scored.groups,
-                                                weights).items():
-            replicates[name][rows] = values
-    methods = _methods(scored, within, replicates, weights, settings, notes)
-    comparisons = _comparisons(scored, within, replicates[coefficient], groups, settings)
+    everywhere = correlate_within(scored.quality, scored.labels, [np.arange(len(scored.labels))],
+                                  (coefficient,))[coefficient][:, 0]
+    scored = scored.of(np.argsort(-everywhere, kind="stable").tolist())
+    resampled = resample(scored, settings.replicates, settings.seed, jackknife=settings.interval == "bca",
+                         what=f"{dataset}/{perturbation}: {settings.replicates} resamples")
+    methods = _methods(resampled, settings, notes)
+    comparisons = _comparisons(resampled, settings)
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[coefficient].notna()
-    by_reference = pd.DataFrame([values[coefficient] for values in within], columns=np.unique(scored.refs),
+    by_reference = pd.DataFrame(resampled.within(coefficient), columns=np.unique(scored.refs),
                                 index=pd.Index(scored.metrics, name="metric"))
-    return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, groups,
+    return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, resampled.groups,
                     between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
                     by_reference, comparisons, significance,
-                    _alarms(methods, comparisons, coefficient) if settings.details else [], notes)
+                    _alarms(methods, comparisons, coefficient) if settings.details else [], notes, resampled)
 
 
-def _coefficient(quality: np.ndarray, labels: np.ndarray, name: str) -> float:
-    values = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True,
-                       coefficients=(name,))
-    return float(getattr(values, name))
-
-
-def _methods(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: dict[str, np.ndarray],
-             weights: np.ndarray, settings: Settings, notes: list[str]) -> pd.DataFrame:
-    groups = weights.shape[1]
+def _methods(resampled: Coefficients, settings: Settings, notes: list[str]) -> pd.DataFrame:
+    scored, weights, groups = resampled.table, resampled.weights, resampled.groups
+    within = {name: resampled.within(name)
+              for name in (COEFFICIENTS if settings.details else (settings.coefficient,))}
     lines = []
     curves: dict[str, list[str]] = {}
     for row, metric in enumerate(scored.metrics):
         line: dict[str, Any] = {"metric": metric, **scored.files[row].facts.use}
         for name in COEFFICIENTS:
-            low, high, undefined = _interval(replicates[name][row], groups, settings)
-            line |= {name: replicates[name][row, 0], f"{name}_low": low, f"{name}_high": high}
+            low, high, undefined = _interval(resampled.pooled[name][row], groups, settings)
+            line |= {name: resampled.pooled[name][row, 0], f"{name}_low": low, f"{name}_high": high}
             if math.isnan(low):
                 notes.append(f"{metric}: {name} has no {settings.interval} interval (references: {groups})")
             elif undefined:
                 notes.append(f"{metric}: {name} is undefined in {undefined} replicates, "
                              "which its interval leaves out")
-        for name, values in within[row].items():
-            defined = values[np.isfinite(values)]
+        for name, values in within.items():
+            defined = values[row][np.isfinite(values[row])]
             line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
                      f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
-        low, high, _ = _mean_interval(within[row][settings.coefficient], weights, settings)
+        low, high, _ = _mean_interval(within[settings.coefficient][row], weights, settings)
         line |= {f"{settings.coefficient}_per_ref_low": low, f"{settings.coefficient}_per_ref_high": high}
-        line["undefined_refs"] = int((~np.isfinite(within[row][settings.coefficient])).sum())
+        line["undefined_refs"] = int((~np.isfinite(within[settings.coefficient][row])).sum())
         if settings.details:
             fit = fit_logistic(scored.quality[row], scored.labels, settings.logistic)
             line |= {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
             for text in filter(None, (fit.problem, fit.note)):
                 curves.setdefault(text, []).append(metric)
-            if settings.refit:
-                drawn = weights[-settings.replicates:]
-                line |= _refitted(scored, row, fit.parameters, drawn, settings, notes)
         line["between_share"] = between_share(scored.quality[row], scored.groups)
         lines.append(line)
     notes += [f"logistic curve of {', '.join(names)}: {text}" for text, names in curves.items()]
@@ -203,21 +183,6 @@ def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) 
     return _interval(means, weights.shape[1], settings)
 
 
-def _refitted(scored: ScoreTable, row: int, start: np.ndarray, drawn: np.ndarray, settings: Settings,
-              notes: list[str]) -> dict[str, float]:
-    """Compute the interval of PLCC after the logistic curve, fitted again to each of the drawn replicates."""
-    note = "the interval of the refitted logistic PLCC is a percentile interval"
-    if settings.interval != "percentile" and note not in notes:
-        notes.append(note)
-    near = start if settings.logistic == 4 else None  # with 5 parameters, it may lead to a local optimum
-    values = [fit_logistic(scored.quality[row], scored.labels, settings.logistic,
-                           weights=counts[scored.groups], start=near).plcc for counts in drawn]
-    low, high, undefined = bootstrap.percentile_interval(values, LEVEL)
-    if undefined:
-        notes.append(f"{scored.metrics[row]}: the logistic curve failed in {undefined} replicates, left out")
-    return {"plcc_mapped_low": low, "plcc_mapped_high": high}
-
-
 def _types(scored: ScoreTable, dataset: str, settings: Settings) -> tuple[pd.DataFrame, dict[str, str]]:
     """Compute the coefficient within each distortion type and published subset of types; describe these."""
     facts = published().get(dataset, {"types": {}, "subsets": {}})
@@ -226,17 +191,18 @@ def _types(scored: ScoreTable, dataset: str, settings: Settings) -> tuple[pd.Dat
         return pd.DataFrame(index=pd.Index(scored.metrics, name="metric")), {}
     members = {name: [name] for name in [*facts["types"], *names] if name in names} | facts["subsets"]
     columns = {name: np.isin(scored.types, types) for name, types in members.items()}
-    frame = pd.DataFrame({name: [_coefficient(quality[pairs], scored.labels[pairs], settings.coefficient)
-                                 for quality in scored.quality] for name, pairs in columns.items()},
+    values = correlate_within(scored.quality, scored.labels, list(columns.values()), (settings.coefficient,))
+    frame = pd.DataFrame(values[settings.coefficient], columns=list(columns),
                          index=pd.Index(scored.metrics, name="metric"))
     return frame, {name: f"{facts['types'].get(name, '')} ({int(pairs.sum())} pairs)".strip()
                    for name, pairs in columns.items()}
 
 
-def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], replicates: np.ndarray,
-                 groups: int, settings: Settings) -> pd.DataFrame:
+def _comparisons(resampled: Coefficients, settings: Settings) -> pd.DataFrame:
     """Compare every pair of metrics: the difference with its interval, and tests."""
-    name, n = settings.coefficient, len(scored.labels)
+    scored, groups, name, n = (resampled.table, resampled.groups, settings.coefficient,
+                               len(resampled.table.labels))
+    replicates, within = resampled.pooled[name], resampled.within(name)
     # For the tests of two correlations with a common variable; there is no such test for Kendall's tau here.
     values = {"plcc": scored.quality, "srcc": stats.rankdata(scored.quality, axis=1)}.get(name)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -254,7 +220,7 @@ def _comparisons(scored: ScoreTable, within: Sequence[dict[str, np.ndarray]], re
         line |= {"p_t": p_t[a, b], "p_holm": math.nan}
         if not settings.details:
             continue
-        signed = paired_tests.wilcoxon_over_references(within[a][name], within[b][name])
+        signed = paired_tests.wilcoxon_over_references(within[a], within[b])
         line |= {"wins_a": signed.wins, "ties": signed.ties, "references": signed.n,
                  "p_wilcoxon": signed.p_value, "p_wilcoxon_holm": math.nan}
         if among is not None:

@@ -28,8 +28,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _BLOCK = 2**25  # elements of the largest temporary array
-_RUN = 64  # pairs whose running sums are held at once: they stay in the cache
-_WORDS = 2**24  # 64-bit words of the largest array of sets
+_RUN = 128  # pairs whose running sums are held at once: they stay in the cache
+_WORDS = 2**18  # 64-bit words of the largest array of sets: two arrays stay in the cache
+_CHUNK = 2**15  # words that are compared at once
 
 
 def _sizes(starts: Integers, total: int) -> Integers:
@@ -129,7 +130,7 @@ class _Order:
         step = max(1, _BLOCK // max(counts.shape[0], 1))
         for first in range(0, len(w) if len(tied) else 0, step):
             tied_weights = np.asarray(counts @ w[first:first + step].T)
-            cubes[first:first + step] += (tied_weights**3).sum(0)
+            cubes[first:first + step] += (tied_weights * tied_weights * tied_weights).sum(0)  # 10 x `**3`
         return np.asarray((total.astype(np.float64) ** 3 - cubes) / 3)
 
     def ranks(self, drawn: NDArray[Any]) -> Iterator[tuple[Integers, NDArray[Any]]]:
@@ -192,36 +193,37 @@ def _concordance(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers,
     places = np.arange(total) - np.repeat(starts, sizes)
     word = np.repeat(ends - words, sizes) + places // 64
     bit = np.uint64(1) << (places % 64).astype(np.uint64)
-    most = max(int(words.max()), min(_WORDS // (total + 1), int(ends[-1])))
-    rooms = np.empty((2, (total + 1) * most), np.uint64)  # once: fresh memory costs more than the counts
+    most = max(int(words.max()), _WORDS // (total + 1))
     result = np.zeros((len(scores), len(starts), len(starts)))
     first = base = 0
-    while first < len(starts):  # j in some references at a time, as many as fit into a room
+    while first < len(starts):  # j in some references at a time
         last = int(np.searchsorted(ends, base + most, side="right"))
         pairs = slice(starts[first], starts[last] if last < len(starts) else total)
         where = word[pairs] - base, bit[pairs]
-        label_sets = _sets_below(labels, pairs, *where, rooms[0])
+        sets = _sets_below(labels, pairs, *where)
+        below, above = sets.take(labels[0], axis=0), ~sets.take(labels[0] + 1, axis=0)
+        net = np.empty(below.shape, np.int8)
+        step = max(1, _CHUNK // below.shape[1])
         for method, (ranks, distinct) in enumerate(scores):
-            score_sets = _sets_below((ranks, distinct), pairs, *where, rooms[1])
-            for group, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-                worse, y = score_sets[ranks[start:start + size]], labels[0][start:start + size]
+            sets = _sets_below((ranks, distinct), pairs, *where)
+            for start in range(0, total, step):
+                some = slice(start, start + step)
+                worse = sets.take(ranks[some], axis=0)
                 # Agreements less disagreements with the j of a lower score. With those of a higher score,
                 # they are the same with the two references exchanged.
-                net = np.bitwise_count(worse & label_sets[y]).astype(np.int16)
-                net -= np.bitwise_count(worse & ~label_sets[y + 1])
-                result[method, group, first:last] = np.add.reduceat(
-                    net.sum(0, dtype=np.int64), (ends - words)[first:last] - base)
+                np.subtract(np.bitwise_count(worse & below[some]), np.bitwise_count(worse & above[some]),
+                            out=net[some], dtype=np.int8, casting="unsafe")
+            by_word = np.add.reduceat(net, starts, axis=0, dtype=np.int64)
+            result[method, :, first:last] = np.add.reduceat(
+                by_word, (ends - words)[first:last] - base, axis=1)
         first, base = last, int(ends[last - 1])
     return result + result.transpose(0, 2, 1)
 
 
-def _sets_below(values: tuple[Integers, int], pairs: slice, word: Integers, bit: NDArray[np.uint64],
-                room: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return, by dense rank, the set of those `pairs` that have a lower rank: (V + 1, words), in `room`."""
+def _sets_below(values: tuple[Integers, int], pairs: slice, word: Integers,
+                bit: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return, by dense rank, the set of those `pairs` that have a lower rank: (V + 1, words)."""
     ranks, distinct = values
-    sets = room[:(distinct + 1) * (word[-1] + 1)].reshape(distinct + 1, -1)
-    sets.fill(0)
+    sets = np.zeros((distinct + 1, word[-1] + 1), np.uint64)
     np.bitwise_or.at(sets, (ranks[pairs] + 1, word), bit)
-    for lower, here in itertools.pairwise(sets):
-        here |= lower
-    return sets
+    return np.bitwise_or.accumulate(sets, axis=0, out=sets)

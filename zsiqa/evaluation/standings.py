@@ -11,7 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import COEFFICIENTS, correlate, per_reference
+from zsiqa.evaluation.coefficients import resample
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate_within
 from zsiqa.evaluation.cost import cost_of
 from zsiqa.evaluation.findings import Finding, find_in_labels
 from zsiqa.evaluation.half_grid import is_on_half_grid
@@ -105,25 +106,22 @@ def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
 
 def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, replicates: int,
            seed: int) -> pd.DataFrame:
-    groups = int(table.groups.max()) + 1
-    weights = np.vstack([np.ones((1, groups), dtype=int), bootstrap.draw(groups, replicates, seed)])
-    resampled = bootstrap.replicate(table.quality, table.labels, table.groups, weights, ["srcc"])["srcc"]
-    estimate, drawn = resampled[:, 0], resampled[:, 1:]
-    within = [per_reference(quality, table.labels, table.refs, ("srcc",))["srcc"]
-              for quality in table.quality]
+    resampled = resample(table, replicates, seed, ["srcc"])
+    groups, within = resampled.groups, resampled.within("srcc")
+    estimate, drawn = resampled.pooled["srcc"][:, 0], resampled.pooled["srcc"][:, 1:]
+    values = correlate_within(table.quality, table.labels, [np.arange(len(table.labels))])
     ranks = stats.rankdata(-np.nan_to_num(drawn, nan=-2.0), axis=0, method="min")  # undefined: last
     worse = holm_of_pairs(bootstrap_t_tests(estimate, drawn, groups)) < 1 - LEVEL
     best = int(np.argmax(np.nan_to_num(estimate, nan=-math.inf)))
     lines = []
     for row, (metric, scores) in enumerate(zip(table.metrics, table.files, strict=True)):
-        values = correlate(table.quality[row], table.labels, label_higher_is_better=True,
-                           score_higher_is_better=True)
         low, high, _ = bootstrap.percentile_interval(drawn[row], LEVEL) if groups > 1 else (math.nan,) * 3
         rank_low, rank_high = (np.quantile(ranks[row], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
                                if groups > 1 else (math.nan,) * 2)
         defined, cost = within[row][np.isfinite(within[row])], cost_of(metric)
         lines.append(dict(zip(COLUMNS, (
-            dataset, metric, perturbation, len(table.labels), *values[:3], low, high,
+            dataset, metric, perturbation, len(table.labels),
+            *(values[name][row, 0] for name in COEFFICIENTS), low, high,
             defined.mean() if len(defined) else math.nan, math.nan, rank_low, rank_high,
             not worse[best, row] and math.isfinite(estimate[row]),
             _flags(table, row, dataset, same), *scores.facts.use.values(),

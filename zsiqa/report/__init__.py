@@ -1,1 +1,1 @@
-"""The report page, figures, tables and texts made from scores. Never imports torch."""
+"""The report page, tables and texts made from scores. Never imports torch."""

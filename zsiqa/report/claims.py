@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zsiqa.evaluation.claims import LEVEL, Cell, Count, Verdict
+from zsiqa.evaluation.claims import LEVEL, UNDECIDABLE, Cell, Count, Verdict
 from zsiqa.report.download import to_csv as frame_to_csv
 from zsiqa.terminal import plural
 
@@ -40,15 +40,42 @@ def to_markdown(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def to_html_part(verdicts: Sequence[Verdict]) -> str:
-    """Write a table of all claims for the page; "" without claims."""
-    if not verdicts:
-        return ""
-    heads = "".join(f"<th>{name}</th>" for name in HEADS)
-    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
-                   for row in map(_row, verdicts))
-    return (f'<h3>Claims, judged by rule</h3><div class="wide"><table><thead><tr>{heads}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>")
+def to_html_part(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> str:
+    """Write a table of all claims for the page, with a verdict for each data set.
+
+    Args:
+        verdicts: on the claims.
+        labels: of the data sets, by name.
+    """
+    judged = [one for one in verdicts if any(one.on(name).verdict != UNDECIDABLE for name in labels)]
+    unjudged = "; ".join(one.name for one in verdicts if one not in judged)
+    rest = f"<p>Without the scores that they need: {html.escape(unjudged)}.</p>" if unjudged else ""
+    if not judged:
+        return f"<p>No claim can be judged.</p>{rest}"
+    said = []
+    for name, label in labels.items():
+        against = [one.name for one in judged if one.on(name).verdict == "contradicted"]
+        if against:
+            said.append(f'<p class="warning">On {html.escape(label)} the numbers contradict the paper\'s '
+                        f"message: {html.escape('; '.join(against))}.</p>")
+    last = HEADS[3:] if any(one.other for one in judged) else HEADS[3:4]
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in (*HEADS[:2], *labels.values(), *last))
+    rows = []
+    for one in judged:
+        text, place, _, *others = _row(one)[:3 + len(last)]
+        counts = [one.on(name) for name in labels]
+        cells = [f'<td class="{count.verdict}" title="{html.escape(_details(one, name))}">'
+                 f"{html.escape(conclude(count)) if count.total else ''}</td>"
+                 for name, count in zip(labels, counts, strict=True)]
+        rows.append("<tr>" + "".join(f"<td>{html.escape(part)}</td>" for part in (text, place))
+                    + "".join(cells) + "".join(f"<td>{html.escape(part)}</td>" for part in others) + "</tr>")
+    return (f'{"".join(said)}<div class="wide"><table><thead><tr>{heads}</tr></thead>'
+            f'<tbody>{"".join(rows)}</tbody></table></div>{rest}')
+
+
+def _details(verdict: Verdict, dataset: str) -> str:
+    return "\n".join(_describe(cell) for cell in decisive([one for one in verdict.cells
+                                                            if one.dataset == dataset]))
 
 
 def to_csv(verdicts: Sequence[Verdict]) -> str:
@@ -75,7 +102,7 @@ def conclude(count: Count) -> str:
         >>> conclude(Count("holds", 3, 3, 2, 0)), conclude(Count("mixed", 10, 7, 5, 1))
         ('holds (3 of 3, 2 significantly)', 'mixed (7 of 10, 5 significantly; 1 significantly against)')
     """
-    if count.verdict == "undecidable":
+    if count.verdict == UNDECIDABLE:
         return f"undecidable (scores for {plural(count.total, 'comparison')})"
     text = f"{count.verdict} ({count.supporting} of {count.total}"
     text += f", {count.significant} significantly" if count.supporting else ""

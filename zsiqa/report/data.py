@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from zsiqa.evaluation.beside import held_of
+from zsiqa.evaluation.claim_files import read_claims
+from zsiqa.evaluation.claims import Verdict, claims_on, judge
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
@@ -20,7 +19,7 @@ from zsiqa.report.points import Points, points_of
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
-from zsiqa.results.scores import Pairs, ScoreKey, Scores, align, split_metric
+from zsiqa.results.scores import ORIGINAL, Pairs, ScoreKey, Scores, align, split_metric
 from zsiqa.terminal import track
 from zsiqa.types import StoreError, did_you_mean
 
@@ -38,7 +37,6 @@ class DatasetReport:
         types: description by distortion type, where known.
         analyses: by perturbation; without the perturbations that have nothing to analyse.
         points: in the order of the page.
-        message: statements of the paper, compared with the coefficients of this data set.
         notes: parts that were left out, each with the reason.
     """
 
@@ -48,7 +46,6 @@ class DatasetReport:
     types: Mapping[str, str]
     analyses: Mapping[str, Analysis]
     points: Sequence[Points]
-    message: Sequence[Statement]
     notes: Sequence[str]
 
 
@@ -58,6 +55,7 @@ class Report:
 
     Attributes:
         files: number of score files.
+        verdicts: on the claims of a paper.
         problems: score files that could not be read, each with the reason.
         notes: other parts that were left out, each with the reason.
     """
@@ -66,6 +64,7 @@ class Report:
     files: int
     tables: Sequence[Table]
     datasets: Sequence[DatasetReport]
+    verdicts: Sequence[Verdict]
     runs: Sequence[Run]
     problems: Sequence[str]
     notes: Sequence[str]
@@ -151,17 +150,21 @@ class Readable:
         return scores
 
 
-def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> Report:
+def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
+            claims: str = "ghildyal2025") -> Report:
     """Compute the contents of a report.
 
     Args:
         folder: folder of scores.
         settings: of the statistics; without details, whatever it says.
         datasets: names of the data sets to include; None includes all.
+        claims: as in `read_claims`; they are judged on the data sets of the report.
 
     Raises:
         StoreError: if the folder holds no scores, or none of a data set that was asked for.
+        ZsiqaError: as in `read_claims`.
     """
+    paper = read_claims(claims)
     there = sorted({key.dataset for key in folder.held()})
     if not there:
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
@@ -174,17 +177,22 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     readable = Readable(folder)
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
-    found = _within_bounds([one for one in reports if one is not None])
+        found = _within_bounds([one for one in reports if one is not None])
+        tables = _tables(Measurer(readable.every()), datasets or there,
+                         {one.name: one.label for one in found})
+        known = {(one.name, name): analysis.coefficients for one in found
+                 for name, analysis in one.analyses.items()}
+        verdicts, _ = judge(readable, claims_on(paper, [one.name for one in found]), settings.replicates,
+                            settings.seed, known)
     notes = [f"{len(folder.strays)} files are left out: their names are not names of metrics, or they have "
              f"no sidecar, e.g. {folder.strays[0].name}"] if folder.strays else []
-    tables = _tables(Measurer(readable.every()), datasets or there, {one.name: one.label for one in found})
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
     for name, texts in readable.notes.items():
         if name not in {one.name for one in found}:
             notes += [f"{name}/{text}" for text in texts]
     files = {key: path for key, path in folder.files.items() if key.dataset in (datasets or there)}
-    return Report(folder.root, len(files), tables, found, read_runs(files), list(problems), notes)
+    return Report(folder.root, len(files), tables, found, verdicts, read_runs(files), list(problems), notes)
 
 
 def in_order(perturbations: Sequence[str]) -> list[str]:
@@ -218,17 +226,7 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
         points.append(points_of(loaded[key], found.values, first))
     about = published().get(name, {})
     label = about.get("label") or _label(loaded) or name
-    return DatasetReport(name, str(label), first, about.get("types", {}), analyses, points,
-                         _message(analyses), notes)
-
-
-def _message(analyses: Mapping[str, Analysis]) -> list[Statement]:
-    """Compare the paper's message with the analyses; its Table 3 says which baselines are not learned."""
-    values = pd.DataFrame({name: found.methods[found.settings.coefficient]
-                           for name, found in analyses.items()})
-    old = {row["metric"] for spec in read_specs("table3") for group in spec["groups"]
-           if group["name"] == "Traditional" for row in group["rows"]}
-    return check_message(values, old, analyses[ORIGINAL].significance if ORIGINAL in analyses else None)
+    return DatasetReport(name, str(label), first, about.get("types", {}), analyses, points, notes)
 
 
 def _rank(analyses: Mapping[str, Analysis], key: ScoreKey) -> tuple[int, int]:

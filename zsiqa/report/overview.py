@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from zsiqa.evaluation.cost import cost_of
-from zsiqa.evaluation.message import ORIGINAL
 from zsiqa.releases import UNKNOWN, joint_use
 from zsiqa.report.data import DatasetReport
 from zsiqa.report.download import csv_link
+from zsiqa.results.scores import ORIGINAL
 
 
 def overview(datasets: Sequence[DatasetReport]) -> str:

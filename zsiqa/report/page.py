@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
-from zsiqa.evaluation.claims import Verdict
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
 from zsiqa.evaluation.tables import Table
@@ -37,15 +36,13 @@ NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
-def to_page(report: Report, images: Images, encode: Callable[[Path], str],
-            verdicts: Sequence[Verdict] = ()) -> str:
+def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> str:
     """Write the page.
 
     Args:
         report: contents of the page.
         images: by data set: paths of (reference, distorted) by pair_id, and the reason if there are none.
         encode: makes a data URI of an image file; "" if it cannot be read.
-        verdicts: on the claims of a paper.
     """
     from plotly.offline import get_plotlyjs
 
@@ -71,7 +68,8 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str],
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        overview=overview(report.datasets), message=_message(report.datasets) + claims_part(verdicts),
+        overview=overview(report.datasets),
+        claims=claims_part(report.verdicts, {one.name: one.label for one in report.datasets}),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),
@@ -162,22 +160,6 @@ def _analysis(found: Analysis) -> dict[str, Any]:
             f"{row[line['a']]} {row[line['b']]}": [_number(line["difference"]), _number(line["p_holm"])]
             for line in found.comparisons.to_dict("records")},
     }
-
-
-def _message(datasets: Sequence[DatasetReport]) -> str:
-    """Write the findings about the paper's message as a table, what speaks against it in colour."""
-    lines = [f'<tr class="{"holds" if one.holds else "fails"}">' + "".join(
-        f"<td>{html.escape(text)}</td>" for text in (
-            report.label, one.statement, "yes" if one.holds else "no", one.why)) + "</tr>"
-        for report in datasets for one in report.message]
-    if not lines:
-        return "<p>Nothing to compare: this takes distances of backbones, and baselines or embeddings.</p>"
-    against = sum(not one.holds for report in datasets for one in report.message)
-    heads = "".join(f"<th>{name}</th>" for name in ("Data set", "The paper says", "Holds", "The numbers"))
-    return (f'<p class="{"warning" if against else "said"}">{against} of {len(lines)} comparisons speak '
-            f"against the paper's message.</p>"
-            f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
-            f'<tbody>{"".join(lines)}</tbody></table></div>')
 
 
 def _runs(runs: Sequence[Run]) -> str:

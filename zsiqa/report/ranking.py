@@ -41,9 +41,6 @@ def to_text(found: Analysis) -> str:
                      f"{_digits(row[f'{name}_per_ref_median'])} {_digits(row[f'{name}_per_ref_sd'])} "
                      f"{int(row['undefined_refs']):6}  {_digits(row['plcc_mapped'])} {row['rmse']:7.4g}  "
                      f"{row['between_share']:6.1%}")
-        if settings.refit:
-            lines.append(f"{'':{width}}  logistic PLCC, refitted in every replicate: "
-                         f"[{_digits(row['plcc_mapped_low'])}, {_digits(row['plcc_mapped_high'])}]")
     if len(found.types.columns):
         lines += ["", f"{name.upper()} by distortion type",
                   found.types.to_string(float_format="{:.3f}".format),

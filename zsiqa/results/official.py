@@ -25,6 +25,7 @@ from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
 
 COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}
+COPY = re.compile(r"([ .(]|[_-]?copy).*", re.IGNORECASE)  # what follows the name in that of a copy
 
 
 @functools.cache
@@ -77,8 +78,8 @@ class OfficialFolder:
         self.strays = [path for path in paths if path.name not in names]
         self._owners = {}
         for path in self.strays:
-            originals = [name for name in names if name and re.fullmatch(
-                re.escape(name.removesuffix(".csv")) + r"([ .(]|[_-]?copy).*", path.stem, re.IGNORECASE)]
+            originals = [name for name in names if name and path.stem.lower().startswith(name[:-4].lower())
+                         and COPY.fullmatch(path.stem[len(name) - 4:])]
             if originals:
                 self._owners[path] = names[max(originals, key=len)]
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from zsiqa.releases import MetricFacts
 
+ORIGINAL = "original"  # the perturbation of images that are not moved
 SAME_LABEL = 1e-6  # files have six decimals or more of a label, and labels of a data set differ by more
 
 

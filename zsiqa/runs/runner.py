@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_choices, check_settings, explain, settings
+from zsiqa.config import check_choices, check_names, check_settings, explain, settings
 from zsiqa.config.hints import not_an_override
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
@@ -128,6 +128,7 @@ def _note_failure(cfg: DictConfig, error: Exception) -> None:
     """Write the error to the heartbeat file, for `zsiqa status`, and let SLURM know that the job failed."""
     fail_at_exit()
     with suppress(ZsiqaError, OmegaConfBaseException):  # errors of the configuration are already printed
+        check_names(cfg)
         folders: dict[Path, list[Path]] = {}
         for file in planned_files(cfg):
             folders.setdefault(file.path.parent.parent, []).append(file.path)

@@ -10,7 +10,7 @@ function draw(section, traces, layout) {
     font, margin: {l: 60, r: 20, t: 30, b: 50}, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
     hoverlabel: {align: "left"}, ...layout,
   }, {responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover",
-      toImageButtonOptions: {filename: `zsiqa-${section}`, scale: 2}}));
+      toImageButtonOptions: {filename: `zsiqa-${section}`, format: "svg"}}));
 }
 function nothing(section, text) {
   Plotly.purge(byId(`${section}-plot`));
@@ -112,7 +112,7 @@ function showRobustness() {
   const metrics = Object.keys(values);
   if (!metrics.length) return nothing("robustness", NONE);
   const value = (metric, name) => values[metric][name]?.[0] ?? null;
-  const worst = metric => {  // as zsiqa/evaluation/message.py
+  const worst = metric => {
     const known = set.perturbations.map(name => value(metric, name)).filter(one => one !== null);
     return value(metric, "original") !== null && known.length > 1 ? Math.min(...known) : null;
   };

@@ -120,6 +120,6 @@ def by_cause(failures: Mapping[str, str], pairs: Mapping[str, ImagePair]) -> lis
         cause = message
         for own in (pair_id, str(pairs[pair_id].ref_path), str(pairs[pair_id].dis_path)):
             cause = cause.replace(own, "")
-        groups[re.sub(r"^ \(\w+\)|\d+", "", cause)].append(message)  # without perturbation, sizes
+        groups[re.sub(r"^ \([^)]+\)|\d+", "", cause)].append(message)  # without perturbation, sizes
     return [f"{first} (and {len(others):,} more pairs like this)" if others else first
             for first, *others in groups.values()]

@@ -70,8 +70,8 @@ def read_thresholds(path: Path = FILE) -> tuple[list[HumanThreshold], float]:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ZsiqaError(f"{path}: not a readable YAML file of thresholds ({error})") from error
-    per_degree = read.get("pixels_per_degree") if isinstance(read, dict) else None
-    entries = read.get("thresholds") if isinstance(read, dict) else None
+    known: dict[str, Any] = read if isinstance(read, dict) else {}
+    per_degree, entries = known.get("pixels_per_degree", 0), known.get("thresholds")
     if not _is_positive(per_degree) or not isinstance(entries, list):
         raise ZsiqaError(f"{path}: expected a positive number pixels_per_degree and a list thresholds, as in "
                          f"{FILE}")

@@ -115,8 +115,8 @@ def in_units_of(responses: ArrayLike, yardstick: ArrayLike, weights: ArrayLike) 
     """
     distances, units = np.asarray(responses, dtype=np.float64), np.asarray(yardstick, dtype=np.float64)
     counts = np.asarray(weights)
-    drawn = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
-    drawn = drawn.reshape(len(counts), -1)  # B, G: all rows add up to G
+    flat = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
+    drawn = flat.reshape(len(counts), -1)  # B, G: all rows add up to G
     unit = _median_of_defined(units[None])[0]
     unit_drawn = _median_of_defined(units[drawn])
     values = np.median(distances, axis=1)

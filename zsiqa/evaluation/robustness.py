@@ -18,8 +18,9 @@ from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import per_reference
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
+from zsiqa.evaluation.message import ORIGINAL
 from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
-from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES, curves_of, find_levels, load_levels
+from zsiqa.evaluation.stored_levels import REFERENCES, curves_of, find_levels, load_levels
 from zsiqa.perturbations import level_of
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track
@@ -57,9 +58,9 @@ class Robustness:
             distortion.
         curves: one row a curve: `human`, the threshold in the curve's unit; `srcc_original`; `srcc_unseen`,
             the mean SRCC over levels from 0 to the threshold, with `srcc_unseen_low` and `_high`; `loss`,
-            their difference, with `loss_low` and `loss_high`; `mean_until`, the end of this mean; `mildest_at`,
-            the level at which a perturbed reference scores worse than the mildest real distortion (infinity:
-            not reached, NaN: not known); `last`, the last level; `pairs`, `expected`.
+            their difference, with `loss_low` and `loss_high`; `mean_until`, the end of this mean;
+            `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
+            distortion (infinity: not reached, NaN: not known); `last`, the last level; `pairs`, `expected`.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
         notes: what was left out.
         settings: of the analysis.
@@ -196,7 +197,8 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
     weights = bootstrap.draw(len(known), settings.replicates, settings.seed)
     found = {}
     for curve, levels in curves_of(moved.names).items():
-        distances = np.stack([same - moved.quality[moved.names.index(name), rows] for name in levels.values()])
+        places = [moved.names.index(name) for name in levels.values()]
+        distances = same - moved.quality[np.ix_(places, rows)]
         mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
         low, high = np.array([_interval(one, len(known)) for one in mildest.replicates]).T
         found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values)

@@ -61,8 +61,8 @@ def rank_by_worst_curve(means: Sequence[CurveMean], notes: list[str]) -> pd.Data
 
     Returns:
         One row a data set and metric, the best first: `dataset, metric, rank, srcc_original`, `worst` (the
-        lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with `loss_low,
-        loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the difference over
+        lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with
+        `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the difference over
         its bootstrap error, Holm over all pairs of metrics), `pairs, expected`, and `unseen_FAMILY`, the mean
         of each curve.
     """

@@ -13,8 +13,7 @@ from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
-__all__ = ["ORIGINAL", "REFERENCES", "curves_of", "find_levels", "load_levels"]
-REFERENCES = "_references"  # end of the names of data sets of references that are perturbed against themselves
+REFERENCES = "_references"  # ends the names of data sets of references perturbed against themselves
 FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
 
 
@@ -91,9 +90,9 @@ def _nothing(folder: ScoreFolder, datasets: Sequence[str] | None, metrics: Seque
             return (f"no scores of the {kind} {', '.join(unknown)} in {folder.root}"
                     f"{did_you_mean(unknown, known)}; there are {', '.join(known) or 'none'}")
     dataset = (datasets or there["data set"] or ["demo"])[0]
-    return (f"{folder.root} holds no curve: it takes scores of `original` and of at least {FEWEST_LEVELS} levels "
-            f"of a perturbation, by one metric. Make them with `zsiqa run dataset={dataset} "
-            f"perturbation=curves`, with your backbone or baseline")
+    return (f"{folder.root} holds no curve: it takes scores of `original` and of at least {FEWEST_LEVELS} "
+            f"levels of a perturbation, by one metric. Make them with `zsiqa run dataset={dataset} "
+            f"perturbation=curves`, and your backbone or baseline")
 
 
 def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str],
@@ -136,8 +135,8 @@ def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[
     if use.sum() < (1 if dataset.endswith(REFERENCES) else 3):
         raise StoreError(f"only {int(use.sum())} pairs have a usable score at all levels")
     if lacking := int(usable.any(axis=0).sum() - use.sum()):
-        notes.append(f"{dataset}/{metric}: {lacking} of {len(use)} pairs lack a score at one level or more; they "
-                     f"are left out at all levels")
+        notes.append(f"{dataset}/{metric}: {lacking} of {len(use)} pairs lack a score at one level or "
+                     f"more; they are left out at all levels")
     kept = tuple(name for name, short in zip(loaded, few, strict=True) if not short)
     return Scored(kept, quality[~few][:, use], pairs.oriented_labels[use], pairs.ids[use], pairs.refs[use],
                   first.expected)

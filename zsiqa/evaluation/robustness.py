@@ -16,6 +16,7 @@ import pandas as pd
 
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import per_reference
+from zsiqa.evaluation.human_curves import DATASET, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
 from zsiqa.evaluation.message import ORIGINAL
@@ -62,13 +63,15 @@ class Robustness:
             `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
             distortion (infinity: not reached, NaN: not known); `last`, the last level; `pairs`, `expected`.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
-        notes: what was left out.
+        people: `human_curves.compare_with_people`; empty without scores of RAID.
         settings: of the analysis.
+        notes: what was left out.
     """
 
     points: pd.DataFrame
     curves: pd.DataFrame
     ranking: pd.DataFrame
+    people: pd.DataFrame
     settings: Settings
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +98,15 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     Raises:
         StoreError: if there are no scores at levels.
     """
-    stored = find_levels(folder, datasets, metrics)
+    there = [key for key in folder.held() if key.dataset == DATASET and key.perturbation == ORIGINAL
+             and (metrics is None or key.metric in metrics)]
+    with_people = there if datasets is None or DATASET in datasets else []
+    try:
+        stored = find_levels(folder, datasets, metrics)
+    except StoreError:
+        if not with_people:
+            raise
+        stored = {}
     notes = [f"left out: {name}: a curve goes from level 0 upward" for name in sorted(
         {key.perturbation for key in folder.held()}) if (level := level_of(name)) and level.value < 0]
     points: list[dict[str, Any]] = []
@@ -109,13 +120,16 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
         for rows, mean in measured:
             points += rows
             means.append(mean)
-    if not points:
+    if not points and not with_people:
         raise StoreError("; ".join(notes))
     curves = pd.DataFrame([{name: value for name, value in mean._asdict().items()
                             if name not in ("replicates", "original_replicates", "ids", "references")}
                            for mean in means])
     ranking = rank_by_worst_curve(means, notes)
-    return Robustness(pd.DataFrame(points), curves, ranking, settings, notes)
+    people = (compare_with_people(folder, [key.metric for key in with_people] if metrics else None,
+                                  settings.replicates, settings.seed, notes)
+              if with_people else pd.DataFrame())
+    return Robustness(pd.DataFrame(points), curves, ranking, people, settings, notes)
 
 
 def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str], settings: Settings,

@@ -13,7 +13,7 @@ from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 
 LEVEL = 0.95
-UNITS = ("px", "pct", "deg")  # of two curves of a family, the first in this order counts
+UNITS = ("px", "pct", "deg")  # of two curves of a family, that of more metrics counts, then the first here
 
 
 class CurveMean(NamedTuple):
@@ -62,9 +62,9 @@ def rank_by_worst_curve(means: Sequence[CurveMean], notes: list[str]) -> pd.Data
     Returns:
         One row a data set and metric, the best first: `dataset, metric, rank, srcc_original`, `worst` (the
         lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with
-        `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the difference over
-        its bootstrap error, Holm over all pairs of metrics), `pairs, expected`, and `unseen_FAMILY`, the mean
-        of each curve.
+        `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the
+        difference over its bootstrap error, Holm over all pairs of metrics), `pairs, expected`, and
+        `unseen_FAMILY`, the mean of each curve.
     """
     frames = []
     for dataset in dict.fromkeys(mean.dataset for mean in means):
@@ -89,10 +89,10 @@ def _choose(means: Sequence[CurveMean]) -> dict[str, dict[str, CurveMean]]:
     chosen: dict[str, dict[str, CurveMean]] = {mean.metric: {} for mean in means}
     for family in dict.fromkeys(mean.family for mean in means):
         own = [mean for mean in means if mean.family == family]
-        units = sorted({mean.unit for mean in own},
-                       key=lambda unit: (-sum(mean.unit == unit for mean in own), UNITS.index(unit)))  # noqa: B023
+        counts = [sum(mean.unit == unit for mean in own) for unit in UNITS]
+        unit = UNITS[counts.index(max(counts))]
         for mean in own:
-            if mean.unit == units[0]:
+            if mean.unit == unit:
                 chosen[mean.metric][family] = mean
     return chosen
 

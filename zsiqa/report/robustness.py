@@ -1,0 +1,174 @@
+"""Write robustness curves as text for a terminal, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsiqa.evaluation.human_curves import ALL
+from zsiqa.evaluation.human_thresholds import HumanThreshold
+from zsiqa.evaluation.robustness import LEVEL, Robustness
+from zsiqa.releases import published
+from zsiqa.report.download import to_csv as frame_to_csv
+
+UNITS = {"px": "px", "pct": "%", "deg": "deg", "visual_deg": "degrees of visual angle"}
+
+
+def to_text(found: Robustness, width: int) -> str:
+    """Write the ranking, the levels at which unseen changes look like damage, and the comparison with people.
+
+    Args:
+        found: the curves.
+        width: of the terminal.
+    """
+    lines: list[str] = []
+    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+        lines += [*([""] if lines else []), *_ranking(found, dataset, width), *_mildest(found, dataset)]
+    if len(found.people):
+        lines += [*([""] if lines else []), *_people(found.people)]
+    about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
+             f"Holm over all pairs of metrics.",
+             *describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree),
+             *(f"note: {note}" for note in found.notes)]
+    return "\n".join([*lines, "", *about])
+
+
+def describe_thresholds(thresholds: Sequence[HumanThreshold], pixels_per_degree: float) -> list[str]:
+    """Describe each human threshold in a sentence, with its source."""
+    lines = []
+    for one in thresholds:
+        angle = f" = {one.in_unit('px', pixels_per_degree):.3g} px at {pixels_per_degree:g} pixels a degree"
+        lines.append(f"human threshold of {', '.join(one.families)}: {one.value:g} {UNITS[one.unit]}"
+                     f"{angle if one.unit == 'visual_deg' else ''} ({one.source}"
+                     f"{'' if one.checked else '; not checked at its source'})")
+    return lines
+
+
+def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
+    rows = found.ranking[found.ranking["dataset"] == dataset] if len(found.ranking) else found.ranking
+    if not len(rows):
+        return [f"{dataset}: no ranking; the notes say why"]
+    families = [name for name in rows.columns if name.startswith("unseen_") and rows[name].notna().any()]
+    heads = [name.removeprefix("unseen_") for name in families]
+    stub = max(map(len, rows["metric"]))
+    columns = [max(7, len(head) + 1) for head in heads]
+    interval = stub + 7 + sum(columns) + 31 <= width
+    pairs = ", ".join(sorted({f"{count:,}" for count in rows["pairs"]}))
+    lines = [f"{dataset}, {pairs} pairs: SRCC on original images, and its mean over unseen changes (level 0 to the "
+             f"human threshold)",
+             f"{'':{stub}} {'SRCC':>6}" + "".join(f"{head:>{size}}" for head, size
+                                                  in zip(heads, columns, strict=True))
+             + f"{'worst':>7} " + ("interval        " if interval else "") + f"{'loss':>7}"]
+    for row in rows.to_dict("records"):
+        lines.append(f"{row['metric']:{stub}} {row['srcc_original']:6.3f}"
+                     + "".join(f"{row[name]:{size}.3f}" for name, size in zip(families, columns, strict=True))
+                     + f"{row['worst']:7.3f}{'*' if row['in_best_group'] else ' '}"
+                     + (f"{_interval(row, 'worst'):16}" if interval else "")
+                     + f"{row['loss']:7.3f}{' p' if row['pairs'] < row['expected'] else ''}")
+    return [*lines, "* best by the worst curve, or not significantly worse; loss: SRCC on original images less "
+                    "the worst", *(["p: scores of a part of the data set's pairs"]
+                                   if (rows["pairs"] < rows["expected"]).any() else [])]
+
+
+def _interval(row: dict[Any, Any], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
+
+
+def _mildest(found: Robustness, dataset: str) -> list[str]:
+    """Write the levels at which a changed reference scores worse than the mildest real distortion."""
+    rows = found.curves[found.curves["dataset"] == dataset]
+    if not rows["mildest_at"].notna().any():
+        return []
+    curves = rows[["family", "unit", "human"]].drop_duplicates(["family", "unit"]).to_dict("records")
+    metrics = list(dict.fromkeys(rows["metric"]))
+    stub = max(len("human threshold"), *map(len, metrics))
+    heads = [f"{one['family']} {UNITS[one['unit']]}" for one in curves]
+    columns = [max(9, len(head) + 2) for head in heads]
+    lines = ["", f"{dataset}: level at which an undistorted, changed reference scores worse than the mildest real "
+                 f"distortion",
+             f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size in zip(heads, columns, strict=True)),
+             f"{'human threshold':{stub}}" + "".join(
+                 f"{'' if math.isnan(one['human']) else format(one['human'], '.3g'):>{size}}"
+                 for one, size in zip(curves, columns, strict=True))]
+    cells = {(row["metric"], row["family"], row["unit"]): _level(row) for row in rows.to_dict("records")}
+    for metric in metrics:
+        lines.append((f"{metric:{stub}}" + "".join(
+            f"{cells.get((metric, one['family'], one['unit']), ''):>{size}}"
+            for one, size in zip(curves, columns, strict=True))).rstrip())
+    return [*lines, "! below the human threshold: people do not see this change; > not reached at the last level"]
+
+
+def _level(row: dict[Any, Any]) -> str:
+    level = row["mildest_at"]
+    if math.isnan(level):
+        return ""
+    if math.isinf(level):
+        return f">{row['last']:g}"
+    return f"{level:.2g}{'!' if level < row['human'] else ''}"
+
+
+def _people(people: pd.DataFrame) -> list[str]:
+    names = published()["raid"]["types"]
+    families = list(dict.fromkeys(people["family"]))
+    heads = [f"{names.get(family, family)}" for family in families]
+    stub = max(len("a constant"), *map(len, people["metric"]))
+    columns = [max(9, len(head) + 2) for head in heads]
+    lines = []
+    for title, name in (("SRCC with people's responses to affine changes and noise (RAID)", "srcc"),
+                        ("error after the best line, in SD of a response", "rmse_affine"),
+                        ("error after the best rising curve", "rmse_monotone"),
+                        ("bias, all on one rising curve; above 0: a greater difference than people see", "bias")):
+        table = people.pivot(index="metric", columns="family", values=name)
+        lines += [*([""] if lines else []), title,
+                  f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size
+                                           in zip(heads, columns, strict=True))]
+        lines += [f"{metric:{stub}}" + "".join(f"{table.loc[metric, family]:{size}.3f}" for family, size
+                                               in zip(families, columns, strict=True))
+                  for metric in dict.fromkeys(people["metric"])]
+        if name.startswith("rmse"):
+            spread = people.groupby("family")["sd"].first()
+            lines.append(f"{'a constant':{stub}}" + "".join(
+                f"{spread[family]:{size}.3f}" for family, size in zip(families, columns, strict=True)))
+    return [*lines, f"{ALL}: all families together"]
+
+
+def to_csv(found: Robustness) -> str:
+    """Write one row a point of a curve."""
+    return frame_to_csv(found.points)
+
+
+def to_markdown(found: Robustness) -> str:
+    """Write the ranking of each data set as a table."""
+    blocks = []
+    for dataset, rows in found.ranking.groupby("dataset", sort=False) if len(found.ranking) else ():
+        families = [name for name in rows.columns if name.startswith("unseen_") and rows[name].notna().any()]
+        head = [f"{dataset}", "SRCC", *(name.removeprefix("unseen_") for name in families), "worst", "loss"]
+        body = [[f"`{row['metric']}`", f"{row['srcc_original']:.3f}", *(f"{row[name]:.3f}" for name in families),
+                 f"{row['worst']:.3f}{'*' if row['in_best_group'] else ''} {_interval(row, 'worst')}".rstrip(),
+                 f"{row['loss']:.3f}"] for row in rows.to_dict("records")]
+        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_json(found: Robustness) -> str:
+    """Write everything; null where a number is undefined, and "not reached" for an infinite level."""
+    settings = found.settings
+    about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
+             "pixels_per_degree": settings.pixels_per_degree,
+             "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
+             **{name: [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+                for name, frame in (("ranking", found.ranking), ("curves", found.curves),
+                                    ("points", found.points), ("people", found.people))}}
+    return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
+        return "not reached" if value > 0 else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,106 @@
+"""Draw robustness curves with matplotlib, for papers and for the page."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from zsiqa.evaluation.robustness import Robustness
+from zsiqa.evaluation.robustness_ranking import UNITS as ORDER
+from zsiqa.report.drawing import COLOURS, MARKS, STYLE
+from zsiqa.report.robustness import UNITS
+
+MOST = 8  # metrics in a figure, the best first: more lines cannot be told apart
+# Text stays text in an SVG, so that it can be searched; a fixed salt gives equal files for equal curves.
+SVG = {"svg.fonttype": "none", "svg.hashsalt": "zsiqa"}
+HUMAN = "#777777"
+
+
+def write_figures(found: Robustness, folder: Path) -> list[Path]:
+    """Write one figure a data set, as PDF and SVG; returns their paths."""
+    written = []
+    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+        for kind in ("pdf", "svg"):
+            path = folder / f"{dataset}_robustness_curves.{kind}"
+            path.write_bytes(draw(found, dataset, kind))
+            written.append(path)
+    return written
+
+
+def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
+    """Draw the curves of a data set: a column for each family, SRCC above and the response below.
+
+    Bands are intervals, a dashed line is the human threshold. The response of undistorted references is in
+    units of the mildest real distortion, on a scale that is linear up to 1 and logarithmic beyond.
+
+    Args:
+        found: all curves.
+        dataset: with at least one curve.
+        kind: `svg`, `pdf` or `png`.
+
+    Returns:
+        Content of the file.
+    """
+    points = found.points[found.points["dataset"] == dataset]
+    humans = found.curves[found.curves["dataset"] == dataset].set_index(["family", "unit"])["human"]
+    metrics = chosen_metrics(found, dataset)
+    curves = sorted({(row.family, row.unit) for row in points.itertuples()},
+                    key=lambda curve: (str(curve[0]), ORDER.index(str(curve[1]))))
+    rows = 2 if points["in_mildest"].notna().any() else 1
+    with mpl.rc_context({**STYLE, **SVG}):
+        figure = Figure(figsize=(1.9 * len(curves) + 0.6, 1.9 * rows + 0.5 + 0.14 * len(metrics) / 2),
+                        layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, len(curves), squeeze=False, sharey="row")
+        for column, (family, unit) in enumerate(curves):
+            some = points[(points["family"] == family) & (points["unit"] == unit)]
+            human = float(humans.loc[(family, unit)].iloc[0])
+            _lines(grid[0, column], some, metrics, "srcc")
+            if rows == 2:
+                _lines(grid[1, column], some, metrics, "in_mildest")
+                grid[1, column].axhline(1, color="black", linewidth=0.6)
+                grid[1, column].set_yscale("symlog", linthresh=1)
+            for axes in grid[:, column]:
+                if math.isfinite(human):
+                    axes.axvline(human, color=HUMAN, linewidth=1, linestyle="--")
+                axes.set_xlim(left=0)
+            grid[0, column].set_title(family, fontsize=8)
+            grid[-1, column].set_xlabel(f"level ({UNITS[str(unit)]})")
+        grid[0, 0].set_ylabel("SRCC")
+        if rows == 2:
+            grid[1, 0].set_ylabel("response /\nmildest distortion")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        handles.append(mpl.lines.Line2D([], [], color=HUMAN, linewidth=1, linestyle="--"))
+        figure.legend(handles, [*labels, "human threshold"], loc="outside lower center", ncols=2, fontsize=7,
+                      frameon=False)
+        stream = io.BytesIO()
+        # Without a date, equal curves give equal files.
+        figure.savefig(stream, format=kind, dpi=200, metadata={
+            "svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind))
+        return stream.getvalue()
+
+
+def chosen_metrics(found: Robustness, dataset: str) -> list[str]:
+    """Choose the metrics of a figure: the best of the ranking, then others; at most `MOST`."""
+    ranked = (found.ranking.loc[found.ranking["dataset"] == dataset, "metric"].tolist()
+              if len(found.ranking) else [])
+    rest = found.points.loc[found.points["dataset"] == dataset, "metric"].tolist()
+    return list(dict.fromkeys([*ranked, *rest]))[:MOST]
+
+
+def _lines(axes: Axes, points: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
+    for number, metric in enumerate(metrics):
+        own = points[points["metric"] == metric].sort_values("level")
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(own["level"], own[name], color=colour, linewidth=1, markersize=2.5, label=metric,
+                  marker=MARKS[number // len(COLOURS) % len(MARKS)])
+        axes.fill_between(own["level"], own[f"{name}_low"], own[f"{name}_high"], color=colour, alpha=0.15,
+                          linewidth=0)

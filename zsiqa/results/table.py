@@ -22,7 +22,7 @@ COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "s
 
 
 def format_scores(pairs: Sequence[ImagePair], scores: Mapping[str, float]) -> str:
-    """Format scores as CSV, in the order of the pairs; an empty field where there is no label or finite score.
+    """Format scores as CSV, in the order of the pairs; a field is empty where there is no label or score.
 
     `repr` gives all digits, so that reading returns exactly the same numbers.
     """

@@ -39,7 +39,8 @@ class Level(NamedTuple):
 
 PAPER = {"translate": Level("translate_x", 1.0, "pct"), "dilate": Level("dilate", 1.0, "pct"),
          "rotate": Level("rotate", 1.0, "deg")}
-FAMILIES = {"translate_x": ("px", "pct"), "translate_y": ("px", "pct"), "dilate": ("pct",), "rotate": ("deg",)}
+FAMILIES = {"translate_x": ("px", "pct"), "translate_y": ("px", "pct"), "dilate": ("pct",),
+            "rotate": ("deg",)}
 _NAME = re.compile(r"(translate_x|translate_y|dilate|rotate)_(-?[0-9][0-9.e+-]*)(px|pct|deg)")
 
 

@@ -57,9 +57,9 @@ def conditions(cfg: DictConfig) -> dict[str, Condition]:
 def expand_levels(perturbations: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Expand lists of levels: one perturbation for each level, under the name of the level.
 
-    A level is a number of `pixels`, `percent` or `degrees`. Several of them are alternatives: each number is a
-    level of its own. Level 0 is `original`. A perturbation without a list keeps its name, unless this is the
-    name of another level: `rotate` by 2 degrees becomes `rotate_2deg`.
+    A level is a number of `pixels`, `percent` or `degrees`; each number is a level of its own, also if a
+    perturbation has several of these options. Level 0 is `original`. A perturbation without a list keeps its
+    name, unless this is the name of another level: `rotate` by 2 degrees becomes `rotate_2deg`.
 
     Args:
         perturbations: settings, by the name in the configuration.

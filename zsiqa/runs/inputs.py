@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from zsiqa.config import instantiate
+from zsiqa.config import dataset_name, instantiate
+from zsiqa.datasets.references import pair_references
 from zsiqa.runs.plan import Pass, plan
 from zsiqa.runs.selection import part_of, select
 from zsiqa.types import Dataset, DatasetError, ImagePair, Manifest, PairError, WeightsError, ZsiqaError
@@ -65,19 +66,22 @@ def find_inputs(cfg: DictConfig) -> Inputs:
 
 
 def read_dataset(cfg: DictConfig) -> Dataset:
-    """Read the data set of the configuration, with its labels.
+    """Read the data set of the configuration, with its labels; or its references, paired with themselves.
 
     Raises:
         DatasetError: if the data set cannot be read, or it has a warning and `dataset.strict` is true.
     """
     node = cfg.dataset
     manifest: Manifest = instantiate(node.read)
+    if node.pairs == "references":  # without labels, so without warnings about them
+        return Dataset(dataset_name(cfg), f"{node.label}, references", pair_references(manifest.pairs),
+                       node.higher_is_better, tuple(filter(None, [node.note])))
     for warning in manifest.warnings:
         if node.strict:
             raise DatasetError(warning)
         print(f"warning: {warning}", file=sys.stderr)
     notes = tuple(note for note in (node.note, *manifest.warnings) if note)
-    return Dataset(str(node.name), node.label, manifest.pairs, node.higher_is_better, notes)
+    return Dataset(dataset_name(cfg), node.label, manifest.pairs, node.higher_is_better, notes)
 
 
 def check_images(dataset: Dataset, selected: np.ndarray) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
-from zsiqa.config import at_scale, metric_name, plain
+from zsiqa.config import at_scale, dataset_name, metric_name, plain
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.sidecar import read_sidecar
 from zsiqa.runs.conditions import Condition, conditions, options
@@ -217,7 +217,7 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
 
 
 def _score_path(cfg: DictConfig, folder: str, metric: str, condition: Condition) -> Path:
-    return (Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
+    return (Path(str(cfg.results_dir)) / folder / dataset_name(cfg)
             / at_scale(metric, condition.scale_name) / f"{condition.perturbation}.csv")
 
 

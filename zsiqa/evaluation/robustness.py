@@ -194,7 +194,8 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         names = find_levels(folder, [where], [metric])[where, metric]
         moved = load_levels(folder, where, metric, [ORIGINAL, *names], notes)
     except StoreError:
-        notes.append(f"{dataset}/{metric}: no scores of references perturbed against themselves ({where})")
+        notes.append(f"{dataset}: no response to pure geometry without scores of {where} by {metric}; "
+                     f"the same command with dataset.pairs=references makes them")
         return {}
     place = {name: row for row, name in enumerate(moved.refs)}
     known = sorted({str(name) for name in refs} & set(place))

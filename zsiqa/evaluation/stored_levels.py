@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsiqa.evaluation.message import ORIGINAL
-from zsiqa.perturbations import level_of
+from zsiqa.perturbations import FAMILIES, level_of
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
 REFERENCES = "_references"  # ends the names of data sets of references perturbed against themselves
 FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
+CURVES = tuple((family, unit) for family, units in FAMILIES.items() for unit in units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Scored:
 def curves_of(names: Sequence[str]) -> dict[tuple[str, str], dict[float, str]]:
     """Sort perturbations into curves by family and unit: names by increasing level, `original` at level 0.
 
-    Curves with fewer than `FEWEST_LEVELS` levels beside `original` are left out, and levels below 0.
+    The curves come in the order of `CURVES`. Those with fewer than `FEWEST_LEVELS` levels beside `original` are left out, and levels below 0.
 
     Examples:
         >>> curves_of(["original", "rotate", "rotate_0.5deg", "translate_y_3px"])
@@ -51,8 +52,8 @@ def curves_of(names: Sequence[str]) -> dict[tuple[str, str], dict[float, str]]:
         level = level_of(name)
         if level is not None and level.value > 0:
             found.setdefault((level.family, level.unit), {})[float(level.value)] = name
-    return {curve: {0.0: ORIGINAL, **dict(sorted(levels.items()))}
-            for curve, levels in found.items() if len(levels) >= FEWEST_LEVELS}
+    return {curve: {0.0: ORIGINAL, **dict(sorted(found[curve].items()))}
+            for curve in CURVES if len(found.get(curve, ())) >= FEWEST_LEVELS}
 
 
 def find_levels(folder: ScoreFolder, datasets: Sequence[str] | None,

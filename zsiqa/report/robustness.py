@@ -34,19 +34,19 @@ def to_text(found: Robustness, width: int) -> str:
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
              f"Holm over all pairs of metrics.",
              *describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree),
-             *(f"note: {note}" for note in found.notes)]
+             *(f"note: {note}" for note in dict.fromkeys(found.notes))]
     return "\n".join([*lines, "", *about])
 
 
 def describe_thresholds(thresholds: Sequence[HumanThreshold], pixels_per_degree: float) -> list[str]:
-    """Describe each human threshold in a sentence, with its source."""
-    lines = []
+    """Describe human thresholds in a sentence for each source."""
+    by_source: dict[str, list[str]] = {}
     for one in thresholds:
         angle = f" = {one.in_unit('px', pixels_per_degree):.3g} px at {pixels_per_degree:g} pixels a degree"
-        lines.append(f"human threshold of {', '.join(one.families)}: {one.value:g} {UNITS[one.unit]}"
-                     f"{angle if one.unit == 'visual_deg' else ''} ({one.source}"
-                     f"{'' if one.checked else '; not checked at its source'})")
-    return lines
+        by_source.setdefault(f"{one.source}{'' if one.checked else '; not checked at its source'}", []).append(
+            f"{' and '.join(one.families)} {one.value:g} {UNITS[one.unit]}"
+            f"{angle if one.unit == 'visual_deg' else ''}")
+    return [f"human thresholds: {', '.join(texts)} (source: {source})" for source, texts in by_source.items()]
 
 
 def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
@@ -59,9 +59,8 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
     columns = [max(7, len(head) + 1) for head in heads]
     interval = stub + 7 + sum(columns) + 31 <= width
     pairs = ", ".join(sorted({f"{count:,}" for count in rows["pairs"]}))
-    lines = [f"{dataset}, {pairs} pairs: SRCC on original images, and its mean over unseen changes (level 0 to the "
-             f"human threshold)",
-             f"{'':{stub}} {'SRCC':>6}" + "".join(f"{head:>{size}}" for head, size
+    lines = [f"{dataset}, {pairs} pairs: mean SRCC over unseen changes, from level 0 to the human threshold",
+             f"{'':{stub}} {'at 0':>6}" + "".join(f"{head:>{size}}" for head, size
                                                   in zip(heads, columns, strict=True))
              + f"{'worst':>7} " + ("interval        " if interval else "") + f"{'loss':>7}"]
     for row in rows.to_dict("records"):
@@ -69,9 +68,9 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
                      + "".join(f"{row[name]:{size}.3f}" for name, size in zip(families, columns, strict=True))
                      + f"{row['worst']:7.3f}{'*' if row['in_best_group'] else ' '}"
                      + (f"{_interval(row, 'worst'):16}" if interval else "")
-                     + f"{row['loss']:7.3f}{' p' if row['pairs'] < row['expected'] else ''}")
-    return [*lines, "* best by the worst curve, or not significantly worse; loss: SRCC on original images less "
-                    "the worst", *(["p: scores of a part of the data set's pairs"]
+                     + f"{row['loss']:z7.3f}{' p' if row['pairs'] < row['expected'] else ''}")
+    return [*lines, "at 0: SRCC on original images; loss: at 0 less the worst; * best by the worst, or not "
+                    "significantly worse", *(["p: scores of a part of the data set's pairs"]
                                    if (rows["pairs"] < rows["expected"]).any() else [])]
 
 
@@ -90,8 +89,7 @@ def _mildest(found: Robustness, dataset: str) -> list[str]:
     stub = max(len("human threshold"), *map(len, metrics))
     heads = [f"{one['family']} {UNITS[one['unit']]}" for one in curves]
     columns = [max(9, len(head) + 2) for head in heads]
-    lines = ["", f"{dataset}: level at which an undistorted, changed reference scores worse than the mildest real "
-                 f"distortion",
+    lines = ["", f"{dataset}: level at which a changed reference scores worse than the mildest real distortion",
              f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size in zip(heads, columns, strict=True)),
              f"{'human threshold':{stub}}" + "".join(
                  f"{'' if math.isnan(one['human']) else format(one['human'], '.3g'):>{size}}"
@@ -151,7 +149,7 @@ def to_markdown(found: Robustness) -> str:
         head = [f"{dataset}", "SRCC", *(name.removeprefix("unseen_") for name in families), "worst", "loss"]
         body = [[f"`{row['metric']}`", f"{row['srcc_original']:.3f}", *(f"{row[name]:.3f}" for name in families),
                  f"{row['worst']:.3f}{'*' if row['in_best_group'] else ''} {_interval(row, 'worst')}".rstrip(),
-                 f"{row['loss']:.3f}"] for row in rows.to_dict("records")]
+                 f"{row['loss']:z.3f}"] for row in rows.to_dict("records")]
         blocks.append("\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]))
     return "\n\n".join(blocks) + "\n"
 

@@ -12,9 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
 
 from zsiqa.evaluation.robustness import Robustness
-from zsiqa.evaluation.robustness_ranking import UNITS as ORDER
+from zsiqa.evaluation.stored_levels import CURVES
 from zsiqa.report.drawing import COLOURS, MARKS, STYLE
 from zsiqa.report.robustness import UNITS
 
@@ -52,8 +54,8 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
     points = found.points[found.points["dataset"] == dataset]
     humans = found.curves[found.curves["dataset"] == dataset].set_index(["family", "unit"])["human"]
     metrics = chosen_metrics(found, dataset)
-    curves = sorted({(row.family, row.unit) for row in points.itertuples()},
-                    key=lambda curve: (str(curve[0]), ORDER.index(str(curve[1]))))
+    there = set(humans.index)
+    curves = [curve for curve in CURVES if curve in there]
     rows = 2 if points["in_mildest"].notna().any() else 1
     with mpl.rc_context({**STYLE, **SVG}):
         figure = Figure(figsize=(1.9 * len(curves) + 0.6, 1.9 * rows + 0.5 + 0.14 * len(metrics) / 2),
@@ -68,17 +70,18 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
                 _lines(grid[1, column], some, metrics, "in_mildest")
                 grid[1, column].axhline(1, color="black", linewidth=0.6)
                 grid[1, column].set_yscale("symlog", linthresh=1)
+                grid[1, column].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             for axes in grid[:, column]:
                 if math.isfinite(human):
                     axes.axvline(human, color=HUMAN, linewidth=1, linestyle="--")
                 axes.set_xlim(left=0)
             grid[0, column].set_title(family, fontsize=8)
-            grid[-1, column].set_xlabel(f"level ({UNITS[str(unit)]})")
+            grid[-1, column].set_xlabel(f"level ({UNITS[unit]})")
         grid[0, 0].set_ylabel("SRCC")
         if rows == 2:
             grid[1, 0].set_ylabel("response /\nmildest distortion")
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        handles.append(mpl.lines.Line2D([], [], color=HUMAN, linewidth=1, linestyle="--"))
+        handles.append(Line2D([], [], color=HUMAN, linewidth=1, linestyle="--"))
         figure.legend(handles, [*labels, "human threshold"], loc="outside lower center", ncols=2, fontsize=7,
                       frameon=False)
         stream = io.BytesIO()

@@ -27,20 +27,20 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "robustness", parents=[scores_option()],
         help="curves against the level of a shift, enlargement or rotation, beside human thresholds",
-        description="Follow each metric from no change to visible changes: SRCC with human opinion against the "
-                    "level, the response of undistorted references in units of real distortions, and a ranking "
-                    "by the worst curve up to the human threshold. With scores of RAID: the curves beside "
-                    "people's. It needs scores at levels (zsiqa run ... perturbation=curves).",
+        description="Follow each metric from no change to visible changes: SRCC with human opinion against "
+                    "the level, the response of undistorted references in units of real distortions, and a "
+                    "ranking by the worst curve up to the human threshold. With scores of RAID: the curves "
+                    "beside people's. It needs scores at levels (zsiqa run ... perturbation=curves).",
         **examples("zsiqa run dataset=demo baseline=psnr perturbation=curves",
                    "zsiqa robustness --figures figures",
-                   "zsiqa robustness --dataset tid2013 --pixels-per-degree 60 --csv points.csv --json all.json"))
+                   "zsiqa robustness --dataset tid2013 --pixels-per-degree 60 --csv points.csv"))
     parser.add_argument("--dataset", action="append", metavar="NAME",
                         help="data set; may be repeated (all that have curves)")
     parser.add_argument("--metric", action="append", metavar="NAME",
                         help="metric; may be repeated (all that have curves)")
     parser.add_argument("--pixels-per-degree", type=at_least(0.0), metavar="P",
-                        help="pixels of an image in a degree of visual angle, to convert thresholds (29.2, as the "
-                             "source of the thresholds has it)")
+                        help="pixels of an image in a degree of visual angle, to convert thresholds (29.2, "
+                             "as the source of the thresholds has it)")
     parser.add_argument("--thresholds", type=Path, metavar="FILE",
                         help="YAML file of human thresholds (configs/human_thresholds.yaml)")
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from zsiqa.evaluation.message import ORIGINAL
-from zsiqa.perturbations import FAMILIES, level_of
+from zsiqa.perturbations import FAMILIES, PAPER, level_of
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
@@ -16,6 +17,61 @@ from zsiqa.types import StoreError, did_you_mean
 REFERENCES = "_references"  # ends the names of data sets of references perturbed against themselves
 FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
 CURVES = tuple((family, unit) for family, units in FAMILIES.items() for unit in units)
+
+
+@dataclass
+class WithoutCurves:
+    """Score folder without the levels of curves, and without references perturbed against themselves.
+
+    The tables and the page compare metrics at the paper's points; `zsiqa robustness` shows the curves.
+
+    Attributes:
+        inner: the whole folder.
+    """
+
+    inner: ScoreFolder
+    root: Path = field(init=False)
+    files: dict[ScoreKey, Path] = field(init=False)
+    strays: list[Path] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root, self.strays = self.inner.root, self.inner.strays
+        self.files = {key: path for key, path in self.inner.files.items() if not is_of_curve(key)}
+
+    def held(self) -> list[ScoreKey]:
+        """Return the keys with a score file or a misnamed copy."""
+        return [key for key in self.inner.held() if not is_of_curve(key)]
+
+    def twins(self, key: ScoreKey) -> list[Path]:
+        """Return misnamed copies of the file of this key."""
+        return self.inner.twins(key)
+
+    def stray_key(self, path: Path) -> ScoreKey:
+        """Return the key that a stray may hold, by its name.
+
+        Raises:
+            StoreError: if the name gives no key.
+        """
+        return self.inner.stray_key(path)
+
+    def load(self, key: ScoreKey, path: Path) -> Scores:
+        """Load a score file.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        return self.inner.load(key, path)
+
+
+def is_of_curve(key: ScoreKey) -> bool:
+    """Return whether scores belong to curves alone: at a level other than the paper's, or of references.
+
+    Examples:
+        >>> [is_of_curve(ScoreKey("demo", "psnr", name)) for name in ("rotate_2deg", "rotate", "original")]
+        [True, False, False]
+    """
+    level = level_of(key.perturbation) is not None and key.perturbation not in PAPER
+    return level or key.dataset.endswith(REFERENCES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +97,8 @@ class Scored:
 def curves_of(names: Sequence[str]) -> dict[tuple[str, str], dict[float, str]]:
     """Sort perturbations into curves by family and unit: names by increasing level, `original` at level 0.
 
-    The curves come in the order of `CURVES`. Those with fewer than `FEWEST_LEVELS` levels beside `original` are left out, and levels below 0.
+    The curves come in the order of `CURVES`. Those with fewer than `FEWEST_LEVELS` levels beside `original`
+    are left out, and levels below 0.
 
     Examples:
         >>> curves_of(["original", "rotate", "rotate_0.5deg", "translate_y_3px"])

@@ -13,6 +13,7 @@ import pandas as pd
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.message import ORIGINAL, Statement, check_message
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
+from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.tables import PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
@@ -150,13 +151,14 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     """Compute the contents of a report.
 
     Args:
-        folder: folder of scores.
+        folder: folder of scores; those of curves are left out.
         settings: of the statistics; without details, whatever it says.
         datasets: names of the data sets to include; None includes all.
 
     Raises:
         StoreError: if the folder holds no scores, or none of a data set that was asked for.
     """
+    folder = WithoutCurves(folder)
     there = sorted({key.dataset for key in folder.held()})
     if not there:
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
@@ -175,9 +177,8 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     tables = _tables(Measurer(readable.every()), datasets or there, {one.name: one.label for one in found})
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
-    for name, texts in readable.notes.items():
-        if name not in {one.name for one in found}:
-            notes += [f"{name}/{text}" for text in texts]
+    notes += [f"{name}/{text}" for name, texts in readable.notes.items()
+              if name not in {one.name for one in found} for text in texts]
     files = {key: path for key, path in folder.files.items() if key.dataset in (datasets or there)}
     return Report(folder.root, len(files), tables, found, read_runs(files), list(problems), notes)
 

@@ -38,7 +38,7 @@ Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
 def to_page(report: Report, images: Images, encode: Callable[[Path], str],
-            verdicts: Sequence[Verdict] = ()) -> str:
+            verdicts: Sequence[Verdict] = (), curves: str = "") -> str:
     """Write the page.
 
     Args:
@@ -46,6 +46,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str],
         images: by data set: paths of (reference, distorted) by pair_id, and the reason if there are none.
         encode: makes a data URI of an image file; "" if it cannot be read.
         verdicts: on the claims of a paper.
+        curves: HTML of the robustness curves.
     """
     from plotly.offline import get_plotlyjs
 
@@ -71,7 +72,8 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str],
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        overview=overview(report.datasets), message=_message(report.datasets) + claims_part(verdicts),
+        overview=overview(report.datasets), curves=curves,
+        message=_message(report.datasets) + claims_part(verdicts),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),

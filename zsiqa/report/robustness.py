@@ -43,9 +43,9 @@ def describe_thresholds(thresholds: Sequence[HumanThreshold], pixels_per_degree:
     by_source: dict[str, list[str]] = {}
     for one in thresholds:
         angle = f" = {one.in_unit('px', pixels_per_degree):.3g} px at {pixels_per_degree:g} pixels a degree"
-        by_source.setdefault(f"{one.source}{'' if one.checked else '; not checked at its source'}", []).append(
-            f"{' and '.join(one.families)} {one.value:g} {UNITS[one.unit]}"
-            f"{angle if one.unit == 'visual_deg' else ''}")
+        source = f"{one.source}{'' if one.checked else '; not checked at its source'}"
+        text = f"{' and '.join(one.families)} {one.value:g} {UNITS[one.unit]}"
+        by_source.setdefault(source, []).append(text + angle * (one.unit == "visual_deg"))
     return [f"human thresholds: {', '.join(texts)} (source: {source})" for source, texts in by_source.items()]
 
 
@@ -53,7 +53,7 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
     rows = found.ranking[found.ranking["dataset"] == dataset] if len(found.ranking) else found.ranking
     if not len(rows):
         return [f"{dataset}: no ranking; the notes say why"]
-    families = [name for name in rows.columns if name.startswith("unseen_") and rows[name].notna().any()]
+    families = _families(rows)
     heads = [name.removeprefix("unseen_") for name in families]
     stub = max(map(len, rows["metric"]))
     columns = [max(7, len(head) + 1) for head in heads]
@@ -74,6 +74,11 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
                                    if (rows["pairs"] < rows["expected"]).any() else [])]
 
 
+def _families(rows: pd.DataFrame) -> list[str]:
+    """Return the columns with the means of curves."""
+    return [name for name in rows.columns if name.startswith("unseen_") and rows[name].notna().any()]
+
+
 def _interval(row: dict[Any, Any], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return "" if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
@@ -89,7 +94,7 @@ def _mildest(found: Robustness, dataset: str) -> list[str]:
     stub = max(len("human threshold"), *map(len, metrics))
     heads = [f"{one['family']} {UNITS[one['unit']]}" for one in curves]
     columns = [max(9, len(head) + 2) for head in heads]
-    lines = ["", f"{dataset}: level at which a changed reference scores worse than the mildest real distortion",
+    lines = ["", f"{dataset}: level at which a changed reference scores worse than the mildest distortion",
              f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size in zip(heads, columns, strict=True)),
              f"{'human threshold':{stub}}" + "".join(
                  f"{'' if math.isnan(one['human']) else format(one['human'], '.3g'):>{size}}"
@@ -99,7 +104,7 @@ def _mildest(found: Robustness, dataset: str) -> list[str]:
         lines.append((f"{metric:{stub}}" + "".join(
             f"{cells.get((metric, one['family'], one['unit']), ''):>{size}}"
             for one, size in zip(curves, columns, strict=True))).rstrip())
-    return [*lines, "! below the human threshold: people do not see this change; > not reached at the last level"]
+    return [*lines, "! below the human threshold: people do not see this change; > not reached"]
 
 
 def _level(row: dict[Any, Any]) -> str:
@@ -117,11 +122,11 @@ def _people(people: pd.DataFrame) -> list[str]:
     heads = [f"{names.get(family, family)}" for family in families]
     stub = max(len("a constant"), *map(len, people["metric"]))
     columns = [max(9, len(head) + 2) for head in heads]
-    lines = []
+    lines: list[str] = []
     for title, name in (("SRCC with people's responses to affine changes and noise (RAID)", "srcc"),
                         ("error after the best line, in SD of a response", "rmse_affine"),
                         ("error after the best rising curve", "rmse_monotone"),
-                        ("bias, all on one rising curve; above 0: a greater difference than people see", "bias")):
+                        ("bias, all on one rising curve; above 0: more difference than people see", "bias")):
         table = people.pivot(index="metric", columns="family", values=name)
         lines += [*([""] if lines else []), title,
                   f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size
@@ -141,16 +146,25 @@ def to_csv(found: Robustness) -> str:
     return frame_to_csv(found.points)
 
 
+def ranking_rows(found: Robustness, dataset: str) -> list[list[str]]:
+    """Write the ranking of a data set as rows of texts, the head first; empty without a ranking."""
+    rows = found.ranking[found.ranking["dataset"] == dataset] if len(found.ranking) else found.ranking
+    if not len(rows):
+        return []
+    families = _families(rows)
+    return [[dataset, "at 0", *(name.removeprefix("unseen_") for name in families), "worst", "loss"], *(
+        [row["metric"], *(f"{row[name]:.3f}" for name in ("srcc_original", *families)),
+         f"{row['worst']:.3f}{'*' * row['in_best_group']} {_interval(row, 'worst')}".rstrip(),
+         f"{row['loss']:z.3f}"] for row in rows.to_dict("records"))]
+
+
 def to_markdown(found: Robustness) -> str:
     """Write the ranking of each data set as a table."""
     blocks = []
-    for dataset, rows in found.ranking.groupby("dataset", sort=False) if len(found.ranking) else ():
-        families = [name for name in rows.columns if name.startswith("unseen_") and rows[name].notna().any()]
-        head = [f"{dataset}", "SRCC", *(name.removeprefix("unseen_") for name in families), "worst", "loss"]
-        body = [[f"`{row['metric']}`", f"{row['srcc_original']:.3f}", *(f"{row[name]:.3f}" for name in families),
-                 f"{row['worst']:.3f}{'*' if row['in_best_group'] else ''} {_interval(row, 'worst')}".rstrip(),
-                 f"{row['loss']:z.3f}"] for row in rows.to_dict("records")]
-        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]))
+    for dataset in dict.fromkeys(found.ranking["dataset"] if len(found.ranking) else ()):
+        head, *body = ranking_rows(found, dataset)
+        table = [head, ["---"] * len(head), *([f"`{metric}`", *cells] for metric, *cells in body)]
+        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in table))
     return "\n\n".join(blocks) + "\n"
 
 

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -22,7 +23,7 @@ from zsiqa.report.robustness import UNITS
 
 MOST = 8  # metrics in a figure, the best first: more lines cannot be told apart
 # Text stays text in an SVG, so that it can be searched; a fixed salt gives equal files for equal curves.
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "zsiqa"}
+SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "zsiqa"}
 HUMAN = "#777777"
 
 
@@ -52,10 +53,10 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
         Content of the file.
     """
     points = found.points[found.points["dataset"] == dataset]
-    humans = found.curves[found.curves["dataset"] == dataset].set_index(["family", "unit"])["human"]
+    humans = {(row["family"], row["unit"]): float(row["human"])
+              for row in found.curves[found.curves["dataset"] == dataset].to_dict("records")}
     metrics = chosen_metrics(found, dataset)
-    there = set(humans.index)
-    curves = [curve for curve in CURVES if curve in there]
+    curves = [curve for curve in CURVES if curve in humans]
     rows = 2 if points["in_mildest"].notna().any() else 1
     with mpl.rc_context({**STYLE, **SVG}):
         figure = Figure(figsize=(1.9 * len(curves) + 0.6, 1.9 * rows + 0.5 + 0.14 * len(metrics) / 2),
@@ -64,7 +65,7 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
         grid = figure.subplots(rows, len(curves), squeeze=False, sharey="row")
         for column, (family, unit) in enumerate(curves):
             some = points[(points["family"] == family) & (points["unit"] == unit)]
-            human = float(humans.loc[(family, unit)].iloc[0])
+            human = humans[family, unit]
             _lines(grid[0, column], some, metrics, "srcc")
             if rows == 2:
                 _lines(grid[1, column], some, metrics, "in_mildest")

@@ -94,6 +94,13 @@ def level_of(name: str) -> Level | None:
 class Original:
     """No perturbation; base class of the others."""
 
+    def at_size(self, size: tuple[int, int]) -> Original:  # noqa: ARG002 - of the interface
+        """Return what it does to images of one size (W, H): perturbations that do the same become equal.
+
+        The engine encodes equal ones once. Any perturbation may return itself.
+        """
+        return self
+
     def reference(self, image: Image.Image) -> Image.Image:
         """Perturb the reference (return the same object if it is unchanged)."""
         return image
@@ -139,23 +146,27 @@ class Translate(Original):
             return Level(family, float(self.pixels), "px")
         return Level(family, 1.0 if self.percent is None else float(self.percent), "pct")
 
-    def _offset(self, image: Image.Image) -> tuple[int, int]:
+    def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the shift along the width and along the height, at most the whole side."""
         _, value, unit = self.level
-        side = image.width if self.axis == "x" else image.height
+        side = size[0] if self.axis == "x" else size[1]
         offset = min(side, int(value) if unit == "px" else math.ceil(value / 100.0 * side))
         return (offset, 0) if self.axis == "x" else (0, offset)
 
+    def at_size(self, size: tuple[int, int]) -> Translate:
+        """Return the translation by the same number of pixels."""
+        return Translate(pixels=max(self._offset(size)), keep_reference=self.keep_reference, axis=self.axis)
+
     def reference(self, image: Image.Image) -> Image.Image:
         """Crop the last columns or rows (not with `keep_reference`)."""
-        right, down = self._offset(image)
+        right, down = self._offset(image.size)
         if self.keep_reference or not (right or down):
             return image
         return image.crop((0, 0, image.width - right, image.height - down))
 
     def distorted(self, image: Image.Image) -> Image.Image:
         """Crop the first columns or rows, or move the image right or down."""
-        right, down = self._offset(image)
+        right, down = self._offset(image.size)
         if self.keep_reference:  # Pillow fills pixels outside the image with black
             return image.crop((-right, -down, image.width - right, image.height - down))
         return image.crop((right, down, image.width, image.height))

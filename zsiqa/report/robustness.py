@@ -69,7 +69,7 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
                      + f"{row['worst']:7.3f}{'*' if row['in_best_group'] else ' '}"
                      + (f"{_interval(row, 'worst'):16}" if interval else "")
                      + f"{row['loss']:z7.3f}{' p' if row['pairs'] < row['expected'] else ''}")
-    return [*lines, "at 0: SRCC on original images; loss: at 0 less the worst; * best by the worst, or not "
+    return [*lines, "at 0: SRCC on original images; loss: at 0 less worst; * best by worst, or not "
                     "significantly worse", *(["p: scores of a part of the data set's pairs"]
                                    if (rows["pairs"] < rows["expected"]).any() else [])]
 

@@ -16,8 +16,8 @@ from zsiqa.types import StoreError, require
 ABOUT = ("SRCC and the response of undistorted references against the level of a change. Bands are 95 % "
          "intervals over resampled references, the dashed line is the smallest change that people detect. "
          "The response is in units of the mildest real distortion of the data set: above 1, a change alone "
-         "scores worse than that. The table has the mean SRCC from level 0 to the human threshold; its lowest value "
-         "decides the order, so that a metric that is wrong everywhere is not called robust.")
+         "scores worse than that. The table has the mean SRCC from level 0 to the human threshold; its "
+         "lowest value decides the order, so that a metric that is wrong everywhere is not called robust.")
 
 
 def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> str:

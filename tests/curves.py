@@ -41,7 +41,7 @@ def write_store(root, dataset="mine", references=True):
     rng = np.random.default_rng(0)
     own = sorted(set(REFS))
     for metric, (noise, moved, response) in METRICS.items():
-        base = 40 - LABELS + np.abs(rng.normal(0, noise, len(LABELS)))
+        base = 60 - LABELS + np.abs(rng.normal(0, noise, len(LABELS)))
         for name, share in {"original": 0.0, **names()}.items():
             write(root, dataset, metric, name, REFS, LABELS, base + rng.normal(0, moved * share, len(LABELS)))
             if references:

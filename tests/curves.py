@@ -46,5 +46,5 @@ def write_store(root, dataset="mine", references=True):
             write(root, dataset, metric, name, REFS, LABELS, base + rng.normal(0, moved * share, len(LABELS)))
             if references:
                 write(root, f"{dataset}_references", metric, name, own, [0.0] * len(own),
-                      response * share * (1 + np.arange(len(own)) / 10))
+                      response * share * (1 + np.arange(len(own)) / 10) + name.startswith("translate_y") / 64)
     return root

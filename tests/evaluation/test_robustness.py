@@ -44,7 +44,7 @@ def test_each_point_is_the_srcc_of_its_file(folder, found):
 
 
 def test_intervals_and_means_are_those_of_resampled_references(folder, found):
-    rows = [np.flatnonzero(REFS == name) for name in sorted(set(REFS))]
+    rows = [np.flatnonzero(name == REFS) for name in sorted(set(REFS))]
     levels = ["original", "translate_x_2px", "translate_x_4px", "translate_x_8px"]
     scores = [scores_of(folder, "fragile", name) for name in levels]
     drawn = []
@@ -79,8 +79,8 @@ def test_intervals_and_means_are_those_of_resampled_references(folder, found):
 
 def test_the_response_of_references_is_in_units_of_their_own_distortions(folder, found):
     real = scores_of(folder, "fragile", "original")
-    mildest = np.median([real[REFS == name].min() for name in sorted(set(REFS))])
-    median = np.median([np.median(real[REFS == name]) for name in sorted(set(REFS))])
+    mildest = np.median([real[name == REFS].min() for name in sorted(set(REFS))])
+    median = np.median([np.median(real[name == REFS]) for name in sorted(set(REFS))])
     points = found.points[(found.points["metric"] == "fragile") & (found.points["family"] == "rotate")]
     for row in points.to_dict("records"):
         response = np.median(scores_of(folder, "fragile", row["perturbation"], "mine_references"))
@@ -99,8 +99,8 @@ def test_a_similarity_gives_the_curve_of_its_distance(folder, found, tmp_path):
         refs = REFS if dataset == "mine" else sorted(set(REFS))
         for name in ("original", *names()):
             values = 100 - scores_of(folder, "fragile", name, dataset)
-            write(tmp_path, dataset, "similar", name, refs, LABELS[:len(refs)] if dataset != "mine" else LABELS,
-                  values, higher_is_better=True)
+            write(tmp_path, dataset, "similar", name, refs, LABELS[:len(refs)], values,
+                  higher_is_better=True)
     points = measure_robustness(open_folder(tmp_path), SETTINGS, metrics=["similar"]).points
     own = found.points[found.points["metric"] == "fragile"]
     numbers = points.columns[4:].drop("perturbation")

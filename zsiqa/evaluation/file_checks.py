@@ -77,8 +77,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
             problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
-        identical = key.dataset.endswith(REFERENCES) and key.perturbation == ORIGINAL
-        if not identical and scores.usable.any() and np.ptp(scores.values[scores.usable]) == 0:
+        if (not _is_of_identical_images(key) and scores.usable.any()
+                and np.ptp(scores.values[scores.usable]) == 0):
             problems.append("all scores are equal")
         if unusable := int((~scores.usable).sum()):
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
@@ -90,7 +90,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             odd.append(FileFinding(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
     for copies in contents.values():
         keys = [key for (key, path), scores in read.items() if path in copies and len(scores.values)]
-        if len(copies) > 1 and keys and not _are_one_level(keys):
+        if len(copies) > 1 and keys and not (
+                all(map(_is_of_identical_images, keys)) or _are_one_level(keys)):
             listed = ", ".join(path.relative_to(folder.root).as_posix() for path in sorted(copies))
             odd.append(FileFinding(listed, "the same content, byte for byte"))
     whole = {}
@@ -101,6 +102,11 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             whole[key] = complete
     return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
                        sum(not scores.checked for scores in read.values()))
+
+
+def _is_of_identical_images(key: ScoreKey) -> bool:
+    """Return whether the scores are of references against themselves: a distance is 0 for all."""
+    return key.dataset.endswith(REFERENCES) and key.perturbation == ORIGINAL
 
 
 def _are_one_level(keys: Sequence[ScoreKey]) -> bool:

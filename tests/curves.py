@@ -15,7 +15,7 @@ REFERENCES, VERSIONS = 9, 6
 REFS = np.repeat([f"r{number}.png" for number in range(REFERENCES)], VERSIONS)
 LABELS = np.random.default_rng(5).permutation(np.arange(REFERENCES * VERSIONS)).astype(float)
 # Noise on original images, noise that a full level adds, response of a reference at a full level.
-METRICS = {"tolerant": (1.0, 0.5, 0.5), "fragile": (0.1, 60.0, 90.0), "wrong": (500.0, 0.5, 0.5)}
+METRICS = {"tolerant": (1.0, 0.5, 0.5), "fragile": (0.1, 60.0, 90.0), "wrong": (500.0, 0.5, 0.6)}
 
 
 def write(root, dataset, metric, perturbation, refs, labels, values, higher_is_better=False):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from PIL import Image
@@ -155,7 +155,7 @@ class Translate(Original):
 
     def at_size(self, size: tuple[int, int]) -> Translate:
         """Return the translation by the same number of pixels."""
-        return Translate(pixels=max(self._offset(size)), keep_reference=self.keep_reference, axis=self.axis)
+        return replace(self, percent=None, pixels=max(self._offset(size)))
 
     def reference(self, image: Image.Image) -> Image.Image:
         """Crop the last columns or rows (not with `keep_reference`)."""

@@ -159,7 +159,7 @@ def test_references_alone_can_be_scored_in_parts_and_watched(folder):
     arguments = [*CURVE, "dataset.pairs=references", "results_dir=watched"]
     run(*arguments, "dataset.limit=2", cwd=folder)
     stored = StoredFolder(folder / "watched/scores")
-    key = ScoreKey("pairs_references", "psnr", "translate_x_0.5pct")
+    key = ScoreKey("pairs_references", "psnr", "translate_x_0.25pct")
     assert np.isfinite(stored.load(key, stored.files[key]).values).sum() == 2
     assert "nothing" not in run("-m", *arguments, "only_missing=true", cwd=folder)
     assert "done already" in run("-m", *arguments, "only_missing=true", cwd=folder)

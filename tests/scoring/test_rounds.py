@@ -1,5 +1,6 @@
 """Levels share their work: each image is decoded once, each distinct one encoded once, in rounds."""
 
+import gc
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,31 @@ def test_a_resumed_run_has_the_same_bits(backbone, pairs, alone):
         there = {key for key in whole if random.random() < share}
         rest = score(backbone, pairs, lambda index, name, there=there: (index, name) not in there)
         assert rest == {key: scores for key, scores in whole.items() if key not in there}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_features_of_few_references_are_held_whatever_the_number_of_levels(backbone, tmp_path, alone):
+    pairs = pairs_dataset.read(write_pairs(tmp_path, [(90, 90)] * 4, levels=1)).pairs
+    pairs = pair_references(pairs) if alone else pairs
+    most = {}
+    for count in (TOGETHER, 3 * TOGETHER):
+        live = []
+
+        def watch(tiles, live=live):
+            live.append(sum(one.numel() for one in gc.get_objects()
+                            if type(one) is torch.Tensor and one.ndim == 5))
+            return backbone(tiles)
+
+        gc.collect()
+        gc.disable()  # a cycle of references would keep features until the collector runs
+        try:
+            score(watch, pairs, perturbations={"original": Original(), **{
+                f"{pixels}px": Translate(pixels=pixels) for pixels in range(1, count + 1)}})
+        finally:
+            gc.enable()
+        most[count] = max(live)
+    # The batch in progress holds more or less, by where rounds begin in it.
+    assert most[3 * TOGETHER] < 1.3 * most[TOGETHER]
 
 
 def test_training_mode_draws_for_each_level(backbone, pairs):

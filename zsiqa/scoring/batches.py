@@ -75,7 +75,7 @@ def link(images: Iterable[list[TiledImage]], todo: Todo, fail: Fail) -> Iterator
             yield from (Segment(image, 0, len(image.tiles)) for image in variants)
         twins = [twin for image in variants for twin in image.twins]
         for image in variants if known else twins:
-            image.reference = references[image.serves[0]]
+            image.reference = image.reference or references[image.serves[0]]
             error = image.reference.error or image.error
             sizes = image.size, image.reference.size
             if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read

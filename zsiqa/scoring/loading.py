@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -178,8 +178,9 @@ class Loader:
             found.append(self._tiled(variant, scale, image.size,
                                      [(index, name) for index in group for name in served]))
             if twins := [name for name in served if self._is_twin(group[0], name, image)]:
-                found[-1].twins.append(TiledImage([(group[0], name) for name in twins], image.size,
-                                                  found[-1].tiles, found[-1].error, found[-1]))
+                # Its reference is a copy with the same `encoded`: a cycle would keep features in memory.
+                found[-1].twins.append(replace(found[-1], serves=[(group[0], name) for name in twins],
+                                               twins=[], reference=replace(found[-1], twins=[])))
         return found
 
     def distorted(self, index: int, names: Sequence[str], *, again: bool) -> list[TiledImage]:

@@ -129,7 +129,8 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     people = (compare_with_people(folder, [key.metric for key in with_people] if metrics else None,
                                   settings.replicates, settings.seed, notes)
               if with_people else pd.DataFrame())
-    return Robustness(pd.DataFrame(points), curves, ranking, people, settings, notes)
+    return Robustness(pd.DataFrame(points, columns=list(points[0]) if points else [*KEY, "level"]), curves,
+                      ranking, people, settings, notes)
 
 
 def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str], settings: Settings,

@@ -30,7 +30,7 @@ def to_text(found: Robustness, width: int) -> str:
     for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
         lines += [*([""] if lines else []), *_ranking(found, dataset, width), *_mildest(found, dataset)]
     if len(found.people):
-        lines += [*([""] if lines else []), *_people(found.people)]
+        lines += [*([""] if lines else []), *people_lines(found.people)]
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
              f"Holm over all pairs of metrics.",
              *describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree),
@@ -116,7 +116,8 @@ def _level(row: dict[Any, Any]) -> str:
     return f"{level:.2g}{'!' if level < row['human'] else ''}"
 
 
-def _people(people: pd.DataFrame) -> list[str]:
+def people_lines(people: pd.DataFrame) -> list[str]:
+    """Write the comparison with people's response curves as lines of text."""
     names = published()["raid"]["types"]
     families = list(dict.fromkeys(people["family"]))
     heads = [f"{names.get(family, family)}" for family in families]

@@ -6,10 +6,12 @@ import base64
 import html
 from collections.abc import Sequence
 
+from zsiqa.evaluation.human_curves import DATASET
+from zsiqa.evaluation.message import ORIGINAL
 from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
 from zsiqa.evaluation.stored_levels import REFERENCES, curves_of
 from zsiqa.report.download import csv_link
-from zsiqa.report.robustness import describe_thresholds, ranking_rows
+from zsiqa.report.robustness import describe_thresholds, people_lines, ranking_rows
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.types import StoreError, require
 
@@ -21,7 +23,7 @@ ABOUT = ("SRCC and the response of undistorted references against the level of a
 
 
 def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> str:
-    """Write the part of the page; "" if no metric has a curve.
+    """Write the part of the page; "" if no metric has a curve, nor scores of RAID.
 
     Args:
         folder: folder of scores.
@@ -32,7 +34,8 @@ def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[
     for key in folder.held():
         if not key.dataset.endswith(REFERENCES) and (datasets is None or key.dataset in datasets):
             names.setdefault((key.dataset, key.metric), []).append(key.perturbation)
-    chosen = sorted({dataset for (dataset, _), there in names.items() if curves_of(there)})
+    chosen = sorted({dataset for (dataset, _), there in names.items()
+                     if curves_of(there) or (dataset == DATASET and ORIGINAL in there)})
     if not chosen:
         return ""
     try:
@@ -45,10 +48,10 @@ def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[
 def to_html_part(found: Robustness) -> str:
     """Write curves as a part of the page."""
     require("robustness curves on the page", "matplotlib")
-    from zsiqa.report.robustness_figures import draw
+    from zsiqa.report.robustness_figures import draw  # matplotlib, of an extra
 
     parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
-    for dataset in dict.fromkeys(found.curves["dataset"]):
+    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
         picture = base64.b64encode(draw(found, dataset, "svg")).decode()
         head, *body = ranking_rows(found, dataset) or [[]]
         parts.append(f'<h4>{html.escape(dataset)}</h4><div class="wide"><img alt="Curves of '
@@ -60,6 +63,9 @@ def to_html_part(found: Robustness) -> str:
                            for row in body)
             parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
                          f"</table></div>")
+    if len(found.people):
+        parts.append(f"<h4>Beside people's response curves</h4><pre>"
+                     f"{html.escape(chr(10).join(people_lines(found.people)))}</pre>")
     about = [*describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree), *found.notes]
     parts.append("<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(about)) + "</ul>")
     return "\n".join([*parts, csv_link("robustness_curves", found.points)])

@@ -98,7 +98,7 @@ def test_scored_and_compared_with_people_as_a_user_does(miniature, capsys):
     assert main(["data", "check", "raid", "--root", "raid", "--images", "--strict"]) == 0
     run("dataset=raid", "dataset.root=raid", "backbone=none", "baseline=psnr", cwd=miniature)
     capsys.readouterr()
-    assert main(["robustness", "--replicates", "100", "--json", "all.json"]) == 0
+    assert main(["robustness", "--replicates", "100", "--json", "all.json", "--figures", "."]) == 0
     text = capsys.readouterr().out
     head = next(line for line in text.splitlines() if "rotation" in line)
     assert head.split() == ["Gaussian", "noise", "rotation", "scaling", "translation", "all"]
@@ -106,5 +106,6 @@ def test_scored_and_compared_with_people_as_a_user_does(miniature, capsys):
     # More change, less PSNR, and people see more: SRCC is above 0 in every family.
     assert all(float(value) > 0.5 for value in rows[0][1:-1])
     assert len(rows) == 4  # SRCC, two errors, bias
+    assert ">people<" in (miniature / "raid_people.svg").read_text()
     part = robustness_part(open_folder(miniature / "results/scores"), Settings(*read_thresholds(), 100))
     assert rows[0][-1] in part[part.index("people's response curves"):]

@@ -26,8 +26,8 @@ def folder(tmp_path):
     rotated = np.array([family == "rot" for family, _, _ in keys])
     scores = {"affine": 3 * people + 1, "curved": np.exp(3 * people), "alarmed": people + 2 * rotated,
               "similar": 10 - people}
-    pairs = [ImagePair(f"raid/{family}_{ref}_{level}", f"img_{ref}.png", "d", RESPONSES[family, ref, level],
-                       tmp_path, tmp_path, family, str(level)) for family, ref, level in keys]
+    pairs = [ImagePair(f"raid/{family}_img_{ref}_level_{level:02}", f"img_{ref}.png", "d",
+                       RESPONSES[family, ref, level], tmp_path, tmp_path, family) for family, ref, level in keys]
     for metric, values in scores.items():
         file = ScoreFile(tmp_path / "scores/raid" / metric / "original.csv", {})
         fill(file, pairs, values.tolist(),
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def test_rank_and_shape(folder):
-    found = compare_with_people(folder, None, 100, 0, []).set_index(["metric", "family"])
+    found = compare_with_people(folder, None, 100, 0, []).rows.set_index(["metric", "family"])
     for metric in ("affine", "similar"):
         for family in (*FAMILIES, "all"):
             row = found.loc[metric, family]
@@ -58,11 +58,23 @@ def test_rank_and_shape(folder):
 
 
 def test_a_family_that_a_metric_takes_for_too_great_a_difference_has_a_bias(folder):
-    found = compare_with_people(folder, ["alarmed"], 100, 0, []).set_index("family")
+    found = compare_with_people(folder, ["alarmed"], 100, 0, []).rows.set_index("family")
     assert found.loc["rot", "srcc"] == pytest.approx(1)
     assert found.loc["rot", "bias"] > 0.3
     assert found.loc["gn", "bias"] == pytest.approx(-found.loc["rot", "bias"])  # residuals add up to 0
     assert found.loc["all", "srcc"] < 1
+
+
+def test_mean_curves_after_the_best_line(folder):
+    curves = compare_with_people(folder, ["affine", "curved"], 100, 0, []).curves
+    assert len(curves) == 2 * len(FAMILIES) * 6
+    for row in curves.to_dict("records"):
+        people = np.mean([RESPONSES[row["family"], ref, row["level"]] for ref in range(4)])
+        assert row["response"] == pytest.approx(people)
+        if row["metric"] == "affine":
+            assert row["fitted"] == pytest.approx(people)
+    some = curves[(curves["metric"] == "curved") & (curves["family"] == "rot")]
+    assert (some["fitted"] - some["response"]).abs().max() > 0.3  # a bend that no line removes
 
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 6), st.integers(-5, 5)), min_size=1, max_size=12)

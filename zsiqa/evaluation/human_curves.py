@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ LEVEL = 0.95
 COLUMNS = ("metric", "family", "pairs", "references", "srcc", "srcc_low", "srcc_high", "srcc_per_ref",
            "rmse_affine", "rmse_monotone", "sd", "bias")
 ALL = "all"
+NAMED_LEVEL = r"_level_(\d+)$"  # in the pair_id
 
 
 def affine_fit(distances: ArrayLike, responses: ArrayLike) -> NDArray[np.float64]:
@@ -64,8 +65,27 @@ def monotone_fit(distances: ArrayLike, responses: ArrayLike) -> NDArray[np.float
     return np.asarray(fitted[step])
 
 
+class People(NamedTuple):
+    """Comparison of metrics with people.
+
+    Attributes:
+        rows: one row a metric and family, and one for all families together. `srcc` between scores and
+            responses, with interval, and `srcc_per_ref`, the mean within references. `rmse_affine` and
+            `rmse_monotone`: root of the mean squared difference of responses and scores after the best line
+            and after the best rising step function; `sd`: that of a constant, so the most that either can be.
+            `bias`: mean over the family of people's response predicted from the scores by one rising step
+            function for all families, minus the response: above 0, the metric takes the family for a greater
+            difference than people do.
+        curves: one row a metric, family and level: `response` of people and `fitted`, the metric's after the
+            best line of its family; means over references. Empty if names do not hold levels.
+    """
+
+    rows: pd.DataFrame
+    curves: pd.DataFrame
+
+
 def compare_with_people(folder: ScoreFolder, metrics: Sequence[str] | None, replicates: int, seed: int,
-                        notes: list[str]) -> pd.DataFrame:
+                        notes: list[str]) -> People:
     """Compare the curves of metrics with people's.
 
     Args:
@@ -74,20 +94,26 @@ def compare_with_people(folder: ScoreFolder, metrics: Sequence[str] | None, repl
         replicates, seed: of the bootstrap over references.
         notes: list that gets a line for everything that is left out.
 
-    Returns:
-        One row a metric and family, and one for all families together. `srcc` between scores and responses,
-        with interval, and `srcc_per_ref`, the mean within references. `rmse_affine` and `rmse_monotone`: root
-        of the mean squared difference of responses and scores after the best line and after the best rising
-        step function; `sd`: that of a constant, so the most that either can be. `bias`: mean over the family
-        of people's response predicted from the scores by one rising step function for all families, minus the
-        response: above 0, the metric takes the family for a greater difference than people do.
-
     Raises:
         StoreError: as `load_table`.
     """
     table = load_table(folder, DATASET, "original", metrics, notes)
     lines = [line for row in range(len(table.metrics)) for line in _compare(table, row, replicates, seed)]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return People(pd.DataFrame(lines, columns=list(COLUMNS)), _mean_curves(table))
+
+
+def _mean_curves(table: ScoreTable) -> pd.DataFrame:
+    levels = pd.Series(table.ids).str.extract(NAMED_LEVEL, expand=False).astype(float)
+    frames = []
+    for metric, quality in zip(table.metrics, table.quality, strict=True):
+        for family in dict.fromkeys(table.types.tolist()):
+            use = table.types == family
+            fitted = affine_fit(-quality[use], -table.labels[use])
+            frame = pd.DataFrame({"level": levels[use].to_numpy(), "response": -table.labels[use],
+                                  "fitted": fitted})
+            means = frame.groupby("level", as_index=False).mean()  # leaves out names without a level
+            frames.append(means.assign(metric=metric, family=family))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _compare(table: ScoreTable, row: int, replicates: int, seed: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import per_reference
-from zsiqa.evaluation.human_curves import DATASET, compare_with_people
+from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
 from zsiqa.evaluation.message import ORIGINAL
@@ -63,7 +63,7 @@ class Robustness:
             `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
             distortion (infinity: not reached, NaN: not known); `last`, the last level; `pairs`, `expected`.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
-        people: `human_curves.compare_with_people`; empty without scores of RAID.
+        people: metrics beside people's response curves; None without scores of RAID.
         settings: of the analysis.
         notes: what was left out.
     """
@@ -71,7 +71,7 @@ class Robustness:
     points: pd.DataFrame
     curves: pd.DataFrame
     ranking: pd.DataFrame
-    people: pd.DataFrame
+    people: People | None
     settings: Settings
     notes: list[str] = field(default_factory=list)
 
@@ -128,7 +128,7 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     ranking = rank_by_worst_curve(means, notes)
     people = (compare_with_people(folder, [key.metric for key in with_people] if metrics else None,
                                   settings.replicates, settings.seed, notes)
-              if with_people else pd.DataFrame())
+              if with_people else None)
     return Robustness(pd.DataFrame(points, columns=list(points[0]) if points else [*KEY, "level"]), curves,
                       ranking, people, settings, notes)
 

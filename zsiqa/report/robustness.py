@@ -29,8 +29,8 @@ def to_text(found: Robustness, width: int) -> str:
     lines: list[str] = []
     for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
         lines += [*([""] if lines else []), *_ranking(found, dataset, width), *_mildest(found, dataset)]
-    if len(found.people):
-        lines += [*([""] if lines else []), *people_lines(found.people)]
+    if found.people:
+        lines += [*([""] if lines else []), *people_lines(found.people.rows)]
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
              f"Holm over all pairs of metrics.",
              *describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree),
@@ -172,12 +172,13 @@ def to_markdown(found: Robustness) -> str:
 def to_json(found: Robustness) -> str:
     """Write everything; null where a number is undefined, and "not reached" for an infinite level."""
     settings = found.settings
+    people = [("people", found.people.rows), ("people_curves", found.people.curves)] if found.people else []
     about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
              "pixels_per_degree": settings.pixels_per_degree,
              "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
              **{name: [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
                 for name, frame in (("ranking", found.ranking), ("curves", found.curves),
-                                    ("points", found.points), ("people", found.people))}}
+                                    ("points", found.points), *people)}}
     return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
+from zsiqa.evaluation.human_curves import DATASET
 from zsiqa.evaluation.robustness import Robustness
 from zsiqa.evaluation.stored_levels import CURVES
+from zsiqa.releases import published
 from zsiqa.report.drawing import COLOURS, MARKS, STYLE
 from zsiqa.report.robustness import UNITS
 
@@ -28,8 +30,13 @@ HUMAN = "#777777"
 
 
 def write_figures(found: Robustness, folder: Path) -> list[Path]:
-    """Write one figure a data set, as PDF and SVG; returns their paths."""
+    """Write one figure a data set, and one beside people's curves, as PDF and SVG; returns their paths."""
     written = []
+    if found.people and len(found.people.curves):
+        for kind in ("pdf", "svg"):
+            path = folder / f"{DATASET}_people.{kind}"
+            path.write_bytes(draw_people(found.people.curves, kind))
+            written.append(path)
     for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
         for kind in ("pdf", "svg"):
             path = folder / f"{dataset}_robustness_curves.{kind}"
@@ -85,11 +92,47 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
         handles.append(Line2D([], [], color=HUMAN, linewidth=1, linestyle="--"))
         figure.legend(handles, [*labels, "human threshold"], loc="outside lower center", ncols=2, fontsize=7,
                       frameon=False)
-        stream = io.BytesIO()
-        # Without a date, equal curves give equal files.
-        figure.savefig(stream, format=kind, dpi=200, metadata={
-            "svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind))
-        return stream.getvalue()
+        return _save(figure, kind)
+
+
+def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
+    """Draw people's mean response against the level, and that of metrics after the best line of each family.
+
+    Args:
+        curves: `human_curves.People.curves`.
+        kind: `svg`, `pdf` or `png`.
+
+    Returns:
+        Content of the file.
+    """
+    families, names = list(dict.fromkeys(curves["family"])), published()[DATASET]["types"]
+    metrics = list(dict.fromkeys(curves["metric"]))[:MOST]
+    with mpl.rc_context({**STYLE, **SVG}):
+        figure = Figure(figsize=(1.9 * len(families) + 0.6, 2.5 + 0.07 * len(metrics)), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(1, len(families), squeeze=False, sharey="row")
+        for axes, family in zip(grid[0], families, strict=True):
+            some = curves[curves["family"] == family]
+            first = some[some["metric"] == metrics[0]]
+            axes.plot(first["level"], first["response"], color="black", linewidth=2, label="people")
+            for number, metric in enumerate(metrics):
+                own = some[some["metric"] == metric]
+                axes.plot(own["level"], own["fitted"], color=COLOURS[number % len(COLOURS)], linewidth=1,
+                          marker=MARKS[number // len(COLOURS) % len(MARKS)], markersize=2.5, label=metric)
+            axes.set_title(names.get(family, family), fontsize=8)
+            axes.set_xlabel("level")
+        grid[0, 0].set_ylabel("response (SD)")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+        return _save(figure, kind)
+
+
+def _save(figure: Figure, kind: str) -> bytes:
+    stream = io.BytesIO()
+    # Without a date, equal curves give equal files.
+    figure.savefig(stream, format=kind, dpi=200, metadata={
+        "svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind))
+    return stream.getvalue()
 
 
 def chosen_metrics(found: Robustness, dataset: str) -> list[str]:

@@ -48,7 +48,7 @@ def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[
 def to_html_part(found: Robustness) -> str:
     """Write curves as a part of the page."""
     require("robustness curves on the page", "matplotlib")
-    from zsiqa.report.robustness_figures import draw  # matplotlib, of an extra
+    from zsiqa.report.robustness_figures import draw, draw_people  # matplotlib, of an extra
 
     parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
     for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
@@ -63,9 +63,11 @@ def to_html_part(found: Robustness) -> str:
                            for row in body)
             parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
                          f"</table></div>")
-    if len(found.people):
-        parts.append(f"<h4>Beside people's response curves</h4><pre>"
-                     f"{html.escape(chr(10).join(people_lines(found.people)))}</pre>")
+    if found.people:
+        picture = base64.b64encode(draw_people(found.people.curves, "svg")).decode()
+        parts.append(f'<h4>Beside people\'s response curves</h4><div class="wide"><img alt="Curves of people '
+                     f'and metrics" src="data:image/svg+xml;base64,{picture}"></div><pre>'
+                     f"{html.escape(chr(10).join(people_lines(found.people.rows)))}</pre>")
     about = [*describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree), *found.notes]
     parts.append("<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(about)) + "</ul>")
     return "\n".join([*parts, csv_link("robustness_curves", found.points)])

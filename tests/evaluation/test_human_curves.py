@@ -27,7 +27,8 @@ def folder(tmp_path):
     scores = {"affine": 3 * people + 1, "curved": np.exp(3 * people), "alarmed": people + 2 * rotated,
               "similar": 10 - people}
     pairs = [ImagePair(f"raid/{family}_img_{ref}_level_{level:02}", f"img_{ref}.png", "d",
-                       RESPONSES[family, ref, level], tmp_path, tmp_path, family) for family, ref, level in keys]
+                       RESPONSES[family, ref, level], tmp_path, tmp_path, family)
+             for family, ref, level in keys]
     for metric, values in scores.items():
         file = ScoreFile(tmp_path / "scores/raid" / metric / "original.csv", {})
         fill(file, pairs, values.tolist(),

@@ -33,7 +33,8 @@ def to_text(found: Robustness, width: int) -> str:
         lines += [*([""] if lines else []), *people_lines(found.people.rows)]
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
              f"Holm over all pairs of metrics.",
-             *describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree),
+             *(describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree)
+               if len(found.curves) else []),
              *(f"note: {note}" for note in dict.fromkeys(found.notes))]
     return "\n".join([*lines, "", *about])
 
@@ -132,7 +133,7 @@ def people_lines(people: pd.DataFrame) -> list[str]:
         lines += [*([""] if lines else []), title,
                   f"{'':{stub}}" + "".join(f"{head:>{size}}" for head, size
                                            in zip(heads, columns, strict=True))]
-        lines += [f"{metric:{stub}}" + "".join(f"{table.loc[metric, family]:{size}.3f}" for family, size
+        lines += [f"{metric:{stub}}" + "".join(f"{table.loc[metric, family]:z{size}.3f}" for family, size
                                                in zip(families, columns, strict=True))
                   for metric in dict.fromkeys(people["metric"])]
         if name.startswith("rmse"):

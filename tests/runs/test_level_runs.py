@@ -2,10 +2,13 @@
 
 import csv
 import json
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
-from commands import run
+from commands import command, run
 from conftest import write_pairs
 
 from zsiqa.config import compose as composed
@@ -117,7 +120,7 @@ def scores_of(folder, metric, name, dataset="pairs"):
 
 def test_levels_in_parts_are_the_scores_of_one_run(folder):
     """Some levels, some references and shards first, the rest later: the same bits, and no file but these."""
-    run(*CURVE, "results_dir=whole", cwd=folder)
+    run(*CURVE, "results_dir=all", cwd=folder)
     run(*CURVE, "dataset.limit=1", "results_dir=parts", cwd=folder)
     assert (folder / "parts/scores/pairs/psnr/translate_x_0.25pct.partial.csv").is_file()
     run(*CURVE, "dataset.limit=3", "results_dir=parts", cwd=folder)
@@ -125,11 +128,34 @@ def test_levels_in_parts_are_the_scores_of_one_run(folder):
     assert "translate_x_0.25pct" in output
     whole, parts = (
         {file.relative_to(folder / root): file.read_bytes() for file in (folder / root).rglob("*.csv")}
-        for root in ("whole", "parts"))
+        for root in ("all", "parts"))
     assert whole == parts
     assert {path.stem for path in whole} == set(names(*CURVE[4:]))
     assert not list((folder / "parts").rglob("*.part"))
     assert "all scores were there already" in run(*CURVE, "results_dir=parts", cwd=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [[], ["dataset.pairs=references"]])
+def test_killed_among_levels_it_goes_on_where_it_stopped(folder, alone):
+    """kill -9 after a third of the scores; the files end up as those of an uninterrupted run."""
+    run(*CURVE, *alone, f"results_dir=whole{len(alone)}", cwd=folder)
+    process = subprocess.Popen(command(*CURVE, *alone, f"results_dir=killed{len(alone)}"), cwd=folder,
+                               stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def stored():
+        parts = (folder / f"killed{len(alone)}").rglob("*.part")
+        return sum(part.read_bytes().count(b"\n") > 1 for part in parts)
+
+    while process.poll() is None and stored() < 5:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run(*CURVE, *alone, f"results_dir=killed{len(alone)}", cwd=folder)
+    whole, killed = ({file.relative_to(folder / f"{root}{len(alone)}"): file.read_bytes()
+                      for file in (folder / f"{root}{len(alone)}").rglob("*.csv")}
+                     for root in ("whole", "killed"))
+    assert whole == killed
 
 
 def test_references_alone_are_a_data_set_of_their_own(folder):

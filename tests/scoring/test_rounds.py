@@ -57,8 +57,8 @@ def pairs(tmp_path_factory):
 
 
 def score(backbone, pairs, todo=lambda *_: True, perturbations=LEVELS, **changes):
-    scorer = Scorer(backbone, distances=METRICS, perturbations=perturbations,
-                    **{"window": 64, "stride": 50, "batch_tiles": 7, **changes})
+    scorer = Scorer(backbone, perturbations=perturbations, **{
+        "distances": METRICS, "window": 64, "stride": 50, "batch_tiles": 7, **changes})
     return {(one.index, one.condition): one.scores for one in scorer.score(pairs, todo)}
 
 
@@ -111,7 +111,7 @@ def test_each_image_is_decoded_once_and_each_distinct_one_encoded_once(backbone,
 
 def test_a_level_alone_has_the_score_that_it_has_among_many(backbone, pairs):
     many = score(backbone, pairs)
-    for name in ("translate_y_4px", "rotate_3deg", "translate_x_2pct"):
+    for name in ("translate_y_4px", "rotate_3deg"):
         alone = score(backbone, pairs, perturbations={name: LEVELS[name]})
         for key, scores in alone.items():
             # Batches round differently: see tests/scoring/test_engine.py.
@@ -134,7 +134,7 @@ def test_a_resumed_run_has_the_same_bits(backbone, pairs, alone):
     pairs = pair_references(pairs) if alone else pairs
     whole = score(backbone, pairs)
     random = np.random.default_rng(0)
-    for share in (0.1, 0.5, 0.9):
+    for share in (0.3, 0.8):
         there = {key for key in whole if random.random() < share}
         rest = score(backbone, pairs, lambda index, name, there=there: (index, name) not in there)
         assert rest == {key: scores for key, scores in whole.items() if key not in there}
@@ -142,7 +142,7 @@ def test_a_resumed_run_has_the_same_bits(backbone, pairs, alone):
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_features_of_few_references_are_held_whatever_the_number_of_levels(backbone, tmp_path, alone):
-    pairs = pairs_dataset.read(write_pairs(tmp_path, [(90, 90)] * 4, levels=1)).pairs
+    pairs = pairs_dataset.read(write_pairs(tmp_path, [(90, 64)] * 2, levels=1)).pairs
     pairs = pair_references(pairs) if alone else pairs
     most = {}
     for count in (TOGETHER, 3 * TOGETHER):
@@ -156,8 +156,9 @@ def test_features_of_few_references_are_held_whatever_the_number_of_levels(backb
         gc.collect()
         gc.disable()  # a cycle of references would keep features until the collector runs
         try:
-            score(watch, pairs, perturbations={"original": Original(), **{
-                f"{pixels}px": Translate(pixels=pixels) for pixels in range(1, count + 1)}})
+            score(watch, pairs, distances={("features", "l2"): distances.L2()}, perturbations={
+                "original": Original(),
+                **{f"{pixels}px": Translate(pixels=pixels) for pixels in range(1, count + 1)}})
         finally:
             gc.enable()
         most[count] = max(live)

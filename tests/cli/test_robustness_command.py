@@ -10,8 +10,6 @@ import pytest
 from curves import METRICS, names, write_store
 
 from zsiqa.cli.main import main
-from zsiqa.evaluation.human_thresholds import read_thresholds
-from zsiqa.evaluation.robustness import Settings
 from zsiqa.report.robustness_page import robustness_part
 from zsiqa.results.folder import open_folder
 
@@ -81,7 +79,7 @@ def test_a_store_without_levels_names_the_command(store, tmp_path, capsys):
         (tmp_path / "mine/psnr" / path.name).write_bytes(path.read_bytes())
     assert main(["robustness", "--scores", str(tmp_path)]) == 1
     assert "zsiqa run dataset=mine perturbation=curves" in capsys.readouterr().err
-    assert robustness_part(open_folder(tmp_path), Settings(*read_thresholds(), replicates=100)) == ""
+    assert robustness_part(open_folder(tmp_path), 100) == ""
 
 
 def test_the_page_has_the_curves_and_no_level_elsewhere(store, tmp_path):

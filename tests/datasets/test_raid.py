@@ -8,8 +8,6 @@ from trees import RAID_FAMILIES, raid, raid_response
 import zsiqa.releases
 from zsiqa.cli.main import main
 from zsiqa.datasets.raid import read
-from zsiqa.evaluation.human_thresholds import read_thresholds
-from zsiqa.evaluation.robustness import Settings
 from zsiqa.releases import published
 from zsiqa.report.robustness_page import robustness_part
 from zsiqa.results.folder import open_folder
@@ -107,5 +105,5 @@ def test_scored_and_compared_with_people_as_a_user_does(miniature, capsys):
     assert all(float(value) > 0.5 for value in rows[0][1:-1])
     assert len(rows) == 4  # SRCC, two errors, bias
     assert ">people<" in (miniature / "raid_people.svg").read_text()
-    part = robustness_part(open_folder(miniature / "results/scores"), Settings(*read_thresholds(), 100))
+    part = robustness_part(open_folder(miniature / "results/scores"), 100)
     assert rows[0][-1] in part[part.index("people's response curves"):]

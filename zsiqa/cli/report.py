@@ -54,9 +54,7 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
     from zsiqa.evaluation.claim_files import read_claims
     from zsiqa.evaluation.claims import judge
-    from zsiqa.evaluation.human_thresholds import read_thresholds
     from zsiqa.evaluation.ranking import Settings
-    from zsiqa.evaluation.robustness import Settings as CurveSettings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
     from zsiqa.report.robustness_page import robustness_part
@@ -73,7 +71,7 @@ def _report(options: argparse.Namespace) -> int:
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     verdicts = judge(folder, paper, options.replicates)[0] if paper else ()
-    curves = robustness_part(folder, CurveSettings(*read_thresholds(), options.replicates), options.dataset)
+    curves = robustness_part(folder, options.replicates, options.dataset)
     page = options.out / "index.html"
     page.write_text(to_page(report, images, encode_thumbnail, verdicts, curves), encoding="utf-8",
                     errors="backslashreplace")

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.evaluation.labels import has_released_labels
-from zsiqa.evaluation.message import ORIGINAL
-from zsiqa.evaluation.stored_levels import REFERENCES
+from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES
 from zsiqa.perturbations import level_of
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder, load_whole

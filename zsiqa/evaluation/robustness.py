@@ -19,9 +19,8 @@ from zsiqa.evaluation.correlation import per_reference
 from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
-from zsiqa.evaluation.message import ORIGINAL
 from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
-from zsiqa.evaluation.stored_levels import REFERENCES, curves_of, find_levels, load_levels
+from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES, curves_of, find_levels, load_levels
 from zsiqa.perturbations import level_of
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track

@@ -7,9 +7,9 @@ import html
 from collections.abc import Sequence
 
 from zsiqa.evaluation.human_curves import DATASET
-from zsiqa.evaluation.message import ORIGINAL
+from zsiqa.evaluation.human_thresholds import read_thresholds
 from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
-from zsiqa.evaluation.stored_levels import REFERENCES, curves_of
+from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES, curves_of
 from zsiqa.report.download import csv_link
 from zsiqa.report.robustness import describe_thresholds, people_lines, ranking_rows
 from zsiqa.results.folder import ScoreFolder
@@ -22,12 +22,12 @@ ABOUT = ("SRCC and the response of undistorted references against the level of a
          "lowest value decides the order, so that a metric that is wrong everywhere is not called robust.")
 
 
-def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None) -> str:
+def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str] | None = None) -> str:
     """Write the part of the page; "" if no metric has a curve, nor scores of RAID.
 
     Args:
         folder: folder of scores.
-        settings: of the analysis.
+        replicates: of the bootstrap.
         datasets: names; None for all.
     """
     names: dict[tuple[str, str], list[str]] = {}
@@ -39,7 +39,7 @@ def robustness_part(folder: ScoreFolder, settings: Settings, datasets: Sequence[
     if not chosen:
         return ""
     try:
-        found = measure_robustness(folder, settings, chosen)
+        found = measure_robustness(folder, Settings(*read_thresholds(), replicates), chosen)
     except StoreError as error:
         return f"<h3>Robustness as a curve</h3><p>No curve: {html.escape(str(error))}.</p>"
     return to_html_part(found)

@@ -150,3 +150,30 @@ def csiq(root: Path, *, rows=CSIQ_ROWS, header=CSIQ_HEADER, sheet: str = "all_by
     book.save(root / "csiq.DMOS.xlsx")
     ids = sorted(f"csiq/{name.split('/')[1][:-4].lower()}" for name in CSIQ_FILES)
     return facts_of("csiq", ids, references=2, sizes={"8x8": None})
+
+
+# RAID: level 1 is the reference itself; two columns that the reader does not need.
+RAID_HEADER = "Reference,Distorted,Curve_Value,Sigmas,Response,Estimated_MOS"
+RAID_LEVELS = (1, 2, 3)
+RAID_FAMILIES = ("rot", "trans", "scale", "gn")
+
+
+def raid_response(kind: str, reference: int, level: int) -> float:
+    return round((level - 1) * (1 + RAID_FAMILIES.index(kind) / 8) + (level > 1) * reference / 16, 6)
+
+
+def raid(root: Path, *, size=(8, 8)):
+    rows, lines = [], []
+    for kind in RAID_FAMILIES:
+        for reference in (1, 2):
+            for level in RAID_LEVELS:
+                stem, own = f"{kind}_img_{reference:02}_level_{level:02}", f"img_{reference:02}"
+                response = raid_response(kind, reference, level)
+                rows.append(f"{own}.png,{stem}.png,{response / 4},0.25,{response},5")
+                if level > 1:
+                    lines.append((own, kind, level, f"raid/{stem},{own},{response:.6f}"))
+    images = ["img_01.png", "img_02.png", *(row.split(",")[1] for row in rows)]
+    write_images(root / "imagenes_bd", images, size)
+    (root / "responses.csv").write_text("\r\n".join([RAID_HEADER, *rows]) + "\r\n")
+    return facts_of("raid", [line for *_, line in sorted(lines)], references=2,
+                    sizes={f"{size[0]}x{size[1]}": None})

@@ -128,7 +128,8 @@ class ImagePair(NamedTuple):
     Attributes:
         pair_id: unique within the data set.
         ref, dis: names of the reference and the distorted image as the data set spells them.
-        mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction.
+        mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction. NaN if
+            the data set has no labels.
         ref_file, dis_file: paths of the images. Pairs with equal `ref_path` share their reference.
         type, level: distortion type and level, where the data set names them.
         subsets: published groups of types that the pair belongs to.
@@ -192,3 +193,8 @@ class Dataset:
     pairs: tuple[ImagePair, ...]
     higher_is_better: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """True if the pairs have labels; references paired with themselves have none."""
+        return not all(math.isnan(pair.mos) for pair in self.pairs)

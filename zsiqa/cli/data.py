@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.set_defaults(command=_list)
 
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("name", metavar="NAME", help="live, tid2013, pipal, kadid10k, csiq")
+    shared.add_argument("name", metavar="NAME", help="live, tid2013, pipal, kadid10k, csiq, raid")
     shared.add_argument("--root", type=Path, metavar="DIR",
                         help="folder of the data set ($ZSIQA_<NAME>, else datasets/<name>)")
     shared.add_argument("--strict", action="store_true",

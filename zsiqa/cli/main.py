@@ -7,7 +7,7 @@ import io
 import sys
 
 from zsiqa import __version__
-from zsiqa.cli import audit, claims, data, rank, report, run, score, status, tables, weights
+from zsiqa.cli import audit, claims, data, rank, report, robustness, run, score, status, tables, weights
 from zsiqa.cli.options import CommandParser, examples, show_help_alone
 from zsiqa.terminal import exit_on_broken_pipe, print_error
 from zsiqa.types import MissingPackageError, ZsiqaError, require
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
                    "zsiqa COMMAND --help  (options and examples of a command)"))
     parser.add_argument("--version", action="version", version=f"zsiqa {__version__}")
     commands = show_help_alone(parser).add_subparsers(metavar="COMMAND")
-    for command in (score, run, status, data, weights, tables, audit, rank, claims, report):
+    for command in (score, run, status, data, weights, tables, audit, rank, claims, robustness, report):
         command.add_parser(commands)
     _add_completion(parser)
     return parser

@@ -125,13 +125,13 @@ def at_least(least: float) -> Callable[[str], float]:
     return number
 
 
-def make_output(folder: Path) -> None:
-    """Make the folder of --out before the work starts, so that no finished work is lost.
+def make_output(folder: Path, option: str = "--out") -> None:
+    """Make the folder of an option before the work starts, so that no finished work is lost.
 
     Raises:
         ZsiqaError: if it cannot be made.
     """
-    with _place(f"--out {folder}: expected a folder"):
+    with _place(f"{option} {folder}: expected a folder"):
         folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -53,6 +53,7 @@ def _report(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.ranking import Settings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
+    from zsiqa.report.robustness_page import robustness_part
 
     folder = open_scores(options)
     roots = dict(options.root)
@@ -64,8 +65,9 @@ def _report(options: argparse.Namespace) -> int:
     report = collect(folder, Settings(replicates=options.replicates), options.dataset, options.claims)
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
+    curves = robustness_part(folder, options.replicates, options.dataset)
     page = options.out / "index.html"
-    page.write_text(to_page(report, images, encode_thumbnail), encoding="utf-8",
+    page.write_text(to_page(report, images, encode_thumbnail, curves), encoding="utf-8",
                     errors="backslashreplace")
     print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB); open it in a browser")
     left_out = (f"{one.name} ({name}): {note}" for one in report.datasets

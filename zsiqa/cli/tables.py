@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
+    from zsiqa.evaluation.stored_levels import WithoutCurves
     from zsiqa.evaluation.tables import (
         Table,
         at_scale,
@@ -64,7 +65,7 @@ def _tables(options: argparse.Namespace) -> int:
     names = [*(options.table or []), *(["extended"] if options.extended else [])]
     measurer = Measurer(open_scores(options))
     specs, left_out = ([spec for name in names for spec in read_specs(name)], []) if names else (
-        choose_specs(measurer.folder))
+        choose_specs(WithoutCurves(measurer.folder)))
     ignored = [str(path.relative_to(measurer.folder.root)) for path in measurer.folder.strays]
     if not specs:
         raise ZsiqaError(f"{measurer.folder.root.absolute()} holds no scores; score something first, for "

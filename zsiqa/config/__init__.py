@@ -112,6 +112,7 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
 CHOICES = {"precision": ("fp32", "tf32", "bf16", "fp16", "clip_fp16_official"),
            "device": ("auto", "cpu", "cuda"),
            "on_error": ("stop", "skip"),
+           "dataset.pairs": ("distorted", "references"),
            "dataset.image_identity": ("names", "paths")}
 NEARLY_BOOLEAN = ("yes", "no", "on", "off")  # booleans in YAML 1.1; Hydra passes them on as text
 
@@ -261,6 +262,11 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
             raise ZsiqaError(f"{given}: no setting that decides anything here{did_you_mean(name, known)}; "
                              f"those are {', '.join(known)}")
+
+
+def dataset_name(cfg: DictConfig) -> str:
+    """Name the data set, for files and output; the references alone are a data set of their own."""
+    return f"{cfg.dataset.name}_references" if cfg.dataset.pairs == "references" else str(cfg.dataset.name)
 
 
 def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zsiqa.evaluation.labels import has_released_labels
+from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES
+from zsiqa.perturbations import level_of
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
@@ -73,7 +76,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
             problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
-        if len(scores.values) and scores.usable.any() and np.ptp(scores.values[scores.usable]) == 0:
+        if (not _is_of_identical_images(key) and scores.usable.any()
+                and np.ptp(scores.values[scores.usable]) == 0):
             problems.append("all scores are equal")
         if unusable := int((~scores.usable).sum()):
             examples = ", ".join(scores.pairs.ids[~scores.usable][:3])
@@ -84,8 +88,9 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
         if problems:
             odd.append(FileFinding(path.relative_to(folder.root).as_posix(), "; ".join(problems)))
     for copies in contents.values():
-        if len(copies) > 1 and any(
-                len(scores.values) for (_, path), scores in read.items() if path in copies):
+        keys = [key for (key, path), scores in read.items() if path in copies and len(scores.values)]
+        if len(copies) > 1 and keys and not (
+                all(map(_is_of_identical_images, keys)) or _are_one_level(keys)):
             listed = ", ".join(path.relative_to(folder.root).as_posix() for path in sorted(copies))
             odd.append(FileFinding(listed, "the same content, byte for byte"))
     whole = {}
@@ -96,6 +101,19 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             whole[key] = complete
     return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
                        sum(not scores.checked for scores in read.values()))
+
+
+def _is_of_identical_images(key: ScoreKey) -> bool:
+    """Return whether the scores are of references against themselves: a distance is 0 for all."""
+    return key.dataset.endswith(REFERENCES) and key.perturbation == ORIGINAL
+
+
+def _are_one_level(keys: Sequence[ScoreKey]) -> bool:
+    """Return whether keys may mean the same change: 1.4 and 1.5 % of 512 pixels are 8 pixels."""
+    levels = [level for key in keys if (level := level_of(key.perturbation))]
+    same = {(key.dataset, key.metric) for key in keys} | {level.family for level in levels}
+    return (len(levels) == len(keys) and len(same) == 2
+            and sum(level.unit != "pct" for level in levels) <= 1)
 
 
 def _differences(alignment: Alignment) -> list[str]:

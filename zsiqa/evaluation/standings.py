@@ -19,6 +19,7 @@ from zsiqa.evaluation.half_grid import is_on_half_grid
 from zsiqa.evaluation.identical_images import Identical, find_identical
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 from zsiqa.evaluation.score_table import ScoreTable, load_table
+from zsiqa.evaluation.stored_levels import REFERENCES
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track
 from zsiqa.types import StoreError, did_you_mean
@@ -61,14 +62,15 @@ def rank(folder: ScoreFolder, datasets: Sequence[str] | None = None,
 
     Args:
         folder: folder of scores, or several sources.
-        datasets, perturbations: names; None for all that have scores.
+        datasets, perturbations: names; None for all that have scores, without those of references alone.
         metrics: names; None for all.
         replicates, seed: of the bootstrap.
 
     Raises:
         StoreError: if there are no such scores.
     """
-    held = [key for key in folder.held() if (datasets is None or key.dataset in datasets)
+    held = [key for key in folder.held()
+            if (not key.dataset.endswith(REFERENCES) if datasets is None else key.dataset in datasets)
             and (perturbations is None or key.perturbation in perturbations)
             and (metrics is None or key.metric in metrics)]
     notes: list[str] = []

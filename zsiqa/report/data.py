@@ -13,6 +13,7 @@ from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import Verdict, claims_on, judge
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
+from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
@@ -155,7 +156,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     """Compute the contents of a report.
 
     Args:
-        folder: folder of scores.
+        folder: folder of scores; those of curves are left out.
         settings: of the statistics; without details, whatever it says.
         datasets: names of the data sets to include; None includes all.
         claims: as in `read_claims`; they are judged on the data sets of the report.
@@ -165,6 +166,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
         ZsiqaError: as in `read_claims`.
     """
     paper = read_claims(claims)
+    folder = WithoutCurves(folder)
     there = sorted({key.dataset for key in folder.held()})
     if not there:
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
@@ -188,9 +190,8 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
              f"no sidecar, e.g. {folder.strays[0].name}"] if folder.strays else []
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
-    for name, texts in readable.notes.items():
-        if name not in {one.name for one in found}:
-            notes += [f"{name}/{text}" for text in texts]
+    notes += [f"{name}/{text}" for name, texts in readable.notes.items()
+              if name not in {one.name for one in found} for text in texts]
     files = {key: path for key, path in folder.files.items() if key.dataset in (datasets or there)}
     return Report(folder.root, len(files), tables, found, verdicts, read_runs(files), list(problems), notes)
 

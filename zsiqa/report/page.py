@@ -36,13 +36,14 @@ NO_SCORE = 65535
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
 
 
-def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> str:
+def to_page(report: Report, images: Images, encode: Callable[[Path], str], curves: str = "") -> str:
     """Write the page.
 
     Args:
         report: contents of the page.
         images: by data set: paths of (reference, distorted) by pair_id, and the reason if there are none.
         encode: makes a data URI of an image file; "" if it cannot be read.
+        curves: HTML of the robustness curves.
     """
     from plotly.offline import get_plotlyjs
 
@@ -68,7 +69,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str]) -> st
         summary=html.escape(summary),
         warnings="".join(f'<p class="warning">{html.escape(text)}</p>' for text in [
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
-        overview=overview(report.datasets),
+        overview=overview(report.datasets), curves=curves,
         claims=claims_part(report.verdicts, {one.name: one.label for one in report.datasets}),
         tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "

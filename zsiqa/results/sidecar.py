@@ -21,7 +21,7 @@ SHAPE: dict[str, Any] = {
     "csv_sha256": ([str],), "session": (dict,), "pairs_file": (str,),
     "checksum": (str,), "undefined": (dict,), "score": ({"higher_is_better": bool},),
     "dataset": {"pairs": int, "higher_is_better": bool, "name": (str,), "label": (str,),
-                "labels_sha256": (str,)}}
+                "labels_sha256": (str,), "labelled": (bool,)}}
 
 
 def key_of(path: Path) -> str:

@@ -22,7 +22,7 @@ COLUMNS = {"pair_id": str, "ref": str, "dis": str, "type": str, "mos": float, "s
 
 
 def format_scores(pairs: Sequence[ImagePair], scores: Mapping[str, float]) -> str:
-    """Format scores as CSV, in the order of the pairs; an empty field where there is no finite score.
+    """Format scores as CSV, in the order of the pairs; a field is empty where there is no label or score.
 
     `repr` gives all digits, so that reading returns exactly the same numbers.
     """
@@ -31,8 +31,8 @@ def format_scores(pairs: Sequence[ImagePair], scores: Mapping[str, float]) -> st
     writer.writerow(COLUMNS)
     for pair in pairs:
         score = scores.get(pair.pair_id, math.nan)
-        writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type, repr(pair.mos),
-                         repr(score) if math.isfinite(score) else ""])
+        writer.writerow([pair.pair_id, pair.ref, pair.dis, pair.type,
+                         *(repr(value) if math.isfinite(value) else "" for value in (pair.mos, score))])
     return text.getvalue()
 
 
@@ -65,7 +65,8 @@ def read_finished(path: Path, sidecar: Mapping[str, Any]) -> pd.DataFrame:
 
     Raises:
         StoreError: if it is damaged: it does not match its checksum; a pair, a label or a score is missing; a
-            pair is listed twice; labels are not those that the sidecar states.
+            pair is listed twice; labels are not those that the sidecar states. Where the sidecar states that
+            the data set has no labels, they are NaN.
     """
     data = check_content(path, sidecar)
     table = read_table(path, COLUMNS, data, more=True)
@@ -73,11 +74,13 @@ def read_finished(path: Path, sidecar: Mapping[str, Any]) -> pd.DataFrame:
     undefined = table["pair_id"].isin(list(sidecar.get("undefined", {}))).to_numpy()
     twice = table["pair_id"][table["pair_id"].duplicated()]
     lacking = table["pair_id"][~np.isfinite(scores) & ~undefined]
-    count = sidecar["dataset"]["pairs"]
+    count, labelled = sidecar["dataset"]["pairs"], sidecar["dataset"].get("labelled", True)
     problems = {
         f"{len(table)} rows, expected {count}": len(table) != count,
         f"the pair {''.join(twice[:1])} is listed twice": len(twice),
-        "a label is missing": not np.isfinite(labels).all(),
+        "a label is missing": labelled and not np.isfinite(labels).all(),
+        f"it has labels, and {path.stem}.json says that there are none": not (
+            labelled or np.isnan(labels).all()),
         f"the pair {''.join(lacking[:1])} has no finite score": len(lacking),
         f"its labels are not those that {path.stem}.json states": not is_checked(sidecar) and (
             sidecar["dataset"].get("labels_sha256", digest(labels.tolist())) != digest(labels.tolist())),

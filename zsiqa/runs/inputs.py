@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from zsiqa.config import instantiate
+from zsiqa.config import dataset_name, instantiate
+from zsiqa.datasets.references import pair_references
 from zsiqa.evaluation.cost import download_size
 from zsiqa.results.scores import split_metric
 from zsiqa.runs.plan import Pass, plan
@@ -69,19 +70,22 @@ def find_inputs(cfg: DictConfig) -> Inputs:
 
 
 def read_dataset(cfg: DictConfig) -> Dataset:
-    """Read the data set of the configuration, with its labels.
+    """Read the data set of the configuration, with its labels; or its references, paired with themselves.
 
     Raises:
         DatasetError: if the data set cannot be read, or it has a warning and `dataset.strict` is true.
     """
     node = cfg.dataset
     manifest: Manifest = instantiate(node.read)
+    if node.pairs == "references":  # without labels, so without warnings about them
+        return Dataset(dataset_name(cfg), f"{node.label}, references", pair_references(manifest.pairs),
+                       node.higher_is_better, tuple(filter(None, [node.note])))
     for warning in manifest.warnings:
         if node.strict:
             raise DatasetError(warning)
         print(f"warning: {warning}", file=sys.stderr)
     notes = tuple(note for note in (node.note, *manifest.warnings) if note)
-    return Dataset(str(node.name), node.label, manifest.pairs, node.higher_is_better, notes)
+    return Dataset(dataset_name(cfg), node.label, manifest.pairs, node.higher_is_better, notes)
 
 
 def check_images(dataset: Dataset, selected: np.ndarray) -> None:
@@ -124,6 +128,6 @@ def by_cause(failures: Mapping[str, str], pairs: Mapping[str, ImagePair]) -> lis
         cause = message
         for own in (pair_id, str(pairs[pair_id].ref_path), str(pairs[pair_id].dis_path)):
             cause = cause.replace(own, "")
-        groups[re.sub(r"^ \(\w+\)|\d+", "", cause)].append(message)  # without perturbation, sizes
+        groups[re.sub(r"^ \([^)]+\)|\d+", "", cause)].append(message)  # without perturbation, sizes
     return [f"{first} (and {len(others):,} more pairs like this)" if others else first
             for first, *others in groups.values()]

@@ -16,6 +16,7 @@ def describe(cfg: DictConfig, dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": {"name": dataset.name, "label": dataset.label,
                     "higher_is_better": dataset.higher_is_better, "pairs": len(dataset.pairs),
+                    **({} if dataset.labelled else {"labelled": False}),
                     "labels_sha256": digest([pair.mos for pair in dataset.pairs])},
         "config": plain(cfg),
     }

@@ -17,7 +17,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
-from zsiqa.config import at_scale, metric_name, plain
+from zsiqa.config import at_scale, dataset_name, metric_name, plain
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.sidecar import read_sidecar
 from zsiqa.runs.conditions import Condition, conditions, options
@@ -146,14 +146,14 @@ def _plan_backbone(cfg: DictConfig) -> Pass:
     if cfg.precision == "clip_fp16_official":
         shared["half_precision_revision"] = HALF_PRECISION
         folder += "_clip_fp16"
-    files = {}
+    files, planned = {}, conditions(cfg)
     for representation, distance in itertools.product(cfg.representations, cfg.distances):
         labels = {"backbone": cfg.backbone.label,
                   "representation": cfg.representations[representation].label,
                   "distance": cfg.distances[distance].label}
         notes = tuple(backbone_notes(cfg, distance))
         name = metric_name(cfg, representation, distance)
-        for key, condition in conditions(cfg).items():
+        for key, condition in planned.items():
             identity = {**shared, "representation": representation,
                         "distance": _identity(distance, settings["distances"][distance], "fn"),
                         **condition.identity}
@@ -169,12 +169,12 @@ def _plan_backbone(cfg: DictConfig) -> Pass:
 
 def _plan_baselines(cfg: DictConfig) -> Pass:
     notes = (note,) if (note := protocol_note(cfg)) else ()
-    files = {}
+    files, planned = {}, conditions(cfg)
     for name, node in plain(cfg)["baselines"].items():
         identity = {"baseline": _identity(name, node, "model")}
         if node["library"]:
             identity["library"] = {node["library"]: metadata.version(node["library"])}
-        for key, condition in conditions(cfg).items():
+        for key, condition in planned.items():
             files[FileKey((name,), key)] = PlannedFile(
                 _score_path(cfg, str(cfg.protocol.folder), name, condition),
                 {**identity, **condition.identity}, _scaled({"baseline": node["label"]}, condition),
@@ -217,7 +217,7 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
 
 
 def _score_path(cfg: DictConfig, folder: str, metric: str, condition: Condition) -> Path:
-    return (Path(str(cfg.results_dir)) / folder / str(cfg.dataset.name)
+    return (Path(str(cfg.results_dir)) / folder / dataset_name(cfg)
             / at_scale(metric, condition.scale_name) / f"{condition.perturbation}.csv")
 
 

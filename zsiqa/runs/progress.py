@@ -13,17 +13,17 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from zsiqa.config import instantiate
 from zsiqa.results.files import digest
 from zsiqa.results.pair_list import read_pairs
 from zsiqa.results.score_file import ScoreFile, part_files, read_about
 from zsiqa.results.scores import ScoreKey
 from zsiqa.results.table import check_content, is_checked, read_finished
 from zsiqa.runs.heartbeats import Entry, read_journal
+from zsiqa.runs.inputs import read_dataset
 from zsiqa.runs.plan import file_names, identify_images, planned_files
 from zsiqa.runs.selection import part_of, select
 from zsiqa.terminal import plural
-from zsiqa.types import Dataset, DatasetError, StoreError
+from zsiqa.types import DatasetError, StoreError
 
 MOST_NAMES = 5  # references to name in a message
 STATES = ("done", "running", "damaged", "failed", "partial", "missing")
@@ -82,8 +82,7 @@ def _own_pairs(cfg: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     if cfg.dataset.image_identity != "paths":
         return {}, {}
-    dataset = Dataset(str(cfg.dataset.name), "", instantiate(cfg.dataset.read).pairs,
-                      cfg.dataset.higher_is_better)
+    dataset = read_dataset(cfg)
     labels = {"labels_sha256": digest([pair.mos for pair in dataset.pairs])}
     return {"dataset": identify_images(cfg, dataset)}, labels
 

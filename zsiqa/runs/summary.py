@@ -17,6 +17,8 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
             fresh: bool) -> str:
     """Summarise what was scored, the folders, and the correlations of the selected pairs with the labels.
 
+    A data set without labels has no correlations; the number of pairs with a score stands alone.
+
     Args:
         selected: (pairs,) bool.
         fresh: True if this run computed scores.
@@ -25,6 +27,7 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
 
     mos = np.array([pair.mos for pair in dataset.pairs])
     width = max(len("metric"), *(len(target.file.path.parent.name) for target in targets))
+    wide = max(len("perturbation"), *(len(target.file.path.stem) for target in targets))
     folders = dict.fromkeys(str(target.file.path.parent.parent) for target in targets)
     files = f"{plural(len(targets), 'file')} in {' and '.join(folders)}"
     part = "" if selected.all() else f"{selected.sum():,} of "
@@ -32,23 +35,27 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
               *(node.label for node in cfg.baselines.values())]
     lines = [f"{dataset.label}, {part}{len(dataset.pairs):,} pairs, {', '.join(scored)}: "
              f"{'scored' if fresh else 'all scores were there already'}; {files}",
-             f"{'metric':{width}}  perturbation     n    PLCC    SRCC    KRCC"]
-    reasons: dict[str, None] = {}
+             f"{'metric':{width}}  {'perturbation':{wide}}     n"
+             + ("    PLCC    SRCC    KRCC" if dataset.labelled else "")]
+    reasons: dict[str, None] = {} if dataset.labelled else {
+        "no correlations: references paired with themselves have no labels": None}
     signs: set[bool] = set()  # negative or not, of all coefficients
     for target in targets:
         scored_pairs = selected & np.isfinite(target.scores)
         scores, labels = target.scores[scored_pairs], mos[scored_pairs]
-        result = correlate(scores, labels, label_higher_is_better=dataset.higher_is_better,
-                           score_higher_is_better=target.planned.higher_is_better)
-        signs |= {value < 0 for value in (result.plcc, result.srcc) if np.isfinite(value)}
-        if reason := why_undefined(scores, labels):
-            reasons[f"nan: no correlation is defined, because {reason}"] = None
+        line = f"{target.file.path.parent.name:{width}}  {target.file.path.stem:{wide}} {len(scores):5}"
+        if dataset.labelled:
+            result = correlate(scores, labels, label_higher_is_better=dataset.higher_is_better,
+                               score_higher_is_better=target.planned.higher_is_better)
+            signs |= {value < 0 for value in (result.plcc, result.srcc) if np.isfinite(value)}
+            if reason := why_undefined(scores, labels):
+                reasons[f"nan: no correlation is defined, because {reason}"] = None
+            line += f"  {result.plcc:6.3f}  {result.srcc:6.3f}  {result.krcc:6.3f}"
+        lines.append(line)
         if undefined := int((selected & ~target.missing & np.isnan(target.scores)).sum()):
             reasons[f"{target.file.path.parent.name}/{target.file.path.stem}: not defined for "
                     f"{plural(undefined, 'pair')}, which {'has' if undefined == 1 else 'have'} no score; "
                     f"{target.file.sidecar.name} has the reason"] = None
-        lines.append(f"{target.file.path.parent.name:{width}}  {target.file.path.stem:12} {result.n:5}  "
-                     f"{result.plcc:6.3f}  {result.srcc:6.3f}  {result.krcc:6.3f}")
     if signs == {True} and dataset.name not in published():
         reasons[f"All correlations are negative: does a larger label of {dataset.name} mean a "
                 f"{'worse' if dataset.higher_is_better else 'better'} image? Then give "

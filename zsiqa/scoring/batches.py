@@ -5,15 +5,16 @@ Letters: B tiles of a batch, K metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from zsiqa.scoring.loading import TiledImage
+from zsiqa.scoring.loading import TiledImage, Todo
 
 OPEN_SIZES = 2  # sizes collected per scale: a group's translated images have another size than the rest
+Fail = Callable[[int, str, str], None]  # (pair index, condition, error)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Segment:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    @property
+    def compared(self) -> list[TiledImage]:
+        """The images that are compared by these tiles: a distorted image itself, a reference's twins."""
+        return self.image.twins if self.image.reference is None else [self.image]
 
 
 class PendingScores:
@@ -57,6 +63,30 @@ class PendingScores:
                 image.tile_scores = np.full((len(image.tiles), self._scores.shape[1]), np.nan)
             image.tile_scores[segment.start:segment.stop] = self._scores[first:first + len(segment)].numpy()
             first += len(segment)
+
+
+def link(images: Iterable[list[TiledImage]], todo: Todo, fail: Fail) -> Iterator[Segment]:
+    """Link a block's distorted images to their references, in order; `fail` receives unusable ones."""
+    references: dict[tuple[int, str], TiledImage] = {}
+    for variants in images:
+        known = variants[0].serves[0] in references
+        if not known:  # the next group, or the next conditions, begin
+            references = {served: image for image in variants for served in image.serves}
+            yield from (Segment(image, 0, len(image.tiles)) for image in variants)
+        twins = [twin for image in variants for twin in image.twins]
+        for image in variants if known else twins:
+            image.reference = image.reference or references[image.serves[0]]
+            error = image.reference.error or image.error
+            sizes = image.size, image.reference.size
+            if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read
+                error = (f"the distorted image is {sizes[0][0]} x {sizes[0][1]} but its reference is "
+                         f"{sizes[1][0]} x {sizes[1][1]}; they must have the same size")
+            if error:
+                for index, condition in image.serves:
+                    if todo(index, condition):
+                        fail(index, condition, error)
+            elif known:
+                yield Segment(image, 0, len(image.tiles))
 
 
 def cut_batches(segments: Iterable[Segment], most: int, open_sizes: int = OPEN_SIZES,

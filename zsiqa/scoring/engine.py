@@ -32,10 +32,11 @@ import torch
 
 from zsiqa.datasets.images import MAX_MEGAPIXELS
 from zsiqa.distances import Distance, compare, compiled_compare
-from zsiqa.scoring.batches import OPEN_SIZES, PendingScores, Segment, cut_batches
-from zsiqa.scoring.loading import Loader, Perturbation, TiledImage, Todo
+from zsiqa.scoring.batches import OPEN_SIZES, PendingScores, Segment, cut_batches, link
+from zsiqa.scoring.loading import Loader, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
+from zsiqa.scoring.rounds import Perturbation, count_sizes
 from zsiqa.scoring.scaling import Native
 from zsiqa.types import Features, ImagePair, MetricKey, PairError, ZsiqaError
 
@@ -137,12 +138,17 @@ class Scorer:
                         ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
                         share_references=self.noise_seed is None, max_megapixels=self.max_megapixels,
                         measure=self.measure, scales=self.scales)
-        open_sizes = OPEN_SIZES * len({self.scales.get(name) for name in self.perturbations})
+        open_sizes = (max(OPEN_SIZES, count_sizes(self.perturbations))
+                      * len({self.scales.get(name) for name in self.perturbations}))
         in_flight: deque[tuple[list[Segment], list[PendingScores]]] = deque()
         for images in loader.blocks(todo):
             failures: list[Failed] = []
-            for batch in cut_batches(self._link(images, pairs, todo, failures), self.batch_tiles,
-                                     open_sizes):
+
+            def fail(index: int, condition: str, error: str, failures: list[Failed] = failures) -> None:
+                message = f"{pairs[index].pair_id} ({condition}): {error}"
+                failures.append(Failed(index, condition, PairError(message)))
+
+            for batch in cut_batches(link(images, todo, fail), self.batch_tiles, open_sizes):
                 wanted = any(todo(*served) for segment in batch for served in segment.image.serves)
                 in_flight.append((batch, self._process(batch) if wanted else []))
                 if len(in_flight) > IN_FLIGHT[self.device]:
@@ -152,29 +158,6 @@ class Scorer:
             yield from failures
         while in_flight:
             yield from self._finished(*in_flight.popleft(), pairs, todo)
-
-    def _link(self, images: Iterable[list[TiledImage]], pairs: Sequence[ImagePair], todo: Todo,
-              failures: list[Failed]) -> Iterator[Segment]:
-        """Link a block's distorted images to their references, in order; unusable ones go to `failures`."""
-        references: dict[tuple[int, str], TiledImage] = {}
-        for variants in images:
-            if variants[0].serves[0] not in references:  # the next group begins
-                references = {served: image for image in variants for served in image.serves}
-                yield from (Segment(image, 0, len(image.tiles)) for image in variants)
-                continue
-            for image in variants:
-                index, condition = image.serves[0]
-                image.reference = references[index, condition]
-                error = image.reference.error or image.error
-                sizes = image.size, image.reference.size
-                if sizes[0] != sizes[1] and all(map(any, sizes)):  # both could be read
-                    error = (f"the distorted image is {sizes[0][0]} x {sizes[0][1]} but its reference is "
-                             f"{sizes[1][0]} x {sizes[1][1]}; they must have the same size")
-                if not error:
-                    yield Segment(image, 0, len(image.tiles))
-                elif todo(index, condition):
-                    message = f"{pairs[index].pair_id} ({condition}): {error}"
-                    failures.append(Failed(index, condition, PairError(message)))
 
     def _process(self, batch: Sequence[Segment]) -> list[PendingScores]:
         """Encode and compare a batch, in several parts if the GPU's memory is too small for the whole."""
@@ -202,20 +185,18 @@ class Scorer:
         places = [slice(stop - len(segment), stop) for segment, stop in zip(batch, stops, strict=True)]
         distorted = []
         for segment, place in zip(batch, places, strict=True):
-            if segment.image.reference is not None:
-                distorted.append((segment, place))
-                continue
-            for name, stacks in encoded.items():
+            for name, stacks in encoded.items() if segment.image.reference is None else ():
                 kept = segment.image.encoded.setdefault(
                     name, [torch.empty_like(stack[:1].expand(len(segment.image.tiles), *stack.shape[1:]))
                            for stack in stacks])
                 for whole, stack in zip(kept, stacks, strict=True):
                     whole[segment.start:segment.stop] = stack[place]
+            distorted += [(Segment(image, segment.start, segment.stop), place) for image in segment.compared]
         if not distorted:
             return []
         columns: dict[MetricKey, torch.Tensor] = {}
         for name, stacks in encoded.items():
-            everything = len(distorted) == len(batch)  # then no copy is necessary
+            everything = [place for _, place in distorted] == places  # then no copy is necessary
             dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])
                                                   for stack in stacks)
             ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
@@ -272,10 +253,10 @@ class Scorer:
         with self.measure("fetch scores"):
             for tile_scores in pending:
                 tile_scores.fill_in()
-        for segment in batch:
-            image = segment.image
-            index, condition = image.serves[0]
-            if image.tile_scores is None or segment.stop < len(image.tiles) or not todo(index, condition):
+        finished = [(image, *served) for segment in batch for image in segment.compared
+                    for served in image.serves if segment.stop == len(image.tiles) and todo(*served)]
+        for image, index, condition in finished:
+            if image.tile_scores is None:  # of a batch without work
                 continue
             scores = dict(zip(self.distances, image.tile_scores.mean(0).tolist(), strict=True))
             undefined = {

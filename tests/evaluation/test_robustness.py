@@ -1,0 +1,180 @@
+"""Curves of a small store, against direct computations with scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from curves import LABELS, METRICS, REFERENCES, REFS, names, write, write_store
+from scipy import stats
+
+from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.human_thresholds import read_thresholds
+from zsiqa.evaluation.robustness import Settings, measure_robustness
+from zsiqa.evaluation.stored_levels import WithoutCurves
+from zsiqa.report.robustness import to_json, to_markdown, to_text
+from zsiqa.results.folder import open_folder
+from zsiqa.results.scores import ScoreKey
+from zsiqa.types import StoreError
+
+ROUNDING = 1e-12  # the same numbers, summed in another order
+SETTINGS = Settings(*read_thresholds(), replicates=100)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return open_folder(write_store(tmp_path_factory.mktemp("curves") / "scores"))
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return measure_robustness(folder, SETTINGS)
+
+
+def scores_of(folder, metric, name, dataset="mine"):
+    key = ScoreKey(dataset, metric, name)
+    return folder.load(key, folder.files[key]).values
+
+
+def test_each_point_is_the_srcc_of_its_file(folder, found):
+    assert len(found.points) == len(METRICS) * (len(names()) + 4)  # and `original`, once a curve
+    for row in found.points.to_dict("records"):
+        expected = stats.spearmanr(-scores_of(folder, row["metric"], row["perturbation"]), LABELS).statistic
+        assert row["srcc"] == pytest.approx(expected, abs=ROUNDING)
+        assert (row["perturbation"] == "original") == (row["level"] == 0)
+
+
+def test_intervals_and_means_are_those_of_resampled_references(folder, found):
+    rows = [np.flatnonzero(name == REFS) for name in sorted(set(REFS))]
+    levels = ["original", "translate_x_2px", "translate_x_4px", "translate_x_8px"]
+    scores = [scores_of(folder, "fragile", name) for name in levels]
+    drawn = []
+    for counts in bootstrap.draw(REFERENCES, 100):
+        use = np.concatenate([np.tile(rows[place], count) for place, count in enumerate(counts) if count])
+        drawn.append([stats.spearmanr(-values[use], LABELS[use]).statistic for values in scores])
+    replicates = np.array(drawn)
+    points = found.points[(found.points["metric"] == "fragile") & (found.points["family"] == "translate_x")]
+    for column, row in enumerate(points.to_dict("records")):
+        low, high = np.quantile(replicates[:, column], [0.025, 0.975])
+        assert (row["srcc_low"], row["srcc_high"]) == pytest.approx((low, high), abs=ROUNDING)
+    human = 0.23 * 29.2
+
+    def mean(values):
+        """Area below the lines 0-2, 2-4, and 4-8 up to the threshold."""
+        at_human = values[2] + (human - 4) / 4 * (values[3] - values[2])
+        return (values[0] + values[1] + values[1] + values[2]
+                + (values[2] + at_human) / 2 * (human - 4)) / human
+
+    (curve,) = found.curves[(found.curves["metric"] == "fragile")
+                            & (found.curves["family"] == "translate_x")].to_dict("records")
+    estimate = points["srcc"].tolist()
+    assert curve["human"] == curve["mean_until"] == pytest.approx(human)
+    assert curve["srcc_unseen"] == pytest.approx(mean(estimate), abs=ROUNDING)
+    assert curve["loss"] == pytest.approx(estimate[0] - mean(estimate), abs=ROUNDING)
+    means = np.array([mean(values) for values in replicates])
+    assert (curve["srcc_unseen_low"], curve["srcc_unseen_high"]) == pytest.approx(
+        tuple(np.quantile(means, [0.025, 0.975])), abs=ROUNDING)
+    assert (curve["loss_low"], curve["loss_high"]) == pytest.approx(
+        tuple(np.quantile(replicates[:, 0] - means, [0.025, 0.975])), abs=ROUNDING)
+
+
+def test_the_response_of_references_is_in_units_of_their_own_distortions(folder, found):
+    real = scores_of(folder, "fragile", "original")
+    mildest = np.median([real[name == REFS].min() for name in sorted(set(REFS))])
+    median = np.median([np.median(real[name == REFS]) for name in sorted(set(REFS))])
+    points = found.points[(found.points["metric"] == "fragile") & (found.points["family"] == "rotate")]
+    for row in points.to_dict("records"):
+        response = np.median(scores_of(folder, "fragile", row["perturbation"], "mine_references"))
+        assert row["response"] == pytest.approx(response)
+        assert row["in_mildest"] == pytest.approx(response / mildest)
+        assert row["in_median"] == pytest.approx(response / median)
+    at = found.curves.set_index(["metric", "family"])["mildest_at"]
+    # The response rises in a straight line up to 90 * 1.4 at 5 degrees: the median reference has 1 + 4 / 10.
+    assert at["fragile", "rotate"] == pytest.approx(5 * mildest / (90 * 1.4))
+    assert at["tolerant", "rotate"] == math.inf
+
+
+def test_a_similarity_gives_the_curve_of_its_distance(folder, found, tmp_path):
+    write_store(tmp_path)
+    for dataset in ("mine", "mine_references"):
+        refs = REFS if dataset == "mine" else sorted(set(REFS))
+        for name in ("original", *names()):
+            values = 100 - scores_of(folder, "fragile", name, dataset)
+            write(tmp_path, dataset, "similar", name, refs, LABELS[:len(refs)], values,
+                  higher_is_better=True)
+    points = measure_robustness(open_folder(tmp_path), SETTINGS, metrics=["similar"]).points
+    own = found.points[found.points["metric"] == "fragile"]
+    numbers = points.columns[4:].drop("perturbation")
+    # 100 - x and back: rounding of numbers near 100.
+    np.testing.assert_allclose(points[numbers].astype(float), own[numbers].astype(float), atol=1e-9)
+
+
+def test_a_metric_that_is_wrong_everywhere_is_not_robust(found):
+    assert found.ranking["metric"].tolist() == ["tolerant", "fragile", "wrong"]
+    ranking = found.ranking.set_index("metric")
+    assert ranking.loc["wrong", "loss"] < ranking.loc["fragile", "loss"]
+    assert ranking["in_best_group"].tolist() == [True, False, False]
+    unseen = ranking.filter(like="unseen_")
+    np.testing.assert_array_equal(ranking["worst"], unseen.min(axis=1))
+    np.testing.assert_allclose(ranking["srcc_original"] - ranking["loss"], ranking["worst"], atol=ROUNDING)
+    assert found.notes == []
+
+
+def test_metrics_without_a_curve_are_not_ranked_but_named(tmp_path):
+    write_store(tmp_path, references=False)
+    for path in (tmp_path / "mine/tolerant").glob("rotate*"):
+        path.unlink()
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert found.ranking["metric"].tolist() == ["fragile", "wrong"]
+    assert "mine/tolerant: not ranked: no curve of rotate, which other metrics have" in found.notes
+    assert sum("dataset.pairs=references makes them" in note for note in found.notes) == 3
+    assert found.points["in_mildest"].isna().all()
+
+
+def test_pairs_without_a_score_at_one_level_are_left_out_at_all(tmp_path):
+    write_store(tmp_path)
+    values = scores_of(open_folder(tmp_path), "tolerant", "dilate").tolist()
+    for part in ("csv", "json"):
+        (tmp_path / f"mine/tolerant/dilate.{part}").unlink()
+    write(tmp_path, "mine", "tolerant", "dilate", REFS, LABELS, [math.nan, *values[1:]])
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert set(found.points.loc[found.points["metric"] == "tolerant", "pairs"]) == {len(LABELS) - 1}
+    assert any("tolerant: 1 of 54 pairs lack a score" in note for note in found.notes)
+    assert not found.ranking["in_best_group"].any()  # other pairs: no test
+    assert any("different pairs" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("datasets", "metrics", "message"), [
+    (["mime"], None, r"no scores of the data set mime .*did you mean mine\?"),
+    (None, ["tolrant"], r"no scores of the metric tolrant .*did you mean tolerant\?")])
+def test_unknown_names_are_answered(folder, datasets, metrics, message):
+    with pytest.raises(StoreError, match=message):
+        measure_robustness(folder, SETTINGS, datasets, metrics)
+
+
+def test_a_store_without_levels_says_which_command_makes_them(tmp_path):
+    for name in ("original", "rotate"):
+        write(tmp_path, "mine", "psnr", name, REFS, LABELS, LABELS)
+    with pytest.raises(StoreError, match="zsiqa run dataset=mine perturbation=curves"):
+        measure_robustness(open_folder(tmp_path), SETTINGS)
+
+
+def test_other_commands_leave_levels_out(folder):
+    assert {key[::2] for key in WithoutCurves(folder).held()} == {
+        ("mine", name) for name in ("original", "dilate", "rotate")}
+
+
+def test_texts_fit_a_terminal_and_json_has_all(found):
+    import json
+
+    text = to_text(found, 100)
+    tables = text.split("Intervals (95%)")[0]
+    assert max(map(len, tables.splitlines())) <= 100
+    assert "wrong" in tables
+    assert f"{found.ranking['worst'].iloc[0]:.3f}*" in tables
+    assert ">5" in tables  # not reached
+    assert any(line.startswith("fragile") and line.count("!") == 4 for line in tables.splitlines())
+    read = json.loads(to_json(found))
+    assert len(read["points"]) == len(found.points)
+    assert {row["mildest_at"] for row in read["curves"] if row["metric"] == "tolerant"} == {"not reached"}
+    assert read["thresholds"][0]["value"] == 0.23
+    assert to_markdown(found).startswith("| mine | at 0 | translate_x |")

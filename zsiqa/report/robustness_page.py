@@ -1,0 +1,73 @@
+"""Robustness curves as a part of the page: a figure and a ranking for each data set."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+from zsiqa.evaluation.human_curves import DATASET
+from zsiqa.evaluation.human_thresholds import read_thresholds
+from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
+from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES, curves_of
+from zsiqa.report.download import csv_link
+from zsiqa.report.robustness import describe_thresholds, people_lines, ranking_rows
+from zsiqa.results.folder import ScoreFolder
+from zsiqa.types import StoreError, require
+
+ABOUT = ("SRCC and the response of undistorted references against the level of a change. Bands are 95 % "
+         "intervals over resampled references, the dashed line is the smallest change that people detect. "
+         "The response is in units of the mildest real distortion of the data set: above 1, a change alone "
+         "scores worse than that. The table has the mean SRCC from level 0 to the human threshold; its "
+         "lowest value decides the order, so that a metric that is wrong everywhere is not called robust.")
+
+
+def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str] | None = None) -> str:
+    """Write the part of the page; "" if no metric has a curve, nor scores of RAID.
+
+    Args:
+        folder: folder of scores.
+        replicates: of the bootstrap.
+        datasets: names; None for all.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for key in folder.held():
+        if not key.dataset.endswith(REFERENCES) and (datasets is None or key.dataset in datasets):
+            names.setdefault((key.dataset, key.metric), []).append(key.perturbation)
+    chosen = sorted({dataset for (dataset, _), there in names.items()
+                     if curves_of(there) or (dataset == DATASET and ORIGINAL in there)})
+    if not chosen:
+        return ""
+    try:
+        found = measure_robustness(folder, Settings(*read_thresholds(), replicates), chosen)
+    except StoreError as error:
+        return f"<h3>Robustness as a curve</h3><p>No curve: {html.escape(str(error))}.</p>"
+    return to_html_part(found)
+
+
+def to_html_part(found: Robustness) -> str:
+    """Write curves as a part of the page."""
+    require("robustness curves on the page", "matplotlib")
+    from zsiqa.report.robustness_figures import draw, draw_people  # matplotlib, of an extra
+
+    parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
+    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+        picture = base64.b64encode(draw(found, dataset, "svg")).decode()
+        head, *body = ranking_rows(found, dataset) or [[]]
+        parts.append(f'<h4>{html.escape(dataset)}</h4><div class="wide"><img alt="Curves of '
+                     f'{html.escape(dataset)}; the table and the CSV file have their numbers" '
+                     f'src="data:image/svg+xml;base64,{picture}"></div>')
+        if body:
+            heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+            rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
+                           for row in body)
+            parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
+                         f"</table></div>")
+    if found.people:
+        picture = base64.b64encode(draw_people(found.people.curves, "svg")).decode()
+        parts.append(f'<h4>Beside people\'s response curves</h4><div class="wide"><img alt="Curves of people '
+                     f'and metrics" src="data:image/svg+xml;base64,{picture}"></div><pre>'
+                     f"{html.escape(chr(10).join(people_lines(found.people.rows)))}</pre>")
+    about = [*describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree), *found.notes]
+    parts.append("<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(about)) + "</ul>")
+    return "\n".join([*parts, csv_link("robustness_curves", found.points)])

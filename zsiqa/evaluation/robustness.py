@@ -20,9 +20,10 @@ from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
 from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
-from zsiqa.evaluation.stored_levels import ORIGINAL, REFERENCES, curves_of, find_levels, load_levels
+from zsiqa.evaluation.stored_levels import REFERENCES, curves_of, find_levels, load_levels
 from zsiqa.perturbations import level_of
 from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.scores import ORIGINAL
 from zsiqa.terminal import track
 from zsiqa.types import StoreError
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from zsiqa.perturbations import FAMILIES, PAPER, level_of
 from zsiqa.results.folder import ScoreFolder, load_whole
-from zsiqa.results.scores import ScoreKey, Scores, align
+from zsiqa.results.scores import ORIGINAL, ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
-ORIGINAL = "original"  # level 0 of every curve
 REFERENCES = "_references"  # ends the names of data sets of references perturbed against themselves
 FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
 CURVES = tuple((family, unit) for family, units in FAMILIES.items() for unit in units)

@@ -1,5 +1,6 @@
 """The baselines against the authors' scores, the packages that define them, and plain float64 loops."""
 
+import copy
 import csv
 import math
 import tarfile
@@ -299,11 +300,18 @@ def score(everyone, pairs, todo=lambda _index, _name: True, names=SMALL, **setti
 
 
 @pytest.fixture(scope="module")
-def whole(everyone, pairs):
-    return {key: outcome.scores for key, outcome in score(everyone, pairs).items()}
+def on_device(everyone, device):
+    """Copies of those that the engine is tested with."""
+    return {name: copy.deepcopy(everyone[name]).to(device) for name in SMALL}
+
+
+@pytest.fixture(scope="module")
+def whole(on_device, pairs, device):
+    return {key: outcome.scores for key, outcome in score(on_device, pairs, device=device).items()}
 
 
 def test_the_engine_scores_as_each_pair_alone(everyone, pairs, whole):
+    """On any device as on the CPU."""
     assert len(whole) == len(pairs) * 4
     for (index, name), scores in whole.items():
         images = Image.open(pairs[index].ref_path), Image.open(pairs[index].dis_path)
@@ -315,11 +323,12 @@ def test_the_engine_scores_as_each_pair_alone(everyone, pairs, whole):
         assert scores == pytest.approx(expected, rel=1e-3, abs=1e-6), (pairs[index].pair_id, name)
 
 
-def test_a_resumed_run_is_bit_equal(everyone, pairs, whole):
+def test_a_resumed_run_is_bit_equal(on_device, pairs, whole, device):
     random = np.random.default_rng(0)
     for share in (0.1, 0.5):
         todo = {key for key in whole if random.random() < share}
-        rest = score(everyone, pairs, lambda index, name: (index, name) in todo)  # noqa: B023
+        rest = score(on_device, pairs, lambda index, name: (index, name) in todo,  # noqa: B023
+                     device=device)
         assert {key: outcome.scores for key, outcome in rest.items()} == {key: whole[key] for key in todo}
 
 

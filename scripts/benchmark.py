@@ -239,7 +239,8 @@ def rows_of_speed(bench: Bench) -> Iterator[Row]:
             label = "profile, compile=distances" if compiled else "profile"
             if compiled:
                 first = ours(backbone, bench.some, ALL, device, precision, compiled=compiled)
-                yield Row(f"{len(bench.some)} pairs, compile=distances, the first time", f"{first:.1f} s", first)
+                yield Row(f"{len(bench.some)} pairs, compile=distances, the first time", f"{first:.1f} s",
+                          first)
             profile = Profile(torch.cuda.synchronize)
             seconds = ours(backbone, bench.some, ALL, device, precision, compiled=compiled, measure=profile)
             limit = limit_of_a_tile(device, precision) * bench.tiles(bench.some)
@@ -286,8 +287,8 @@ def rows_of_precision(bench: Bench) -> Iterator[Row]:
     for precision in ("fp32", "tf32", "bf16", "fp16") if gpu else ("fp32", "bf16"):
         ours(backbone, bench.some[:16], ALL, bench.device, precision)  # warm
         seconds = ours(backbone, bench.some, ALL, bench.device, precision)
-        yield Row(f"{len(bench.some)} pairs, {precision}" + (" (TF32 off)" if gpu and precision == "fp32" else ""),
-                  f"{seconds:.1f} s", seconds)
+        off = " (TF32 off)" if gpu and precision == "fp32" else ""
+        yield Row(f"{len(bench.some)} pairs, {precision}{off}", f"{seconds:.1f} s", seconds)
     part = bench.some[:240 if gpu else 12]
     exact = score(backbone, part, ALL, bench.device)[1]
     for precision in (*(("tf32",) if gpu else ()), "bf16", "fp16", "compile=distances"):

@@ -45,7 +45,8 @@ def install_wheels(folder: Path, target: Path) -> str:
             else f"the wheels of {folder.name}/ could not be used: {done.stderr.strip()[-300:]}")
 
 
-def run_tests(device: str, work: Path, environment: dict[str, str], minutes: float) -> list[dict[str, Any]]:
+def run_tests(device: str, work: Path, environment: dict[str, str],
+              minutes: float) -> list[dict[str, Any]]:
     """Run the device tests; return rows: how many passed, each failure, and which files lack which package."""
     report = work / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "device and not slow",
@@ -80,10 +81,12 @@ def run_tests(device: str, work: Path, environment: dict[str, str], minutes: flo
             break
         else:
             counts["passed on the GPU" if "cuda" in name else "passed"] += 1
-    rows += [row(f"tests left out: {name}", f"{package} is not installed") for name, package in lacking.items()]
+    rows += [row(f"tests left out: {name}", f"{package} is not installed")
+             for name, package in lacking.items()]
     total = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
-    return [row("device tests", f"{total}; {time.monotonic() - start:.0f} s", target="no failure",
-                met=not counts["failure"] and not counts["error"] and counts.total() > counts["left out"]), *rows]
+    sound = not counts["failure"] and not counts["error"] and counts.total() > counts["left out"]
+    return [row("device tests", f"{total}; {time.monotonic() - start:.0f} s", target="no failure", met=sound),
+            *rows]
 
 
 def row(what: str, figure: str, *, section: str = "tests", target: str = "",
@@ -97,7 +100,8 @@ def run_section(section: str, device: str, work: Path, environment: dict[str, st
     """Run a section of benchmark.py; return its rows, and one more if it did not finish."""
     found = work / f"{section}.json"
     command = [sys.executable, str(ROOT / "scripts/benchmark.py"), "--device", device, "--sections", section,
-               "--images", str(work / "images"), "--json", str(found), *(["--quick"] if device == "cpu" else [])]
+               "--images", str(work / "images"), "--json", str(found)]
+    command += ["--quick"] if device == "cpu" else []
     why = ""
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, timeout=max(1, 60 * minutes),

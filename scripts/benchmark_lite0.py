@@ -1,8 +1,8 @@
-"""Tiles a second of two checkouts with EfficientNet-Lite0: `python scripts/benchmark_lite0.py OTHER [--quick]`.
+"""Tiles a second of two checkouts, EfficientNet-Lite0: `python scripts/benchmark_lite0.py OTHER [--quick]`.
 
-OTHER is the folder of another checkout, for instance `git worktree add --detach /tmp/old 6f6c153`. Features and
-embedding, all five distances, on made-up images of 512 x 384, decoding included; the checkouts in turn, each
-time in a process of its own; the median of the rounds. Quote the ratio: times depend on the machine.
+OTHER is the folder of another checkout, for instance `git worktree add --detach /tmp/old 6f6c153`. Features
+and embedding, all five distances, on made-up images of 512 x 384, decoding included; the checkouts in turn,
+each time in a process of its own; the median of the rounds. Quote the ratio: times depend on the machine.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def install_wheels(folder: Path, target: Path) -> str:
 
 def run_tests(device: str, work: Path, environment: dict[str, str],
               minutes: float) -> list[dict[str, Any]]:
-    """Run the device tests; return rows: how many passed, each failure, and which files lack which package."""
+    """Run the device tests; return rows: counts, each failure, and which files lack which package."""
     report = work / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "device and not slow",
                "--continue-on-collection-errors", f"--junitxml={report}", "tests"]

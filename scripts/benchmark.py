@@ -252,9 +252,11 @@ def rows_of_speed(bench: Bench) -> Iterator[Row]:
 
 def rows_of_a_profile(profile: Profile, total: float, label: str, limit: float,
                       most_in_distances: float | None = None) -> Iterator[Row]:
-    """Seconds and shares by step; decoding is done in other threads."""
+    """Seconds and shares of the steps that take half a percent or more; decoding is done in other threads."""
     for name, spent in sorted(profile.seconds.items(), key=lambda item: -item[1]):
         share = spent / total
+        if share < 0.005:
+            continue
         held = name == "distances" and most_in_distances is not None
         yield Row(f"{label}: {name}", f"{spent:.2f} s, {share:.1%}"
                   + (f"; at {limit / spent:.0%} of the products' speed" if name == "model" else ""), share,
@@ -291,7 +293,7 @@ def rows_of_precision(bench: Bench) -> Iterator[Row]:
         yield Row(f"{len(bench.some)} pairs, {precision}{off}", f"{seconds:.1f} s", seconds)
     part = bench.some[:240 if gpu else 12]
     exact = score(backbone, part, ALL, bench.device)[1]
-    for precision in (*(("tf32",) if gpu else ()), "bf16", "fp16", "compile=distances"):
+    for precision in ("tf32", "bf16", "fp16", "compile=distances") if gpu else ("bf16", "compile=distances"):
         compiled = "distances" if precision.startswith("compile") else False
         _, found = score(backbone, part, ALL, bench.device, "fp32" if compiled else precision,
                          compiled=compiled)
@@ -314,16 +316,16 @@ def rows_of_switches(bench: Bench) -> Iterator[Row]:
     """Batch sizes, memory and compilation, each on and off."""
     device, precision, gpu = bench.device, bench.precision, bench.device == "cuda"
     backbone = make_backbone(device)
-    for size in (1, 2, 4, 8, 16, *((32, 64, 128, 256, 512) if gpu else ())):
+    for size in (1, 8) if bench.quick else (1, 2, 4, 8, 16, *((32, 64, 128, 256, 512) if gpu else ())):
         batch = torch.rand(size, 3, 224, 224, device=device)
         with torch.inference_mode(), arithmetic(precision, device):
             best = min(_seconds(functools.partial(backbone, batch), device) for _ in range(4))
         yield Row(f"model alone, {size} tiles a batch", f"{size / best:.1f} tiles a second", size / best)
     part = bench.some if gpu else bench.some[:15]
-    for size in (64, 128, 256) if gpu else (4, 8, 16):
+    for size in (64, 128, 256) if gpu else (8,) if bench.quick else (4, 8, 16):
         seconds = ours(backbone, part, ALL, device, precision, batch_tiles=size)
         yield Row(f"{len(part)} pairs, batch_tiles={size}", f"{seconds:.1f} s", seconds)
-    if not gpu:
+    if not gpu and not bench.quick:
         done = subprocess.run([sys.executable, str(Path(__file__).with_name("benchmark_memory.py"))],
                               check=True, capture_output=True, text=True)
         yield Row("EfficientNet-Lite0 and five distances, freed memory kept", done.stdout.strip())
@@ -402,7 +404,9 @@ USUAL = {"cpu": "speed,switches,command", "cuda": "speed,official,precision,deco
 def make_bench(device: str, folder: Path, *, quick: bool) -> Bench:
     """The data set of a device, made in `folder` unless it is there."""
     shape, size, tiles = ((200, 116), (288, 288), 4) if device == "cuda" else ((1, 47), (512, 384), 6)
-    pairs = make_pairs(folder, *((2, 8) if quick else shape), size)
+    if quick:
+        shape, size, tiles = (1, 3), (256, 240), 4
+    pairs = make_pairs(folder, *shape, size)
     some = pairs[:len(pairs) // 8] if device == "cuda" and not quick else pairs
     return Bench(device, folder, pairs, some, 1 if quick else 200 if device == "cuda" else 4, tiles, quick)
 

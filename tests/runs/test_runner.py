@@ -438,6 +438,7 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["dataset.types=jpeg"], "dataset.types must be a list such as dataset.types=[a,b], found 'jpeg'"),
     (["dataset.references=[]"], "dataset.references must be a list"),
     (["dataset.references=[ref7]"], "dataset.references: unknown ref7; there are ref0.png, ref1.png"),
+    (["compile=backbone"], "compile must be true, false or distances, found 'backbone'"),
     (["dataset.strict=maybe"], "dataset.strict must be true or false, found 'maybe'"),
     (["backbone.checkpoint=5"], "no file 5"),
     (["distances.wsd.fn.softmax_over=rows"], "softmax_over must be samples or columns, found 'rows'"),

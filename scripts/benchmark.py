@@ -398,7 +398,7 @@ def _peak_memory(command: list[str]) -> float:
 SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "speed": rows_of_speed, "official": rows_of_the_official_loop, "precision": rows_of_precision,
     "decoding": rows_of_decoding, "switches": rows_of_switches, "command": rows_of_the_command}
-USUAL = {"cpu": "speed,switches,command", "cuda": "speed,official,precision,decoding,switches"}
+USUAL = {"cpu": "speed,switches,command", "cuda": "speed,precision,official,decoding,switches"}
 
 
 def make_bench(device: str, folder: Path, *, quick: bool) -> Bench:

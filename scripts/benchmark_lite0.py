@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("--quick", action="store_true", help="a few pairs: does it run?")
     options = parser.parse_args()
-    rounds, distorted = (1, 2) if options.quick else (5, 60)
+    rounds, distorted = (1, 2) if options.quick else (3, 60)
     rates: dict[Path, list[float]] = {ROOT: [], options.other.resolve(): []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):

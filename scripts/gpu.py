@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SECTIONS = ("speed", "official", "precision", "decoding", "switches")  # the most important first
+SECTIONS = ("speed", "precision", "official", "decoding", "switches")  # the most important first
 NEEDS = {"official": "transformers"}
 # Import names of packages that some tests need, and whose absence leaves tests out.
 OPTIONAL = ("hydra", "omegaconf", "open_clip", "piq", "lpips", "DISTS_pytorch", "stlpips_pytorch",

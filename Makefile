@@ -5,7 +5,7 @@ SCORES ?= results/scores
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-fuzz test-numeric test-all lint tables report docs clean
+.PHONY: help setup demo demo-full test test-fuzz test-numeric test-all gpu lint tables report docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,11 @@ test-numeric: setup ## the tests that rounding can reach, on other instruction s
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OMP_NUM_THREADS=2 \
 		TORCHINDUCTOR_CACHE_DIR="$(CURDIR)/.venv/compiled-avx2" \
 		$(BIN)/python -m pytest -q -m numeric $(WORKERS)
+
+# Not in .venv: on whatever PyTorch the machine with the GPU has. scripts/fetch_wheels.sh fetches what it may lack.
+OUT ?= results/gpu
+gpu: ## device tests and the benchmark on a GPU, at most nine minutes: gpu.md and gpu.json in OUT=results/gpu
+	PYTHONPATH= $(PYTHON) scripts/gpu.py --out "$(OUT)" $(GPU_OPTIONS)
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

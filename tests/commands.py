@@ -19,7 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def command(*arguments):
-    return [sys.executable, str(ROOT / "run.py"), *map(str, arguments), "device=cpu"]
+    return [sys.executable, str(ROOT / "run.py"), *on_cpu(arguments)]
+
+
+def on_cpu(arguments):
+    """The arguments as text, with device=cpu unless they name a device."""
+    texts = [*map(str, arguments)]
+    return texts if any(text.startswith("device=") for text in texts) else [*texts, "device=cpu"]
 
 
 def run_process(*arguments, cwd, status=0, **environment):
@@ -34,7 +40,7 @@ def run_process(*arguments, cwd, status=0, **environment):
 
 def run(*arguments, cwd, status=0, **environment):
     """Run in this process, and leave it as it was; returns what the command said."""
-    found, output, errors = run_here([*map(str, arguments), "device=cpu"], cwd, environment)
+    found, output, errors = run_here(on_cpu(arguments), cwd, environment)
     assert found == status, output + errors
     return output + errors
 

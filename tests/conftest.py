@@ -23,13 +23,35 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("COLUMNS", None)  # of the terminal that the tests run in: texts for people fold at 100
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what takes `device`, itself or through a fixture, on the CPU, and on a GPU where there is one."""
+    if "device" in metafunc.fixturenames:
+        import torch  # not at the top: most tests need no torch
+
+        metafunc.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"],
+                             scope="session")
+
+
+@pytest.fixture(scope="session")
+def cuda() -> str:
+    """For tests that exist on a GPU only."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return "cuda"
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the cases beyond a test's `sample` as slow."""
+    """Mark the cases beyond a test's `sample` as slow, and the tests that take a device."""
     for item in items:
         sample = item.get_closest_marker("sample")
-        if sample and item.callspec.id not in sample.args:
+        if sample and "-".join(part for part in item.callspec.id.split("-")
+                               if part not in ("cpu", "cuda")) not in sample.args:
             item.add_marker(pytest.mark.slow)
+        if not {"device", "cuda"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.device)
 
 
 def make_image(width: int, height: int, seed: int) -> Image.Image:

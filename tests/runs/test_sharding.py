@@ -24,11 +24,11 @@ def score_files(folder):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, device):
     """400 pairs on ten references, five blocks, and a finished run on them in `whole`."""
     folder = tmp_path_factory.mktemp("shards")
     write_pairs(folder, [(24, 24)] * 10, levels=40)
-    run(*ARGUMENTS, "results_dir=whole", cwd=folder)
+    run(*ARGUMENTS, f"device={device}", "results_dir=whole", cwd=folder)
     return folder
 
 
@@ -52,14 +52,14 @@ def test_shards_are_runs_of_whole_blocks_and_share_no_reference(sizes, num_shard
     assert np.bincount(shards).max() <= len(pairs) / num_shards + largest, "as equal as whole blocks allow"
 
 
-def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
+def test_any_split_gives_the_scores_of_one_run(folder, tmp_path, device):
     """Begun with four shards, of which two ran; gone on with three, of which one ran; finished with none."""
-    where = f"results_dir={tmp_path}"
-    output = run("-m", *ARGUMENTS, where, "num_shards=4", "shard=0,2", cwd=folder)
+    where = f"results_dir={tmp_path}", f"device={device}"
+    output = run("-m", *ARGUMENTS, *where, "num_shards=4", "shard=0,2", cwd=folder)
     assert "80 of 400 pairs" in output
     assert not list(tmp_path.rglob("original.csv")), "no table must take a part for the whole"
-    run(*ARGUMENTS, where, "num_shards=3", "shard=2", cwd=folder)
-    output = run(*ARGUMENTS, where, cwd=folder)
+    run(*ARGUMENTS, *where, "num_shards=3", "shard=2", cwd=folder)
+    output = run(*ARGUMENTS, *where, cwd=folder)
     assert "400/" not in output, "nothing is scored twice"
     assert score_files(tmp_path) == score_files(folder / "whole")
     assert not list(tmp_path.rglob("*.part"))
@@ -70,9 +70,10 @@ def test_any_split_gives_the_scores_of_one_run(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path):
+def test_shards_at_once_the_last_of_which_joins_them(folder, tmp_path, device):
     """Both shards, and the first a second time, as when a node came back with an old copy of a job."""
-    commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", "num_shards=2", f"shard={shard}")
+    commands = [command(*ARGUMENTS, f"results_dir={tmp_path}", f"device={device}", "num_shards=2",
+                        f"shard={shard}")
                 for shard in (0, 1, 0)]
     runs = [subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for command in commands]

@@ -20,6 +20,7 @@ from zsiqa.perturbations import Dilate, Original, Rotate, Translate
 from zsiqa.scoring.batches import Segment, cut_batches
 from zsiqa.scoring.engine import Failed, Scorer
 from zsiqa.scoring.loading import TiledImage
+from zsiqa.scoring.precision import arithmetic
 from zsiqa.types import PairError, ZsiqaError
 
 pytestmark = pytest.mark.numeric
@@ -35,9 +36,13 @@ WAYS_OUT = "; score whole images (window=null), or at another scale (scale=short
 
 
 @pytest.fixture(scope="module")
-def backbone():
+def backbone(device):
+    return make_backbone(device)
+
+
+def make_backbone(device):
     torch.manual_seed(0)
-    return TimmBackbone(model_name="test_resnet.r160_in1k", weights=None)
+    return TimmBackbone(model_name="test_resnet.r160_in1k", weights=None).to(device)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +55,12 @@ def pairs(tmp_path_factory):
 
 def make_scorer(backbone, **changes):
     settings = {"distances": METRICS, "perturbations": PERTURBATIONS, "window": WINDOW, "stride": STRIDE,
-                "batch_tiles": 8, "workers": 2}
+                "batch_tiles": 8, "workers": 2, "device": device_of(backbone)}
     return Scorer(backbone, **{**settings, **changes})
+
+
+def device_of(backbone):
+    return next((parameter.device.type for parameter in backbone.parameters()), "cpu")
 
 
 def collect(outcomes):
@@ -74,8 +83,8 @@ def _reference_scores(backbone, pair, perturbation):
             cut = (slice(y, y + WINDOW), slice(x, x + WINDOW))
             tiles = [torch.from_numpy(image[cut].copy()).permute(2, 0, 1)[None].float() / 255
                      for image in (ref, dis)]
-            with torch.inference_mode():
-                encoded = [backbone(tile) for tile in tiles]
+            with torch.inference_mode(), arithmetic("fp32", device_of(backbone)):
+                encoded = [backbone(tile.to(device_of(backbone))) for tile in tiles]
                 for representation in ("features", "embedding"):
                     for name, distance in DISTANCES.items():
                         value = distance(*(e[representation] for e in encoded)).item()
@@ -213,7 +222,7 @@ def test_features_are_not_held(backbone, tmp_path):
     live = []
 
     class Watching(torch.nn.Module):
-        calls = 0
+        calls, kept = 0, backbone
 
         def forward(self, tiles):
             self.calls += 1
@@ -239,8 +248,10 @@ def test_identical_images_score_zero(backbone, pairs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_reduced_precision_stays_near(backbone, pairs, whole, precision):
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32"])
+def test_reduced_precision_stays_near(backbone, pairs, whole, precision, device):
+    if precision == "tf32" and device == "cpu":
+        pytest.skip("tf32 exists on CUDA GPUs only")
     found = collect(make_scorer(backbone, precision=precision).score(pairs))
     assert found != whole
     strongest = next(i for i, pair in enumerate(pairs) if pair.mos == 6)
@@ -248,9 +259,38 @@ def test_reduced_precision_stays_near(backbone, pairs, whole, precision):
     assert found[strongest, "original"] == pytest.approx(whole[strongest, "original"], rel=0.1)
 
 
-def test_tf32_needs_cuda(backbone):
+def test_tf32_needs_cuda():
     with pytest.raises(ZsiqaError, match="precision=tf32 exists on CUDA GPUs only"):
-        make_scorer(backbone, precision="tf32")
+        make_scorer(make_backbone("cpu"), precision="tf32")
+
+
+def test_cpu_and_gpu_agree(cuda, pairs):
+    on_cpu, on_gpu = (collect(make_scorer(make_backbone(device)).score(pairs)) for device in ("cpu", cuda))
+    assert on_gpu.keys() == on_cpu.keys()
+    for metric in METRICS:
+        largest = max(scores[metric] for scores in on_cpu.values())
+        for key, scores in on_cpu.items():
+            # Features are rounded at about 1e-6 of their size on both. Scores of mild distortions come from
+            # small differences of features, so beside 1e-5 of a score, 1e-6 of the metric's largest is
+            # allowed.
+            assert on_gpu[key][metric] == pytest.approx(scores[metric], rel=1e-5, abs=1e-6 * largest), (
+                key, metric)
+
+
+def test_the_memory_of_a_gpu_runs_out(cuda, pairs, caplog):
+    """Truly, under a limit of this process. All tiles at once need more than it, eight far less."""
+    backbone = make_backbone(cuda)
+    whole = collect(make_scorer(backbone).score(pairs))  # leaves the libraries' own buffers allocated
+    gc.collect()
+    torch.cuda.empty_cache()
+    limit = torch.cuda.memory_reserved() + 96 * 2**20
+    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        found = collect(make_scorer(backbone, batch_tiles=2000).score(pairs))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("out of GPU memory with" in record.getMessage() for record in caplog.records)
+    assert_same(found, whole, rel=2e-5)  # as for other sizes of batches
 
 
 def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs, whole, tmp_path):
@@ -296,8 +336,8 @@ def test_failures_name_pair_and_cause_and_leave_the_others_alone(backbone, pairs
 
 def test_a_score_that_is_not_finite_is_undefined_and_the_others_are_kept(backbone, pairs):
     bad = make_scorer(backbone, perturbations={"original": Original()}, distances={
-        ("features", "bad"): lambda ref, _dis: torch.full((len(ref[0]),), math.nan),
-        ("features", "good"): lambda ref, _dis: torch.ones(len(ref[0]))})
+        ("features", "bad"): lambda ref, _dis: ref[0].new_full((len(ref[0]),), math.nan),
+        ("features", "good"): lambda ref, _dis: ref[0].new_ones(len(ref[0]))})
     outcomes = list(bad.score(pairs[:2]))
     assert len(outcomes) == 2
     for outcome in outcomes:
@@ -312,10 +352,9 @@ def test_whole_images_of_several_sizes_score_as_each_alone(backbone, pairs):
     for (index, _), scores in found.items():
         paths = pairs[index].ref_path, pairs[index].dis_path
         images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-        with torch.inference_mode():
-            ref, dis = (
-                backbone(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255)["features"]
-                        for image in images)
+        with torch.inference_mode(), arithmetic("fp32", device_of(backbone)):
+            ref, dis = (backbone(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().to(
+                device_of(backbone)) / 255)["features"] for image in images)
         for name, distance in DISTANCES.items():
             # Another batch size takes other kernels; the mildest pairs lose most to rounding.
             assert scores["features", name] == pytest.approx(distance(ref, dis).item(), rel=2e-3, abs=1e-7)
@@ -374,21 +413,22 @@ def test_a_reference_is_encoded_anew_for_each_pair(tmp_path):
 
 
 @pytest.fixture
-def small_vit(tmp_path):
+def small_vit(tmp_path, device):
     """A function that scores two pairs with a small ViT of random weights."""
     data = pairs_dataset.read(write_pairs(tmp_path, [(160, 160)], levels=2)).pairs
 
     def score(**settings):
         torch.manual_seed(0)
-        vit = TimmBackbone(model_name="test_vit.r160_in1k", weights=None, layers="blocks.*")
+        vit = TimmBackbone(model_name="test_vit.r160_in1k", weights=None, layers="blocks.*").to(device)
         return collect(make_scorer(vit, perturbations={"original": Original()}, window=160, batch_tiles=4,
                                    distances=FEATURES, **settings).score(data))
     return score
 
 
 @pytest.mark.slow
-def test_compiled_scores_are_the_same_up_to_rounding(small_vit):
-    expected, found = small_vit(), small_vit(compile=True)
+@pytest.mark.parametrize("compiled", [True, "distances"])
+def test_compiled_scores_are_the_same_up_to_rounding(small_vit, compiled):
+    expected, found = small_vit(), small_vit(compile=compiled)
     assert len(found) == 2
     for key, scores in found.items():
         for metric, score in scores.items():

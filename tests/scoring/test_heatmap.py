@@ -36,27 +36,28 @@ def test_the_hottest_place_is_where_the_images_differ(distance, settings):
 
 
 @pytest.mark.parametrize(("distance", "settings"), [("wsd", VIT), ("jsd", CNN), ("cosine", CNN)])
-def test_elsewhere_a_tile_has_its_score(distance, settings):
-    metric = Metric("timm", distance, **settings)
+def test_elsewhere_a_tile_has_its_score(distance, settings, device):
+    metric = Metric("timm", distance, **settings).to(device)
     window, step = metric.window, metric.stride
-    ref = tensor(make_image(window + step, window, 0))
+    ref = tensor(make_image(window + step, window, 0)).to(device)
     dis = ref.clone()
     dis[..., :step] = 1 - dis[..., :step]  # the second tile is equal
     found = difference_map(metric, ref, dis)
     scores = [metric(ref[..., x:x + window], dis[..., x:x + window]).item() for x in (0, step)]
     assert scores[1] == 0
     # lone tiles
-    torch.testing.assert_close(found[:, :step], torch.full((window, step), scores[0]), rtol=1e-5, atol=0)
+    expected = torch.full((window, step), scores[0], device=device)
+    torch.testing.assert_close(found[:, :step], expected, rtol=1e-5, atol=0)
     assert not found[:, window:].any()
     falling = found[window // 2, step:window]
     assert (falling.diff() < 0).all(), "from one tile to the next without a seam"
     assert falling.diff().abs().max() < scores[0] / (window - step)
 
 
-def test_one_tile_adds_up_to_its_score():
+def test_one_tile_adds_up_to_its_score(device):
     """l2 of tokens: the mean of the map and the score differ by the class token's share alone."""
-    metric = Metric("timm", "l2", **VIT)
-    ref, dis = (tensor(make_image(160, 160, seed)) for seed in (0, 1))
+    metric = Metric("timm", "l2", **VIT).to(device)
+    ref, dis = (tensor(make_image(160, 160, seed)).to(device) for seed in (0, 1))
     [[r], [d]] = (metric.encode(images) for images in (ref, dis))
     per_token = metric.distance.at_positions(r, d).sum(1)[0]
     # order of float32 sums

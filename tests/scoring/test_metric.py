@@ -46,29 +46,33 @@ def noisy_pair(batch, height, width, dtype=torch.float32, seed=0):
     # whole images
     (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], [(65, 48), (40, 80)]),
 ], ids=["tiles", "whole images"])
-def test_the_score_of_a_run(settings, sizes, tmp_path, capsys):
+def test_the_score_of_a_run(settings, sizes, tmp_path, capsys, device):
     file = write_pairs(tmp_path / "images", sizes, levels=2)
-    run(compose(*settings, "dataset=pairs", f"dataset.csv={file}", f"results_dir={tmp_path}", "device=cpu"))
+    run(compose(*settings, "dataset=pairs", f"dataset.csv={file}", f"results_dir={tmp_path}",
+                f"device={device}"))
     capsys.readouterr()
     backbone, seeds = settings[0].split("=")[1], [one for one in settings if one.startswith("seed")]
     stored = sorted(tmp_path.glob("scores/*/*/original.csv"))
     assert len(stored) == (10 if "lite0" in backbone else 5)
     for scores in stored:
         *_, representation, distance = scores.parent.name.split("-")
-        metric = Metric(backbone, distance, representation, pretrained="lite0" in backbone, overrides=seeds)
+        metric = Metric(backbone, distance, representation, pretrained="lite0" in backbone,
+                        overrides=seeds).to(device)
         assert metric.name == scores.parent.name
         with scores.open(newline="") as stream:
             rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
         assert len(rows) == 4
         for row in rows:
-            found = metric(images(file.parent / row["ref"]), images(file.parent / row["dis"])).item()
-            # The engine batches other tiles together, so that sums in the network are rounded differently.
-            assert found == pytest.approx(float(row["score"]), rel=1e-6), (metric.name, row)
+            found = metric(*(images(file.parent / row[side]).to(device) for side in ("ref", "dis"))).item()
+            # The engine batches other tiles together, so that sums in the network are rounded differently. A
+            # GPU's libraries choose among more kernels by the size of a batch.
+            assert found == pytest.approx(float(row["score"]), rel=1e-6 if device == "cpu" else 1e-5), (
+                metric.name, row)
 
 
-def test_batches_are_their_pairs_one_by_one():
-    metric = Metric("efficientnet_lite0", "wsd")
-    ref, dis = noisy_pair(3, 240, 430)
+def test_batches_are_their_pairs_one_by_one(device):
+    metric = Metric("efficientnet_lite0", "wsd").to(device)
+    ref, dis = (one.to(device) for one in noisy_pair(3, 240, 430))
     whole = metric(ref, dis)
     assert whole.shape == (3,)
     assert whole.dtype == torch.float32
@@ -82,16 +86,16 @@ def test_batches_are_their_pairs_one_by_one():
 @pytest.mark.parametrize("settings", [VIT, CNN], ids=["vit", "cnn"])
 @pytest.mark.parametrize("representation", ["features", "embedding"])
 @pytest.mark.parametrize("distance", ALL)
-def test_gradients_of_both_images(distance, representation, settings):
+def test_gradients_of_both_images(distance, representation, settings, device):
     """In float64, along a random direction. Two tiles, so that tiling and its overlap are differentiated,
     too."""
-    metric = Metric("timm", distance, representation, **settings).double()
-    ref, dis = (one.requires_grad_() for one
+    metric = Metric("timm", distance, representation, **settings).double().to(device)
+    ref, dis = (one.to(device).requires_grad_() for one
                 in noisy_pair(1, metric.window, metric.window + 6, torch.float64))
     score = metric(ref, dis).sum()
     assert score.dtype == torch.float64
     score.backward()
-    along = torch.randn(2, *ref.shape, dtype=ref.dtype, generator=torch.Generator().manual_seed(9))
+    along = torch.randn(2, *ref.shape, dtype=ref.dtype, generator=torch.Generator().manual_seed(9)).to(device)
     step = 1e-7
     with torch.no_grad():
         up, down = (
@@ -117,10 +121,10 @@ def test_every_option_passes_gradcheck(distance, shape):
 
 
 @pytest.mark.parametrize("distance", ALL)
-def test_equal_tiles_have_gradient_zero(distance):
+def test_equal_tiles_have_gradient_zero(distance, device):
     """Also beside tiles that differ, whose gradient must not be spoilt."""
-    metric = Metric("timm", distance, **CNN)
-    ref, _ = noisy_pair(1, 64, 164)
+    metric = Metric("timm", distance, **CNN).to(device)
+    ref = noisy_pair(1, 64, 164)[0].to(device)
     dis = ref.clone().requires_grad_()
     metric(ref, dis).sum().backward()
     assert not dis.grad.any()
@@ -133,9 +137,9 @@ def test_equal_tiles_have_gradient_zero(distance):
     assert not changed.grad[..., 64:].any()
 
 
-def test_as_a_loss_it_brings_an_image_closer():
-    metric = Metric("timm", "l2", **CNN).train()
-    ref, dis = noisy_pair(1, 64, 64)
+def test_as_a_loss_it_brings_an_image_closer(device):
+    metric = Metric("timm", "l2", **CNN).train().to(device)
+    ref, dis = (one.to(device) for one in noisy_pair(1, 64, 64))
     first = metric(ref, dis).item()
     image = dis.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=2e-3)
@@ -147,12 +151,11 @@ def test_as_a_loss_it_brings_an_image_closer():
     assert not any(parameter.requires_grad for parameter in metric.parameters())
 
 
-def test_training_mode_autocast_and_half_precision_images_change_nothing():
-    metric = Metric("timm", "wsd", **CNN)
-    ref, dis = noisy_pair(1, 64, 100)
-    ref, dis = ref.half(), dis.half()
+def test_training_mode_autocast_and_half_precision_images_change_nothing(device):
+    metric = Metric("timm", "wsd", **CNN).to(device)
+    ref, dis = (one.half().to(device) for one in noisy_pair(1, 64, 100))
     expected = metric(ref.float(), dis.float())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device, dtype=torch.bfloat16):
         assert metric.train()(ref, dis).equal(expected)
     assert metric.training
 

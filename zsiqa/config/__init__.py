@@ -140,8 +140,10 @@ def check_settings(cfg: DictConfig) -> None:
             raise ZsiqaError(f"{name} must be one of {', '.join(choices)}, found {value!r}"
                              f"{did_you_mean(str(value), choices)}")
     for name in ("overwrite", "backbone.pretrained", "dataset.higher_is_better", "dataset.strict",
-                 "official_train_mode", "profile", "compile", "only_missing"):
+                 "official_train_mode", "profile", "only_missing"):
         check_boolean(cfg, name)
+    if cfg.compile != "distances" and not isinstance(cfg.compile, bool):
+        raise ZsiqaError(f"compile must be true, false or distances, found {cfg.compile!r}")
     for name, least in (("window", 1), ("stride", 1), ("batch_tiles", 1), ("batch_images", 1), ("workers", 1),
                         ("max_megapixels", 1), ("seed", 0), ("dataset.limit", 1), ("num_shards", 1),
                         ("shard", 0)):
@@ -194,8 +196,8 @@ def check_settings(cfg: DictConfig) -> None:
         raise ZsiqaError("backbone.checkpoint and backbone.pretrained=false exclude each other; leave one "
                          "out")
     if cfg.compile and (cfg.official_train_mode or cfg.precision == "clip_fp16_official"):
-        raise ZsiqaError("compile=true would change the draws and the rounding that official_train_mode and "
-                         "precision=clip_fp16_official are to imitate; leave it out")
+        raise ZsiqaError(f"compile={str(cfg.compile).lower()} would change the draws and the rounding that "
+                         "official_train_mode and precision=clip_fp16_official are to imitate; leave it out")
     if cfg.official_train_mode and not cfg.backbone.model.get("train_mode"):
         raise ZsiqaError(f"official_train_mode=true has nothing to imitate with "
                          f"backbone={cfg.backbone.name}: the authors ran it in evaluation mode; leave it out")

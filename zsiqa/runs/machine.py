@@ -51,8 +51,8 @@ def keep_freed_memory() -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect scores."""
-    return {"python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("zsiqa", "torch", "timm", "pillow", "numpy")}}
+    return {"python": platform.python_version(), "zsiqa": zsiqa.__version__,  # also where it is not installed
+            **{name: metadata.version(name) for name in ("torch", "timm", "pillow", "numpy")}}
 
 
 def git_commit() -> str | None:

@@ -25,7 +25,7 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -93,9 +93,9 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official` is
             implemented by the backbone and the distances themselves.
-        compile: let PyTorch compile backbone and distances at the first batch, and the backbone once more,
-            for any number of tiles, at the first shorter batch; scores change by rounding. Code that it
-            cannot compile runs uncompiled, with a warning.
+        compile: let PyTorch compile backbone and distances (`distances`: these alone) at the first batch,
+            and the backbone once more, for any number of tiles, at the first shorter batch; scores change by
+            rounding. Code that it cannot compile runs uncompiled, with a warning.
         noise_seed: for a backbone in training mode: encode each tile alone, under its own seed, and each
             reference again for every pair, as the official loop does. None for any other backbone.
         measure: measures the time of each step.
@@ -109,7 +109,7 @@ class Scorer:
                  window: int | None = 224, stride: int = 200,
                  least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
                  device: str = "cpu", precision: Precision = "fp32",
-                 compile: bool = False,  # noqa: A002 - PyTorch's name for it
+                 compile: bool | Literal["distances"] = False,  # noqa: A002 - PyTorch's name for it
                  noise_seed: int | None = None, max_megapixels: float = MAX_MEGAPIXELS,
                  measure: Measure = unmeasured) -> None:
         if precision == "tf32" and device != "cuda":
@@ -125,6 +125,7 @@ class Scorer:
         self._compare = compiled_compare() if compile else compare
         if compile:
             torch._dynamo.config.suppress_errors = True  # run uncompiled instead of failing
+        if compile is True:
             self.backbone.compile()
         self._most_tiles = batch_tiles  # halved when the GPU runs out of memory
 
@@ -199,7 +200,8 @@ class Scorer:
             everything = [place for _, place in distorted] == places  # then no copy is necessary
             dis = stacks if everything else tuple(_join([stack[place] for _, place in distorted])
                                                   for stack in stacks)
-            ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
+            with self.measure("gather references"):
+                ref = tuple(_join([self._counterpart(segment, place, name, number, stack)
                                    for segment, place in distorted]) for number, stack in enumerate(stacks))
             distances = {metric: distance for metric, distance in self.distances.items() if metric[0] == name}
             with self.measure("distances"), arithmetic("fp32", self.device):

@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
                    "zsiqa weights path timm backbone.model_name=resnet50.a1_in1k"))
     actions = show_help_alone(parser).add_subparsers(metavar="ACTION")
     for name, action, text in (
-            ("list", _list, "list models, and of their weights the size, source, licence, and if they are here"),
+            ("list", _list, "list models: source, size and licence of their weights, and if they are here"),
             ("fetch", _fetch, "download weights that are not on this machine; exit status 1 on failure"),
             ("path", _path, "print the paths of the weights; exit status 1 if some are not on this machine"),
             ("verify", _verify, "compare SHA-256 sums with published ones; exit status 1 if one differs")):
@@ -136,8 +136,10 @@ def _list(options: argparse.Namespace) -> int:
         rows.append((one.name, "here" if file else "missing", "-" if size is None else f"{size:.3g} MiB",
                      one.source, known.get("licence", "-")))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, state, size, *rest in rows:
-        print(f"{name:{widths[0]}}  {state:{widths[1]}}  {size:>{widths[2]}}  {rest[0]:{widths[3]}}  {rest[1]}")
+    for *cells, licence in rows:
+        name, state, size, source = (f"{cell:{'>' if number == 2 else '<'}{widths[number]}}"
+                                     for number, cell in enumerate(cells))
+        print(name, state, size, source, licence, sep="  ")
     return 0
 
 

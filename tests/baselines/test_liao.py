@@ -20,6 +20,7 @@ from zsiqa.baselines.baseline import Baselines
 from zsiqa.baselines.liao import DeepDistribution
 from zsiqa.config import compose, instantiate
 from zsiqa.datasets.demo import DISTORTIONS, PHOTOGRAPHS, _photograph
+from zsiqa.distances import SKLD, WSD
 from zsiqa.perturbations import Original
 from zsiqa.runs.engines import build_baselines
 from zsiqa.scoring.engine import Failed
@@ -305,3 +306,12 @@ def test_pooling_twice_is_pooling_once():
     for side in range(1, 4000):
         once = pool.size(side, side)
         assert pool.size(*once) == once
+
+
+@pytest.mark.parametrize(("distance", "options", "message"), [
+    (WSD, {"weights": "features"}, "order must be 2, found 1"),
+    (SKLD, {"half": True, "constant": 100.0}, "constant must be 10, found 100"),
+])
+def test_options_that_no_formula_has(distance, options, message):
+    with pytest.raises(ValueError, match=message):
+        distance(**options)

@@ -18,7 +18,7 @@ LAYERS = {
     "releases": {"types"},
     "datasets": {"types", "terminal", "releases"},
     "backbones": {"types", "config"},
-    "baselines": {"types", "backbones"},
+    "baselines": {"types", "backbones", "distances"},
     "scoring": {"types", "terminal", "config", "distances", "datasets", "backbones"},
     "torchmetrics": {"types", "scoring"},
     "results": {"types", "terminal", "releases"},

@@ -48,10 +48,13 @@ def test_list_says_what_is_here(machine, capsys):
     machine("timm/vit_base_patch16_224.dino", b"weights")
     assert main(["weights", "list"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
-    assert rows["dinov1"] == ["here", "327", "MiB", "timm/vit_base_patch16_224.dino"]
-    assert rows["dinov2"] == ["missing", "330", "MiB", "timm/vit_base_patch14_dinov2.lvd142m"]
+    assert rows["dinov1"] == ["here", "6.68e-06", "MiB", "timm/vit_base_patch16_224.dino", "Apache-2.0"]
+    assert rows["dinov2"][:4] == ["missing", "330", "MiB", "timm/vit_base_patch14_dinov2.lvd142m"]
     assert rows["efficientnet_lite0"][0] == "here", "it ships inside a package"
-    assert rows["vgg19"] == ["missing", "548", "MiB", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"]
+    squeezenet = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+    assert rows["deepwsd_squeezenet1_1"][:4] == ["missing", "4.7", "MiB", squeezenet]
+    assert rows["deepwsd_squeezenet1_1"][4:] == ["BSD-3-Clause", "(torchvision)"]
+    assert all("MiB" in row for name, row in rows.items() if name != "NAME"), "configs/weights.yaml has all"
     assert {"dists", "lpips_alex", "lpips_vgg", "stlpips_alex"} <= rows.keys()
     assert not {"timm", "open_clip", "none", "all", "psnr"} & rows.keys(), "any model, or without weights"
 
@@ -88,7 +91,7 @@ def test_verify(machine, capsys):
     assert f"DAMAGED, should begin with {blob.name}" in capsys.readouterr().out
     assert main(["weights", "verify"]) == 0, "what was not asked for may be missing"
     out = capsys.readouterr().out
-    assert "efficientnet_lite0: ok  57934424" in out
+    assert "efficientnet_lite0: ok (only 8 digits are published)  57934424" in out
     assert "dinov1: missing" in out
     assert main(["weights", "verify", "dinov1"]) == 1
 

@@ -1,10 +1,10 @@
-"""VGG19 and EfficientNet-B7 as Liao et al. (IEEE TIP 2024) use them, on whole images.
+"""CNNs of torchvision as Liao et al. (IEEE TIP 2024) use them, on whole images.
 
-See docs/protocol.md section 6.
+See docs/protocol.md section 6 for VGG19 and EfficientNet-B7, docs/baselines.md for the others.
 
-Source: `DeepWSD_VGG.py` and `DeepWSD_Efficient.py` of their repository
-(Deep-network-based-distribution-measures-for- full-reference-image-quality-assessment); the networks are
-torchvision's.
+Source: the code of their repository
+(Deep-network-based-distribution-measures-for-full-reference-image-quality-assessment) at commit b2c8993; the
+networks are torchvision's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import efficientnet_b7, vgg
+from torchvision.models import efficientnet_b7, mobilenet_v3_small, squeezenet1_0, squeezenet1_1, vgg
 
 from zsiqa.backbones.frozen import at_least_float32
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
@@ -26,6 +26,9 @@ VGG19_ENDS = (3, 8, 17, 26, 35)  # relu1_2, relu2_2, relu3_4, relu4_4, relu5_4
 VGG19_POOLS = {4: 64, 9: 128, 18: 256, 27: 512}  # layer: channels
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EFFICIENTNET_B7_ENDS = (1, 2, 3, 4, 5, 6, 7)
+MOBILENET_V3_SMALL_ENDS = (3, 6, 8, 11, 12)
+SQUEEZENET1_0_ENDS = (1, 5, 10, 12)
+SQUEEZENET1_1_ENDS = (1, 4, 7, 12)
 
 
 class Stages(nn.Module):
@@ -109,6 +112,21 @@ def efficientnet_b7_stages(*, weights: Path | None, normalize: Literal["none", "
     """EfficientNet-B7: the image and seven maps of 32 to 640 channels. See `Stages`."""
     layers = efficientnet_b7(weights=None).features[:EFFICIENTNET_B7_ENDS[-1] + 1]
     return Stages(layers, EFFICIENTNET_B7_ENDS, weights=weights, normalize=normalize, train_mode=train_mode)
+
+
+def mobilenet_v3_small_stages(*, weights: Path | None) -> Stages:
+    """MobileNetV3-small: the image and five maps of 24 to 576 channels. See `Stages`."""
+    return Stages(mobilenet_v3_small(weights=None).features, MOBILENET_V3_SMALL_ENDS, weights=weights)
+
+
+def squeezenet1_0_stages(*, weights: Path | None) -> Stages:
+    """SqueezeNet 1.0: the image and four maps of 96, 256, 512 and 512 channels. See `Stages`."""
+    return Stages(squeezenet1_0(weights=None).features, SQUEEZENET1_0_ENDS, weights=weights)
+
+
+def squeezenet1_1_stages(*, weights: Path | None) -> Stages:
+    """SqueezeNet 1.1: the image and four maps of 64, 128, 256 and 512 channels. See `Stages`."""
+    return Stages(squeezenet1_1(weights=None).features, SQUEEZENET1_1_ENDS, weights=weights)
 
 
 class L2Pooling(nn.Module):

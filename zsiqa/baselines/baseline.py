@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 
 from torch import Tensor, nn
 
@@ -21,6 +22,20 @@ class Baseline(nn.Module, ABC):
 
     least_side: int = 1
 
+    @property
+    def encoder(self) -> Hashable:
+        """Key that is equal for baselines which encode images in the same way; by default, each is alone."""
+        return id(self)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check the size of an image.
+
+        Raises:
+            ValueError: if it is too small; the text follows the baseline's name.
+        """
+        if min(height, width) < self.least_side:
+            raise ValueError(f"needs sides of at least {self.least_side} pixels")
+
     def encode(self, images: Tensor) -> Features:
         """Encode images (B, 3, H, W) for `compare`; by default, the images themselves."""
         return (images,)
@@ -38,5 +53,10 @@ class Baselines(nn.ModuleDict):
     """Several baselines as one module for the engine, by name."""
 
     def forward(self, images: Tensor) -> dict[str, Features]:
-        """Encode images (B, 3, H, W) with each baseline: one `Features` per name."""
-        return {name: baseline.encode(images) for name, baseline in self.items()}  # type: ignore[operator]
+        """Encode images (B, 3, H, W) with each baseline: one `Features` per name.
+
+        Baselines with an equal `encoder` share one encoding.
+        """
+        by_encoder = {baseline.encoder: baseline for baseline in self.values()}
+        encoded = {key: baseline.encode(images) for key, baseline in by_encoder.items()}  # type: ignore[operator]
+        return {name: encoded[baseline.encoder] for name, baseline in self.items()}

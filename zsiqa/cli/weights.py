@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
                    "zsiqa weights path timm backbone.model_name=resnet50.a1_in1k"))
     actions = show_help_alone(parser).add_subparsers(metavar="ACTION")
     for name, action, text in (
-            ("list", _list, "list models, the sources and sizes of their weights, and if they are here"),
+            ("list", _list, "list models: source, size and licence of their weights, and if they are here"),
             ("fetch", _fetch, "download weights that are not on this machine; exit status 1 on failure"),
             ("path", _path, "print the paths of the weights; exit status 1 if some are not on this machine"),
             ("verify", _verify, "compare SHA-256 sums with published ones; exit status 1 if one differs")):
@@ -124,13 +124,22 @@ def _of_baseline(name: str, settings: list[str]) -> Needed | None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from zsiqa.evaluation.cost import download_size
+    import yaml
 
-    rows = [(one.name, "here" if one.here() else "missing", download_size(one.name), one.source)
-            for one in _needed(options)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for name, state, size, source in rows:
-        print(f"{name:{widths[0]}}  {state:{widths[1]}}  {size:>{widths[2]}}  {source}")
+    from zsiqa import CONFIGS
+
+    facts = yaml.safe_load((CONFIGS / "weights.yaml").read_text(encoding="utf-8"))
+    rows = [("NAME", "STATE", "SIZE", "SOURCE", "LICENCE")]
+    for one in _needed(options):
+        file, known = one.here(), facts.get(one.source, {})
+        size = file.stat().st_size / 2**20 if file else known.get("mib")
+        rows.append((one.name, "here" if file else "missing", "-" if size is None else f"{size:.3g} MiB",
+                     one.source, known.get("licence", "-")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for *cells, licence in rows:
+        name, state, size, source = (f"{cell:{'>' if number == 2 else '<'}{widths[number]}}"
+                                     for number, cell in enumerate(cells))
+        print(name, state, size, source, licence, sep="  ")
     return 0
 
 
@@ -176,7 +185,8 @@ def _verify(options: argparse.Namespace) -> int:
             continue
         found, published = sha256(file), published_digest(file)
         fits = found.startswith(published)
-        verdict = "unknown" if not published else "ok" if fits else f"DAMAGED, should begin with {published}"
+        verdict = ("unknown" if not published else f"DAMAGED, should begin with {published}" if not fits else
+                   "ok" if published == found else f"ok (only {len(published)} digits are published)")
         if fits and options.load:
             try:
                 one.load(file)

@@ -50,7 +50,8 @@ def column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Fe
                 for number, distance in enumerate(distances):
                     k = distance.divergence(columns)
                     if distance.euclidean_term:
-                        k = k + columns.euclid / ((-0.5 / (k + 10)).exp() * (k + 10).square())
+                        shifted = k + distance.constant
+                        k = k + columns.euclid / ((-0.5 / shifted).exp() * shifted.square())
                     sums[number, maps] += k.sum(-1)
         values.append((sums / num_columns).to(stacks[0].dtype).view(len(distances), *x.shape[:2]))
     return list(_fourth_root(torch.cat(values, dim=-1).mean(-1).log1p()))

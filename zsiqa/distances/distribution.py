@@ -25,7 +25,7 @@ class ColumnDistance(ABC):
 
     Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum
     of its squared differences. The value of a map is the mean over its columns of k + E w(k), where
-    w(k) = 1 / (sqrt(exp(-1 / (k + 10))) (k + 10)^2), or the mean of k alone. The score of a tile is
+    w(k) = 1 / (sqrt(exp(-1 / (k + c))) (k + c)^2), or the mean of k alone. The score of a tile is
     log(1 + mean over maps)^0.25.
 
     The token features of a ViT are *one* map with the layers as channels, as in the official code. For the
@@ -34,6 +34,7 @@ class ColumnDistance(ABC):
 
     Args:
         padding, windows: see `columns_of_64`.
+        constant: c of w(k).
 
     Raises:
         ValueError: if an option is unknown.
@@ -41,6 +42,7 @@ class ColumnDistance(ABC):
 
     padding: Literal["nearest", "up"] = "nearest"
     windows: Literal["memory", "spatial"] = "memory"
+    constant: float = 10.0
     euclidean_term: ClassVar[bool] = True
     half: ClassVar[bool] = False  # only distances of probabilities can imitate half precision
 
@@ -70,8 +72,8 @@ class ProbabilityDistance(ColumnDistance):
         softmax_over: the 64 `samples` of a column (the official code), or the `columns`.
         epsilon: 1e-10 in the paper's code. Liao et al.'s code for VGG19 has none: a softmax that underflows
             makes the result NaN or infinite, and this result is returned.
-        half: imitate the authors' half precision.
-        padding, windows: see `columns_of_64`.
+        half: imitate the authors' half precision; the constant must be 10.
+        padding, windows, constant: see `ColumnDistance`.
     """
 
     softmax_over: SoftmaxOver = "samples"
@@ -81,6 +83,8 @@ class ProbabilityDistance(ColumnDistance):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+        if self.half:
+            check_option("constant", self.constant, (10,))
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Compute the distance of each tile, (B,)."""
@@ -106,7 +110,7 @@ class SKLD(ProbabilityDistance):
     (KL(p||q) + KL(q||p)) / 2.
 
     Args:
-        softmax_over, epsilon, half, padding, windows: see `ProbabilityDistance`.
+        softmax_over, epsilon, half, padding, windows, constant: see `ProbabilityDistance`.
     """
 
     half_divergence = staticmethod(half_precision.symmetric_kl)
@@ -128,7 +132,7 @@ class JSD(ProbabilityDistance):
     Args:
         euclidean_term: add E w(k). The paper says so; the code that computed its tables does so for VGG19
             only.
-        softmax_over, epsilon, half, padding, windows: see `ProbabilityDistance`.
+        softmax_over, epsilon, half, padding, windows, constant: see `ProbabilityDistance`.
     """
 
     euclidean_term: bool = False  # type: ignore[misc] # a class variable of the base class, an option here
@@ -162,23 +166,28 @@ class WSD(ColumnDistance):
         order: 1; or 2, as in Liao et al.'s code for VGG19: the integral of the squared difference, without a
             root.
         weights: `softmax`; or `energy`, as in their code for VGG19: the squared features over the sum of all
-            features of the map.
-        padding, windows: see `columns_of_64`.
+            features of the map; or `features`, as in their code for MobileNetV3, for order 2: the features
+            themselves. Where these are negative, k is no distance and can be negative: see
+            `squared_transport`.
+        padding, windows, constant: see `ColumnDistance`.
     """
 
     softmax_over: SoftmaxOver = "columns"
     order: Literal[1, 2] = 1
-    weights: Literal["softmax", "energy"] = "softmax"
+    weights: Literal["softmax", "energy", "features"] = "softmax"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option("softmax_over", self.softmax_over, ("samples", "columns"))
         check_option("order", self.order, (1, 2))
-        check_option("weights", self.weights, ("softmax", "energy"))
+        check_option("weights", self.weights, ("softmax", "energy", "features"))
+        if self.weights == "features":  # the closed form of order 1 needs weights >= 0
+            check_option("order", self.order, (2,))
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
         p, q = (columns.energies if self.weights == "energy" else
+                (columns.x.double(), columns.y.double()) if self.weights == "features" else
                 columns.probabilities(self.softmax_over, 0.0, torch.float64))
         if self.order == 2:
             return squared_transport(p, q)
@@ -201,7 +210,8 @@ def squared_transport(p: Tensor, q: Tensor) -> Tensor:
 
     p and q are weights at the positions 0..S-1. The same computation as POT's `wasserstein_1d` with p=2: on
     the union of both cumulative weights, which are not normalised; a quantile beyond the total mass is at the
-    last sample.
+    last sample. Negative weights make a cumulative sum that is not sorted: a quantile is then where bisection
+    ends in it, as in POT on PyTorch.
     """
     ends = [weights.mT.cumsum(-1).contiguous() for weights in (p, q)]  # ..., M, S
     quantiles = torch.cat(ends, dim=-1).sort(-1).values  # ..., M, 2 S

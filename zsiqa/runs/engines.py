@@ -53,11 +53,18 @@ def build_baselines(cfg: DictConfig, files: Mapping[str, Mapping[str, Path]], me
     strictest = max(baselines, key=lambda name: baselines[name].least_side)
     least = baselines[strictest].least_side
     reason = f"{strictest} needs sides of at least {least} pixels"
-    if len(baselines) > 1:
-        reason += "; without it, the others could be scored"
+    alone = "; without it, the others could be scored" if len(baselines) > 1 else ""
+
+    def check_size(height: int, width: int) -> None:
+        for name, baseline in baselines.items():
+            try:
+                baseline.check_size(height, width)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}{alone}") from None
+
     return Scorer(
         Baselines(baselines).to(shared["device"]),
         distances={(name,): baseline.compare for name, baseline in baselines.items()},
-        window=None, least_side=(least, reason),
+        window=None, least_side=(least, reason + alone), check_size=check_size,
         batch_tiles=cfg.batch_images or BATCH_IMAGES[shared["device"]],
         max_megapixels=cfg.max_megapixels, **shared)

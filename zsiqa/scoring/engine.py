@@ -23,7 +23,7 @@ import logging
 import math
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -87,6 +87,7 @@ class Scorer:
         scales: by condition; a condition without one is at the native scale.
         window, stride: of the tiles, in pixels (docs/protocol.md section 3); window None: whole images.
         least_side: shortest side of a whole image that can be scored, in pixels, and the reason.
+        check_size: raises ValueError if an image of this height and width is too small for another reason.
         batch_tiles: tiles per forward pass. It is halved each time the GPU runs out of memory.
         workers: threads that decode, perturb and tile.
         max_megapixels: largest image that is decoded.
@@ -107,7 +108,9 @@ class Scorer:
     def __init__(self, backbone: Backbone, *, distances: Mapping[MetricKey, Distance],
                  perturbations: Mapping[str, Perturbation], scales: Mapping[str, Native] | None = None,
                  window: int | None = 224, stride: int = 200,
-                 least_side: tuple[int, str] = (1, ""), batch_tiles: int = 8, workers: int = 2,
+                 least_side: tuple[int, str] = (1, ""),
+                 check_size: Callable[[int, int], None] = lambda *_: None,
+                 batch_tiles: int = 8, workers: int = 2,
                  device: str = "cpu", precision: Precision = "fp32",
                  compile: bool | Literal["distances"] = False,  # noqa: A002 - PyTorch's name for it
                  noise_seed: int | None = None, max_megapixels: float = MAX_MEGAPIXELS,
@@ -118,7 +121,8 @@ class Scorer:
         self.distances = dict(distances)
         self.representations = list(dict.fromkeys(representation for representation, *_ in distances))
         self.perturbations, self.scales = dict(perturbations), dict(scales or {})
-        self.window, self.stride, self.least_side = window, stride, least_side
+        self.window, self.stride = window, stride
+        self.least_side, self.check_size = least_side, check_size
         self.batch_tiles, self.workers = batch_tiles, workers
         self.device, self.precision, self.noise_seed, self.measure = device, precision, noise_seed, measure
         self.max_megapixels = max_megapixels
@@ -138,7 +142,7 @@ class Scorer:
         loader = Loader(pairs, self.perturbations, self.window, self.stride, self.workers,
                         ahead=2 * self.workers + self.batch_tiles // 4, least_side=self.least_side,
                         share_references=self.noise_seed is None, max_megapixels=self.max_megapixels,
-                        measure=self.measure, scales=self.scales)
+                        measure=self.measure, scales=self.scales, check_size=self.check_size)
         open_sizes = (max(OPEN_SIZES, count_sizes(self.perturbations))
                       * len({self.scales.get(name) for name in self.perturbations}))
         in_flight: deque[tuple[list[Segment], list[PendingScores]]] = deque()

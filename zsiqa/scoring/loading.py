@@ -86,7 +86,8 @@ class Loader:
     """Loader of pairs as tiled images; `workers` threads prepare a bounded number of them (`ahead`).
 
     Without `share_references`, a reference is delivered again for each of its pairs. `least_side` is the
-    shortest side that can be scored, in pixels, and the reason. `max_megapixels` limits the images' sizes.
+    shortest side that can be scored, in pixels, and the reason. `check_size` raises ValueError if an image of
+    this height and width is too small for another reason. `max_megapixels` limits the images' sizes.
     `perturbations` and `scales` are by condition; a condition without a scale is at the native one.
     """
 
@@ -101,6 +102,7 @@ class Loader:
     max_megapixels: float = MAX_MEGAPIXELS
     measure: Measure = unmeasured
     scales: Mapping[str, Native] = field(default_factory=dict)
+    check_size: Callable[[int, int], None] = lambda *_: None
     decoded: Decoded = field(default_factory=Decoded)
 
     @cached_property
@@ -241,6 +243,7 @@ class Loader:
             least, reason = self.least_side
             if min(height, width) < least:
                 raise ValueError(reason)
+            self.check_size(height, width)
             with self.measure("cut tiles"):
                 tiles = extract_tiles(pixels, window=self.window, stride=self.stride)
             return TiledImage(serves, size, tiles)

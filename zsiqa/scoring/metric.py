@@ -83,8 +83,7 @@ class Metric(nn.Module):
 
     name: str
     higher_is_better: bool = False
-    baseline: nn.Module | None
-    _least_side: int = 1
+    baseline: Any  # a Baseline, which is a layer above, or None
     _like: Tensor
 
     def __init__(self, backbone: str = DEFAULT[0], distance: str = DEFAULT[1],
@@ -134,7 +133,7 @@ class Metric(nn.Module):
     def _build_baseline(self, cfg: DictConfig) -> None:
         [(self.name, node)] = cfg.baselines.items()
         model = instantiate(node.model, **find_baseline_files(cfg)[self.name])
-        self.baseline, self._least_side = model, model.least_side
+        self.baseline = model
         self.higher_is_better = node.higher_is_better
 
     def _build_distance(self, cfg: DictConfig) -> None:
@@ -238,13 +237,17 @@ class Metric(nn.Module):
                              f"one with .to(device)")
         height, width = images.shape[-2:]
         try:
-            least = min(self.scale.size(height, width))
+            size = self.scale.size(height, width)
         except ValueError as error:
             raise ZsiqaError(f"{what} images have {width} x {height} pixels: {error}") from None
+        least = min(size)
         scaled = "" if least == min(height, width) else f" (the shorter side {least}, as scaled)"
-        if least < self._least_side:
-            raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but {self.name} needs "
-                             f"sides of at least {self._least_side}; enlarge them")
+        if self.baseline is not None:
+            try:
+                self.baseline.check_size(*size)
+            except ValueError as error:
+                raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but {self.name} "
+                                 f"{error}; enlarge them") from None
         if least < (self.window or 1):
             raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but tiles have "
                              f"{self.window} x {self.window}; score whole images (overrides=['window=null']) "

@@ -27,7 +27,7 @@ def needed(names):
 @pytest.mark.slow
 @pytest.mark.parametrize(("sweep", "tables", "jobs"), [
     ("table1", ["table1"], 10), ("table2", ["table2"], 8), ("table3", ["table3"], 10), ("all", PAPER, 21),
-    ("demo", ["demo"], 3)])
+    ("demo", ["demo"], 3), ("liao2024", ["liao2024"], 5)])
 def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_data_set(sweep, tables, jobs):
     found = expand([f"+sweep={sweep}"])
     configurations = [composed(*job) for job in found]
@@ -49,7 +49,8 @@ def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_d
 
 def test_every_sweep_of_configs_is_tested_above():
     assert {file.stem for file
-            in (CONFIGS / "sweep").glob("*.yaml")} == {"table1", "table2", "table3", "all", "demo"}
+            in (CONFIGS / "sweep").glob("*.yaml")} == {"table1", "table2", "table3", "all", "demo",
+                                                    "liao2024"}
 
 
 def test_a_table_of_ones_own_needs_no_file_of_its_own():
@@ -87,7 +88,7 @@ def test_what_a_sweep_cannot_be_is_one_clear_error(given, message):
 
 
 def test_an_unknown_sweep_names_those_there_are():
-    with pytest.raises(ZsiqaError, match="sweep can be: all, demo, table1, table2, table3"):
+    with pytest.raises(ZsiqaError, match="sweep can be: all, demo, liao2024, table1, table2, table3"):
         expand(["+sweep=table4"])
 
 

@@ -256,6 +256,7 @@ def test_formulas_have_an_apostrophe_in_the_csv(tmp_path, monkeypatch, capsys):
     assert "'" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_terminal_without_a_character_loses_no_score(pair, tmp_path):
     Path(tmp_path / "ref").mkdir()
     pair[0].rename(tmp_path / "ref" / "é.png")
@@ -269,6 +270,7 @@ def test_a_terminal_without_a_character_loses_no_score(pair, tmp_path):
     assert r"\xe9.png" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("distance", "drawn"), [("cosine", "cosine"), ("l2", "l2"), ("wsd", "l2")])
 def test_a_heatmap_of_a_distance_without_positions_is_that_of_l2(pair, tmp_path, capsys, distance, drawn):
     assert score(*pair, *TINY, "--distance", distance, "--heatmap", tmp_path / "map.png") == 0

@@ -323,6 +323,7 @@ def test_columns_are_not_changed_by_those_who_share_them():
         assert torch.equal(turned, expected.roll(-first, dims=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, 30])
 @pytest.mark.parametrize("noise", [1e-3, 1])
 def test_compiled_it_is_one_graph_and_the_same(scale, noise):

@@ -317,7 +317,7 @@ def _scores(name, scale, images, **options):
         [distance(*features) for features in _features(name, scale, images)]).double().view(-1, TILES)
 
 
-@pytest.mark.sample("jsd")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_random_features_give_the_published_grid(name):
     """The scale of the noise is fixed first: the median score *in float32* is the published one."""

@@ -155,6 +155,7 @@ def test_a_damaged_file_stops_the_run_and_overwrite_computes_it_and_no_other(tmp
     assert other.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_a_pair_for_which_a_metric_is_not_defined_is_computed_once(tmp_path):
     """A textbook PSNR is infinite for equal images; on_error=skip stores that with its reason."""
     (tmp_path / "textbook.py").write_text(
@@ -495,6 +496,7 @@ def test_random_weights_say_so_everywhere(folder, tmp_path):
     assert "RANDOM WEIGHTS" in sidecar.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_scores_of_different_protocols_lie_apart(folder):
     """The paper's scores stay as they are, and the textbook's say what they are."""
@@ -640,6 +642,7 @@ def test_a_local_checkpoint_and_one_that_does_not_fit(tmp_path):
     assert "missing, e.g. blocks.0.ls1.gamma" in output
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_all_jobs_and_fails_if_one_does(folder, tmp_path):
     output = run("-m", "dataset=pairs", f"dataset.csv={folder / 'pairs.csv'}", "distance=wsd,[l2,cosine]",
                  "representation=embedding", "backbone.checkpoint=null,missing.pth", cwd=tmp_path, status=1)

@@ -140,6 +140,7 @@ def test_a_resumed_run_has_the_same_bits(backbone, pairs, alone):
         assert rest == {key: scores for key, scores in whole.items() if key not in there}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [False, True])
 def test_features_of_few_references_are_held_whatever_the_number_of_levels(backbone, tmp_path, alone):
     pairs = pairs_dataset.read(write_pairs(tmp_path, [(90, 64)] * 2, levels=1)).pairs

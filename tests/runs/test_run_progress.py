@@ -71,7 +71,8 @@ def test_missing_partial_and_running(status, folder):
 
 
 def test_scores_of_other_settings_are_not_those_that_are_wanted(status):
-    text = status(*ARGUMENTS[:2], "baseline=psnr", "perturbation=rotate", "perturbations.rotate.resample=bicubic")[1]
+    text = status(*ARGUMENTS[:2], "baseline=psnr", "perturbation=rotate",
+                  "perturbations.rotate.resample=bicubic")[1]
     assert "  failed     1 file: there are scores of other settings: perturbation\n" in text
 
 

@@ -17,7 +17,7 @@ CNN = {"pretrained": False,
 WHOLE = {"pretrained": False, "overrides": ["backbone.model_name=test_vit.r160_in1k", "window=null"]}
 
 
-@pytest.mark.slow
+@pytest.mark.sample("l2-settings0")
 @pytest.mark.parametrize(("distance", "settings"), [("l2", VIT), ("cosine", VIT), ("l2", CNN), ("cosine", {
     **CNN, "overrides": [*CNN["overrides"], "protocol.cosine_axis=channel"]}), ("l2", WHOLE),
     ("l2", {**WHOLE, "scale": "short", "overrides": [*WHOLE["overrides"], "scales.short.side=180"]})])

@@ -113,8 +113,8 @@ def test_rows_that_are_not_as_the_metrics_authors_make_them_are_marked():
     text = to_text(table)
     assert [line[6:].rsplit("  ", 1)[0].strip() for line in text.splitlines() if " 0.500" in line] == names
     assert said in text.splitlines()
-    assert text_legend([table]) == ("(s): made otherwise than the metric's authors make it. (?): not known "
-                                    "whether they make it so.")
+    assert text_legend([table]) == ("(s): not computed as the metric's authors compute it. (?): not known "
+                                    "how the metric's authors compute it.")
     assert [row[1]["text"] for row in Page(to_html([table])).rows[-4:]] == names
     assert f"<li>{said}</li>" in to_html([table])
     assert [line.split(" | ")[1] for line in to_markdown([table]).splitlines() if "0.500" in line] == [

@@ -15,8 +15,8 @@ MEANING = {"partial": "scores of a part of the data set's pairs",
            "not deterministic": "other scores for equal images, so the next run gives other numbers",
            "quantised": "half precision or coarser: ties among scores",
            "trained on this set": "the metric learned from this data set",
-           "unlike its authors": "made otherwise than the metric's authors make it",
-           "authors' use unknown": "not known whether the metric's authors make it so",
+           "unlike its authors": "not computed as the metric's authors compute it",
+           "authors' use unknown": "not known how the metric's authors compute it",
            "unchecked": "no checksum: nothing shows whether the file is as it was written"}
 SHOWN = 3  # patterns of names in a finding
 

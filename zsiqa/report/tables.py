@@ -24,8 +24,8 @@ from zsiqa.report.download import csv_link, to_csv
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 # Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
 USE = {"no": "(s)", UNKNOWN: "(?)"}
-USE_MEANS = {"no": f"{USE['no']}: made otherwise than the metric's authors make it.",
-             UNKNOWN: f"{USE[UNKNOWN]}: not known whether they make it so."}
+USE_MEANS = {"no": f"{USE['no']}: not computed as the metric's authors compute it.",
+             UNKNOWN: f"{USE[UNKNOWN]}: not known how the metric's authors compute it."}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
           "[0.000]: {figures} this instead. {partial}: not of all pairs. {nothing}: no scores. "
           + " ".join(USE_MEANS.values()))

@@ -130,7 +130,8 @@ class ImagePair(NamedTuple):
         ref, dis: names of the reference and the distorted image as the data set spells them.
         mos: the label as the evaluator uses it (MOS, DMOS, ...); the data set states its direction. NaN if
             the data set has no labels.
-        ref_file, dis_file: paths of the images. Pairs with equal `ref_path` share their reference.
+        ref_file, dis_file: paths of the images; text as pathlib writes it. Pairs with equal `ref_path` share
+            their reference.
         type, level: distortion type and level, where the data set names them.
         subsets: published groups of types that the pair belongs to.
         native_mos: the release's label, before any conversion; NaN for your own data.

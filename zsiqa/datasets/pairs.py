@@ -67,7 +67,7 @@ def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
                           for name in (*NEEDED, *OPTIONAL)))
     seen: set[str] = set()
     references: dict[str, tuple[str, str]] = {}  # shared by their pairs, to save memory
-    within = partial(os.path.join, str(path.parent))  # faster than Path
+    within = partial(_join, "" if path.parent == Path() else str(path.parent))
 
     def wrong(what: str) -> DatasetError:
         return DatasetError(f"{path} line {reader.line_num}: {what}")
@@ -93,6 +93,18 @@ def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
         seen.add(pair_id)
         ref, ref_file = references.get(ref) or references.setdefault(ref, (ref, within(ref)))
         yield ImagePair(pair_id, ref, dis, value, ref_file, within(dis), sys.intern(kind), sys.intern(level))
+
+
+def _join(folder: str, name: str) -> str:
+    """Join as pathlib does, several times as fast.
+
+    Examples:
+        >>> _join("data", "a.png"), _join("data", "./b//c.png"), _join("data", "/d.png"), _join("", "e/.")
+        ('data/a.png', 'data/b/c.png', '/d.png', 'e')
+    """
+    path = os.path.join(folder, name)  # noqa: PTH118
+    plain = not ("//" in path or "/./" in path or path.startswith("./") or path.endswith(("/", "/.")))
+    return path if plain else str(Path(path))
 
 
 def _check_header(header: list[str], path: Path) -> None:

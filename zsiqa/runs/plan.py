@@ -208,7 +208,7 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
     # The digest of all pairs in one list, but a million of them as one text would take a gigabyte.
     for first in range(0, len(dataset.pairs), TOGETHER):
         pairs = [(pair.pair_id, pair.ref, pair.dis,
-                  *((absolute(pair.ref_path), absolute(pair.dis_path)) if with_paths else ()))
+                  *((absolute(pair.ref_file), absolute(pair.dis_file)) if with_paths else ()))
                  for pair in dataset.pairs[first:first + TOGETHER]]
         hashed.update(separator + json.dumps(pairs)[1:-1].encode())
         separator = b", "

@@ -244,7 +244,7 @@ class Metric(nn.Module):
         scaled = "" if least == min(height, width) else f" (the shorter side {least}, as scaled)"
         if self.baseline is not None:
             try:
-                self.baseline.check_size(*size)  # type: ignore[operator]
+                self.baseline.check_size(*size)
             except ValueError as error:
                 raise ZsiqaError(f"{what} images have {width} x {height} pixels{scaled}, but {self.name} "
                                  f"{error}; enlarge them") from None

@@ -155,8 +155,8 @@ def test_fewer_levels_do_not_make_a_metric_look_robust(tmp_path):
     remove(tmp_path, "fragile", "rotate_5deg")  # the threshold is 3.6
     found = measure_robustness(open_folder(tmp_path), SETTINGS)
     assert found.ranking["metric"].tolist() == ["tolerant", "wrong"]
-    assert ("mine/fragile: not ranked: rotate ends at 3 deg, below the human threshold of 3.6 deg, which other "
-            "metrics reach") in found.notes
+    assert ("mine/fragile: not ranked: rotate ends at 3 deg, below the human threshold of 3.6 deg, which "
+            "other metrics reach") in found.notes
 
 
 def test_the_ranking_uses_the_levels_that_all_metrics_have(tmp_path, found):
@@ -164,7 +164,7 @@ def test_the_ranking_uses_the_levels_that_all_metrics_have(tmp_path, found):
     remove(tmp_path, "tolerant", "rotate_3deg")
     folder = open_folder(tmp_path)
     some = measure_robustness(folder, SETTINGS)
-    assert "mine: the ranking leaves out rotate at 3 deg: not all ranked metrics have these levels" in some.notes
+    assert any("the ranking leaves out rotate at 3 deg" in note for note in some.notes)
     at0, at1, at5 = (stats.spearmanr(-scores_of(folder, "fragile", name), LABELS).statistic
                      for name in ("original", "rotate", "rotate_5deg"))
     human = at1 + (3.6 - 1) / 4 * (at5 - at1)

@@ -16,8 +16,8 @@ from zsiqa.evaluation.robustness import LEVEL, Robustness
 from zsiqa.releases import published
 from zsiqa.report.download import to_csv as frame_to_csv
 
-RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst; * best by "
-                  "worst, or not significantly worse; p: a part of the data set's pairs")
+RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst",
+                  "* best by worst, or not significantly worse; p: scores of a part of the data set's pairs")
 UNITS = {"px": "px", "pct": "%", "deg": "deg", "visual_deg": "degrees of visual angle"}
 
 
@@ -30,7 +30,8 @@ def to_text(found: Robustness, width: int) -> str:
     """
     lines: list[str] = []
     for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
-        lines += [*([""] if lines else []), *_ranking(found, dataset, width), *_mildest(found, dataset, width)]
+        lines += [*([""] if lines else []), *_ranking(found, dataset, width),
+                  *_mildest(found, dataset, width)]
     if found.people:
         lines += [*([""] if lines else []), *people_lines(found.people.rows, width)]
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
@@ -73,7 +74,7 @@ def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
                      + f"{row['worst']:7.3f}{'*' if row['in_best_group'] else ' '} "
                      + (f"{_interval(row, 'worst'):16}" if interval else "")
                      + f"{row['loss']:z7.3f}{_part(row)}")
-    return [*lines, RANKING_LEGEND]
+    return [*lines, *RANKING_LEGEND]
 
 
 def _part(row: dict[Any, Any]) -> str:
@@ -97,7 +98,8 @@ def _mildest(found: Robustness, dataset: str, width: int) -> list[str]:
         return []
     curves = rows[["family", "unit", "human"]].drop_duplicates(["family", "unit"]).to_dict("records")
     cells = {(row["metric"], row["family"], row["unit"]): _level(row) for row in rows.to_dict("records")}
-    body = [["human threshold", *("" if math.isnan(one["human"]) else f"{one['human']:.3g}" for one in curves)],
+    humans = ("" if math.isnan(one["human"]) else f"{one['human']:.3g}" for one in curves)
+    body = [["human threshold", *humans],
             *([metric, *(cells.get((metric, one["family"], one["unit"]), "") for one in curves)]
               for metric in dict.fromkeys(rows["metric"]))]
     some = rows["response_references"].between(1, rows["response_expected"] - 1).any()
@@ -139,7 +141,7 @@ def people_lines(people: pd.DataFrame, width: int = 100) -> list[str]:
     rows = {(row["metric"], row["family"]): row for row in people.to_dict("records")}
     head = ["", *(names.get(family, family) for family in families)]
     lines: list[str] = []
-    for title, name in (("SRCC with people's responses to affine changes and noise (RAID), with interval", "srcc"),
+    for title, name in (("SRCC with people's responses to affine changes and noise (RAID)", "srcc"),
                         ("error after the best line, in SD of a response", "rmse_affine"),
                         ("error after the best rising curve", "rmse_monotone"),
                         ("bias, all on one rising curve; above 0: more difference than people see", "bias")):
@@ -197,12 +199,13 @@ def to_json(found: Robustness) -> str:
     settings = found.settings
     reached = [None if math.isnan(level) else math.isfinite(level)
                for level in (found.curves["mildest_at"] if len(found.curves) else ())]
+    curves = found.curves.assign(mildest_reached=pd.Series(reached, dtype=object))
     people = [("people", found.people.rows), ("people_curves", found.people.curves)] if found.people else []
     about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
              "pixels_per_degree": settings.pixels_per_degree,
              "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
              **{name: [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
-                for name, frame in (("ranking", found.ranking), ("curves", found.curves.assign(mildest_reached=pd.Series(reached, dtype=object))),
+                for name, frame in (("ranking", found.ranking), ("curves", curves),
                                     ("points", found.points), *people)}}
     return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -85,8 +85,8 @@ def test_pixels_per_degree_must_be_above_0(store, capsys, value):
 def test_raid_alone_has_rows_in_every_output(tmp_path, capsys):
     keys = [(ref, level) for ref in range(4) for level in range(2, 8)]
     values = [level * (1 + ref / 16) for ref, level in keys]
-    pairs = [ImagePair(f"raid/rot_img_{ref}_level_{level:02}", f"img_{ref}.png", "d", value, tmp_path, tmp_path,
-                       "rot") for (ref, level), value in zip(keys, values, strict=True)]
+    pairs = [ImagePair(f"raid/rot_img_{ref}_level_{level:02}", f"img_{ref}.png", "d", value, tmp_path,
+                       tmp_path, "rot") for (ref, level), value in zip(keys, values, strict=True)]
     fill(ScoreFile(tmp_path / "scores/raid/psnr/original.csv", {}), pairs, values,
          {"dataset": {"name": "raid", "pairs": len(pairs), "higher_is_better": False}, "notes": [],
           "score": {"higher_is_better": False}})

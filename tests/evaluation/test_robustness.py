@@ -1,6 +1,7 @@
 """Curves of a small store, against direct computations with scipy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -193,6 +194,31 @@ def test_one_metric_with_more_families_does_not_remove_the_others(tmp_path):
     assert "unseen_translate_y" not in found.ranking
     assert ("mine: translate_y does not count in the ranking: only 1 of 3 metrics have it: tolerant"
             in found.notes)
+
+
+def test_what_is_asked_for_and_has_no_curve_is_named(tmp_path):
+    write_store(tmp_path)
+    write(tmp_path, "other", "psnr", "original", REFS, LABELS, LABELS)
+    found = measure_robustness(open_folder(tmp_path), SETTINGS, ["mine", "other"], ["tolerant", "psnr"])
+    assert any(note.startswith("other: left out: no curve") for note in found.notes)
+    assert "psnr: left out: this metric has no curve" in found.notes
+
+
+def test_wide_tables_are_split_and_a_level_before_the_first_is_not_given_a_number(found):
+    text = to_text(found, 40).split("mildest distortion")[1].split("Intervals")[0]
+    tables = text.split("! people")[0]
+    assert tables.count("human threshold") == 3
+    assert max(map(len, tables.splitlines())) <= 40
+    early = replace(found, curves=found.curves.assign(mildest_at=0.1))
+    assert "<1!" in to_text(early, 100)
+
+
+def test_notes_of_a_data_set_are_passed_on(tmp_path):
+    write_store(tmp_path)
+    values = scores_of(open_folder(tmp_path), "fragile", "original")
+    remove(tmp_path, "fragile", "original")
+    write(tmp_path, "mine", "fragile", "original", REFS, LABELS, values, notes=["labels are levels"])
+    assert measure_robustness(open_folder(tmp_path), SETTINGS).notes == ["mine: labels are levels"]
 
 
 def test_a_single_metric_has_no_star(folder):

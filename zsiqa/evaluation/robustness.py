@@ -118,6 +118,12 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     if not stored and not with_people:
         raise no_curve(folder, datasets)
     notes = MetricNotes()
+    for name in dict.fromkeys(datasets or ()):
+        if name not in {dataset for dataset, _ in stored} and not (name == DATASET and with_people):
+            notes.add(name, "left out: no curve; `zsiqa run ... perturbation=curves` makes scores at levels")
+    for name in dict.fromkeys(metrics or ()):
+        if name not in {metric for _, metric in [*stored, *(key[:2] for key in with_people)]}:
+            notes.add(name, "left out: this metric has no curve")
     for key in folder.held():
         if (key.dataset, key.metric) in stored and (level := level_of(key.perturbation)) and level.value < 0:
             notes.add(key.dataset, f"{key.perturbation} is left out: a curve goes from level 0 upward",
@@ -219,7 +225,7 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         return {}
     if len(known) < moved.expected:
         notes.add(dataset, f"the response to pure geometry is that of {len(known)} of {moved.expected} "
-                           f"references: those that have scores, as their distorted images have", metric)
+                           f"references: the others, or their distorted images, lack scores", metric)
     rows = [place[name] for name in known]
     same = moved.quality[0, rows]  # quality of identical images
     number = {name: group for group, name in enumerate(known)}

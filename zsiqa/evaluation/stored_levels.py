@@ -156,8 +156,9 @@ def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[
                 raise
             notes.add(dataset, f"{name} is left out: it cannot be read; `zsiqa audit` says more", metric)
     first = loaded[ORIGINAL]
-    for note in first.notes:
-        notes.add(dataset, note)
+    if not dataset.endswith(REFERENCES):  # the same notes; they are on labels
+        for note in first.notes:
+            notes.add(dataset, note)
     pairs, sign = first.pairs, 1.0 if first.higher_is_better else -1.0
     quality = sign * np.stack([align(scores, pairs).values for scores in loaded.values()])
     usable = np.isfinite(quality)

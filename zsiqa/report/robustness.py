@@ -103,10 +103,10 @@ def _mildest(found: Robustness, dataset: str, width: int) -> list[str]:
             *([metric, *(cells.get((metric, one["family"], one["unit"]), "") for one in curves)]
               for metric in dict.fromkeys(rows["metric"]))]
     some = rows["response_references"].between(1, rows["response_expected"] - 1).any()
+    legend = "! people do not see this change; > not reached; < before the first level"
     return ["", f"{dataset}: level at which a changed reference scores worse than the mildest distortion",
             *_blocks(["", *(f"{one['family']} {UNITS[one['unit']]}" for one in curves)], body, width),
-            "! below the human threshold: people do not see this change; > not reached; < before the first "
-            "level" + "; p: a part of the references" * bool(some)]
+            legend + "; p: a part of the references" * bool(some)]
 
 
 def _level(row: dict[Any, Any]) -> str:

@@ -106,7 +106,7 @@ def _mildest(found: Robustness, dataset: str, width: int) -> list[str]:
     legend = "! people do not see this change; > not reached; < before the first level"
     return ["", f"{dataset}: level at which a changed reference scores worse than the mildest distortion",
             *_blocks(["", *(f"{one['family']} {UNITS[one['unit']]}" for one in curves)], body, width),
-            legend + "; p: a part of the references" * bool(some)]
+            legend + "; p: some references" * bool(some)]
 
 
 def _level(row: dict[Any, Any]) -> str:

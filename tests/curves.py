@@ -18,7 +18,8 @@ LABELS = np.random.default_rng(5).permutation(np.arange(REFERENCES * VERSIONS)).
 METRICS = {"tolerant": (1.0, 0.5, 0.5), "fragile": (0.1, 60.0, 90.0), "wrong": (500.0, 0.5, 0.61)}
 
 
-def write(root, dataset, metric, perturbation, refs, labels, values, higher_is_better=False):
+def write(root, dataset, metric, perturbation, refs, labels, values, higher_is_better=False,
+          notes=()):
     labelled = not dataset.endswith("_references")
     pairs = [ImagePair(f"{dataset}/{number}" if labelled else ref, ref, f"d{number}",
                        float(label) if labelled else math.nan, root, root, "blur")
@@ -26,7 +27,7 @@ def write(root, dataset, metric, perturbation, refs, labels, values, higher_is_b
     file = ScoreFile(root / dataset / metric / f"{perturbation}.csv", {"perturbation": perturbation})
     info = {"dataset": {"name": dataset, "pairs": len(pairs), "higher_is_better": True,
                         **({} if labelled else {"labelled": False})},
-            "notes": [], "score": {"higher_is_better": higher_is_better}}
+            "notes": list(notes), "score": {"higher_is_better": higher_is_better}}
     assert fill(file, pairs, list(values), info)
 
 

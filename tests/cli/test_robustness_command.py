@@ -7,11 +7,14 @@ import json
 import re
 
 import pytest
+from conftest import fill
 from curves import METRICS, names, write_store
 
 from zsiqa.cli.main import main
 from zsiqa.report.robustness_page import robustness_part
 from zsiqa.results.folder import open_folder
+from zsiqa.results.score_file import ScoreFile
+from zsiqa.types import ImagePair
 
 QUICK = ("--replicates", "100")
 
@@ -64,12 +67,37 @@ def test_pixels_per_degree_move_the_threshold_of_translation_alone(store, capsys
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--dataset", "mime"], "did you mean mine?"), (["--metric", "tolerent"], "did you mean tolerant?"),
-    (["--pixels-per-degree", "0"], "must be above 0"), (["--thresholds", "gone.yaml"], "gone.yaml")])
+    (["--dataset", "mine_references"], "use --dataset mine"), (["--thresholds", "gone.yaml"], "gone.yaml")])
 def test_clear_errors(store, capsys, arguments, message):
     assert main(["robustness", "--scores", str(store), *arguments]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert message in err
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "nan"])
+def test_pixels_per_degree_must_be_above_0(store, capsys, value):
+    with pytest.raises(SystemExit):
+        main(["robustness", "--scores", str(store), "--pixels-per-degree", value])
+    assert f"must be above 0, found {value}" in capsys.readouterr().err
+
+
+def test_raid_alone_has_rows_in_every_output(tmp_path, capsys):
+    keys = [(ref, level) for ref in range(4) for level in range(2, 8)]
+    values = [level * (1 + ref / 16) for ref, level in keys]
+    pairs = [ImagePair(f"raid/rot_img_{ref}_level_{level:02}", f"img_{ref}.png", "d", value, tmp_path,
+                       tmp_path, "rot") for (ref, level), value in zip(keys, values, strict=True)]
+    fill(ScoreFile(tmp_path / "scores/raid/psnr/original.csv", {}), pairs, values,
+         {"dataset": {"name": "raid", "pairs": len(pairs), "higher_is_better": False}, "notes": [],
+          "score": {"higher_is_better": False}})
+    outputs = [tmp_path / "a.csv", tmp_path / "a.md"]
+    assert main(["robustness", "--scores", str(tmp_path / "scores"), *QUICK, "--csv", str(outputs[0]),
+                 "--markdown", str(outputs[1])]) == 0
+    assert capsys.readouterr().out.count("[1.00, 1.00]") == 2
+    rows = list(csv.DictReader(outputs[0].open()))
+    assert [(row["dataset"], row["family"], row["srcc"]) for row in rows] == [
+        ("raid", "rot", "1.0"), ("raid", "all", "1.0")]
+    assert "| `psnr` | rot | 1.000 [1.000, 1.000] |" in outputs[1].read_text()
 
 
 def test_a_store_without_levels_names_the_command(store, tmp_path, capsys):
@@ -89,6 +117,7 @@ def test_the_page_has_the_curves_and_no_level_elsewhere(store, tmp_path):
     picture = base64.b64decode(re.search(r"data:image/svg\+xml;base64,([^\"]+)", part)[1]).decode()
     assert "human threshold" in picture
     assert "<td>tolerant</td>" in part
+    assert "loss: at 0 less worst" in part
     assert "rotate_3deg" not in page
     assert "mine_references" not in page
 

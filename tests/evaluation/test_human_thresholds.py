@@ -40,7 +40,11 @@ GOOD = "families: [rotate], value: 2, unit: deg, source: a, checked: true, assum
     ("{pixels_per_degree: 30, thresholds: [3]}", "threshold 1: expected assumption, checked"),
     (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD}, more: 1}}]}}", "found families, value, unit"),
     (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('2', '.nan')}}}]}}", "number, found nan"),
-    (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('deg', 'rad')}}}]}}", "unit must be one of px"),
+    (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('deg', 'rad')}}}]}}", "rotate must be deg"),
+    (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('deg', 'visual_deg')}}}]}}",
+     "must be deg, found"),
+    (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('[rotate]', '[rotat]')}}}]}}",
+     "did you mean rotate"),
     (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('[rotate]', 'rotate')}}}]}}", "a list of names"),
     (f"{{pixels_per_degree: 30, thresholds: [{{{GOOD.replace('true', '1')}}}]}}", "true or false, found 1")])
 def test_a_wrong_file_is_refused(tmp_path, text, message):

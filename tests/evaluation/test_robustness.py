@@ -1,6 +1,7 @@
 """Curves of a small store, against direct computations with scipy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,8 +126,9 @@ def test_metrics_without_a_curve_are_not_ranked_but_named(tmp_path):
         path.unlink()
     found = measure_robustness(open_folder(tmp_path), SETTINGS)
     assert found.ranking["metric"].tolist() == ["fragile", "wrong"]
-    assert "mine/tolerant: not ranked: no curve of rotate, which other metrics have" in found.notes
-    assert sum("dataset.pairs=references makes them" in note for note in found.notes) == 3
+    assert "mine/tolerant: not ranked: no curve of rotate, which most metrics have" in found.notes
+    (note,) = (note for note in found.notes if "dataset.pairs=references makes them" in note)
+    assert note.startswith("mine/fragile, tolerant, wrong: ")
     assert found.points["in_mildest"].isna().all()
 
 
@@ -143,7 +145,117 @@ def test_pairs_without_a_score_at_one_level_are_left_out_at_all(tmp_path):
     assert any("different pairs" in note for note in found.notes)
 
 
+def remove(root, metric, *names, dataset="mine"):
+    for name in names:
+        for part in ("csv", "json"):
+            (root / f"{dataset}/{metric}/{name}.{part}").unlink()
+
+
+def test_fewer_levels_do_not_make_a_metric_look_robust(tmp_path):
+    write_store(tmp_path)
+    remove(tmp_path, "fragile", "rotate_5deg")  # the threshold is 3.6
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert found.ranking["metric"].tolist() == ["tolerant", "wrong"]
+    assert ("mine/fragile: not ranked: rotate ends at 3 deg, below the human threshold of 3.6 deg, which "
+            "other metrics reach") in found.notes
+
+
+def test_the_ranking_uses_the_levels_that_all_metrics_have(tmp_path, found):
+    write_store(tmp_path)
+    remove(tmp_path, "tolerant", "rotate_3deg")
+    folder = open_folder(tmp_path)
+    some = measure_robustness(folder, SETTINGS)
+    assert any("the ranking leaves out rotate at 3 deg" in note for note in some.notes)
+    at0, at1, at5 = (stats.spearmanr(-scores_of(folder, "fragile", name), LABELS).statistic
+                     for name in ("original", "rotate", "rotate_5deg"))
+    human = at1 + (3.6 - 1) / 4 * (at5 - at1)
+    row = some.ranking.set_index("metric").loc["fragile"]
+    assert row["unseen_rotate"] == pytest.approx(
+        ((at0 + at1) / 2 + (at1 + human) / 2 * 2.6) / 3.6, abs=ROUNDING)
+    assert row["unseen_dilate"] == found.ranking.set_index("metric").loc["fragile", "unseen_dilate"]
+
+
+def test_a_range_that_most_metrics_lack_is_cut_for_all(tmp_path):
+    write_store(tmp_path)
+    remove(tmp_path, "fragile", "rotate_5deg")
+    remove(tmp_path, "wrong", "rotate_5deg")
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert len(found.ranking) == 3
+    assert set(found.ranking["until_rotate"]) == {3.0}
+    assert any("the ranking follows rotate up to 3 deg" in note for note in found.notes)
+
+
+def test_one_metric_with_more_families_does_not_remove_the_others(tmp_path):
+    write_store(tmp_path)
+    for metric in ("fragile", "wrong"):
+        remove(tmp_path, metric, *(name for name in names() if name.startswith("translate_y")))
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert len(found.ranking) == 3
+    assert "unseen_translate_y" not in found.ranking
+    assert ("mine: translate_y does not count in the ranking: only 1 of 3 metrics have it: tolerant"
+            in found.notes)
+
+
+def test_what_is_asked_for_and_has_no_curve_is_named(tmp_path):
+    write_store(tmp_path)
+    write(tmp_path, "other", "psnr", "original", REFS, LABELS, LABELS)
+    found = measure_robustness(open_folder(tmp_path), SETTINGS, ["mine", "other"], ["tolerant", "psnr"])
+    assert any(note.startswith("other: left out: no curve") for note in found.notes)
+    assert "psnr: left out: this metric has no curve" in found.notes
+
+
+def test_wide_tables_are_split_and_a_level_before_the_first_is_not_given_a_number(found):
+    text = to_text(found, 40).split("mildest distortion")[1].split("Intervals")[0]
+    tables = text.split("! people")[0]
+    assert tables.count("human threshold") == 3
+    assert max(map(len, tables.splitlines())) <= 40
+    early = replace(found, curves=found.curves.assign(mildest_at=0.1))
+    assert "<1!" in to_text(early, 100)
+
+
+def test_notes_of_a_data_set_are_passed_on(tmp_path):
+    write_store(tmp_path)
+    values = scores_of(open_folder(tmp_path), "fragile", "original")
+    remove(tmp_path, "fragile", "original")
+    write(tmp_path, "mine", "fragile", "original", REFS, LABELS, values, notes=["labels are levels"])
+    assert measure_robustness(open_folder(tmp_path), SETTINGS).notes == ["mine: labels are levels"]
+
+
+def test_a_single_metric_has_no_star(folder):
+    assert not measure_robustness(folder, SETTINGS, metrics=["fragile"]).ranking["in_best_group"].any()
+
+
+def test_no_threshold_no_ranking_and_a_note(folder):
+    found = measure_robustness(folder, Settings([], 29.2, 100))
+    assert not len(found.ranking)
+    assert "mine: no curve has a human threshold in its unit" in found.notes
+
+
+def test_a_response_of_some_references_is_marked(tmp_path):
+    write_store(tmp_path)
+    own = sorted(set(REFS))
+    for name in ("original", *names()):
+        values = scores_of(open_folder(tmp_path), "fragile", name, "mine_references").tolist()
+        remove(tmp_path, "fragile", name, dataset="mine_references")
+        write(tmp_path, "mine_references", "fragile", name, own, [0.0] * len(own), [*values[:-1], math.nan])
+    found = measure_robustness(open_folder(tmp_path), SETTINGS)
+    assert found.points.groupby("metric")["response_references"].unique().map(list).to_dict() == {
+        "fragile": [REFERENCES - 1], "tolerant": [REFERENCES], "wrong": [REFERENCES]}
+    assert any(f"{REFERENCES - 1} of {REFERENCES} references" in note for note in found.notes)
+    table = to_text(found, 100).split("mildest distortion")[1].split("Intervals")[0]
+    assert [line.split()[0] for line in table.splitlines() if line.endswith(" p")] == ["fragile"]
+
+
+def test_damaged_scores_of_references_are_not_called_absent(tmp_path):
+    write_store(tmp_path)
+    (tmp_path / "mine_references/fragile/original.csv").write_text("damaged")
+    notes = measure_robustness(open_folder(tmp_path), SETTINGS).notes
+    (note,) = (note for note in notes if "no response" in note)
+    assert "cannot be read; `zsiqa audit` says more" in note
+
+
 @pytest.mark.parametrize(("datasets", "metrics", "message"), [
+    (["mine_references"], None, "no labels, so no SRCC; use --dataset mine"),
     (["mime"], None, r"no scores of the data set mime .*did you mean mine\?"),
     (None, ["tolrant"], r"no scores of the metric tolrant .*did you mean tolerant\?")])
 def test_unknown_names_are_answered(folder, datasets, metrics, message):
@@ -175,6 +287,9 @@ def test_texts_fit_a_terminal_and_json_has_all(found):
     assert any(line.startswith("fragile") and line.count("!") == 4 for line in tables.splitlines())
     read = json.loads(to_json(found))
     assert len(read["points"]) == len(found.points)
-    assert {row["mildest_at"] for row in read["curves"] if row["metric"] == "tolerant"} == {"not reached"}
+    assert {(row["mildest_at"], row["mildest_reached"]) for row in read["curves"]
+            if row["metric"] == "tolerant"} == {(None, False)}
+    assert all(isinstance(row["mildest_at"], float) and row["mildest_reached"] is True
+               for row in read["curves"] if row["metric"] == "fragile")
     assert read["thresholds"][0]["value"] == 0.23
     assert to_markdown(found).startswith("| mine | at 0 | translate_x |")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, HelpFormatter, Namespace
 from collections.abc import Callable, Iterator
@@ -123,6 +124,14 @@ def at_least(least: float) -> Callable[[str], float]:
         return value
     number.__name__ = type(least).__name__  # argparse prints it in error messages
     return number
+
+
+def positive(text: str) -> float:
+    """Read a number above 0, as an argument type."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"must be above 0, found {text}")
+    return value
 
 
 def make_output(folder: Path, option: str = "--out") -> None:

@@ -13,13 +13,14 @@ from zsiqa.cli.options import (
     examples,
     make_output,
     open_scores,
+    positive,
     scores_option,
     touch_output,
     touch_outputs,
     write_outputs,
 )
 from zsiqa.terminal import fit, width
-from zsiqa.types import ZsiqaError, require
+from zsiqa.types import require
 
 
 def add_parser(commands: Any) -> None:
@@ -38,7 +39,7 @@ def add_parser(commands: Any) -> None:
                         help="data set; may be repeated (all that have curves)")
     parser.add_argument("--metric", action="append", metavar="NAME",
                         help="metric; may be repeated (all that have curves)")
-    parser.add_argument("--pixels-per-degree", type=at_least(0.0), metavar="P",
+    parser.add_argument("--pixels-per-degree", type=positive, metavar="P",
                         help="pixels of an image in a degree of visual angle, to convert thresholds (29.2, "
                              "as the source of the thresholds has it)")
     parser.add_argument("--thresholds", type=Path, metavar="FILE",
@@ -47,7 +48,7 @@ def add_parser(commands: Any) -> None:
                         help="replicates of the bootstrap (%(default)s)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write figures here, as PDF and SVG")
-    add_outputs(parser, "a point of a curve")
+    add_outputs(parser, "a point of a curve, and one a family of RAID")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.set_defaults(command=_robustness)
 
@@ -57,8 +58,6 @@ def _robustness(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.robustness import Settings, measure_robustness
     from zsiqa.report.robustness import to_csv, to_json, to_markdown, to_text
 
-    if options.pixels_per_degree == 0:
-        raise ZsiqaError("--pixels-per-degree must be above 0")
     if options.figures:
         require("zsiqa robustness --figures", "matplotlib")
     thresholds, assumed = read_thresholds(options.thresholds or FILE)

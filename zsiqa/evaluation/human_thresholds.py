@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from zsiqa import CONFIGS
+from zsiqa.perturbations import FAMILIES
 from zsiqa.releases import published
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, did_you_mean
 
 FILE = CONFIGS / "human_thresholds.yaml"
-UNITS = ("px", "pct", "deg", "visual_deg")
 FIELDS = {"families", "value", "unit", "source", "checked", "assumption"}
 
 
@@ -25,7 +25,8 @@ class HumanThreshold:
 
     Attributes:
         families: names of the families of perturbations.
-        value: in `unit`, one of `UNITS`; `visual_deg` are degrees of visual angle, `deg` those of a rotation.
+        value: in `unit`: that of a curve of the families, or, for pixels, `visual_deg`, degrees of visual
+            angle.
         source: place where the value was read.
         checked: False if the value is quoted from elsewhere and was not read at its source.
         assumption: behind a use of the value here.
@@ -88,8 +89,14 @@ def _threshold(entry: Any, where: str) -> HumanThreshold:
         raise ZsiqaError(f"{where}: families must be a list of names, found {families!r}")
     if not _is_positive(entry["value"]):
         raise ZsiqaError(f"{where}: value must be a positive number, found {entry['value']!r}")
-    if entry["unit"] not in UNITS:
-        raise ZsiqaError(f"{where}: unit must be one of {', '.join(UNITS)}, found {entry['unit']!r}")
+    for family in families:
+        if family not in FAMILIES:
+            raise ZsiqaError(f"{where}: unknown family {family}{did_you_mean(family, FAMILIES)}; there are "
+                             f"{', '.join(FAMILIES)}")
+        units = [*FAMILIES[family], *(["visual_deg"] if "px" in FAMILIES[family] else [])]
+        if entry["unit"] not in units:
+            raise ZsiqaError(f"{where}: the unit of {family} must be {' or '.join(units)}, found "
+                             f"{entry['unit']!r}")
     if not isinstance(entry["checked"], bool):
         raise ZsiqaError(f"{where}: checked must be true or false, found {entry['checked']!r}")
     return HumanThreshold(tuple(families), float(entry["value"]), entry["unit"], str(entry["source"]),

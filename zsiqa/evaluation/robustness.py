@@ -19,8 +19,16 @@ from zsiqa.evaluation.correlation import per_reference
 from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
-from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
-from zsiqa.evaluation.stored_levels import REFERENCES, curves_of, find_levels, load_levels
+from zsiqa.evaluation.metric_notes import MetricNotes
+from zsiqa.evaluation.robustness_ranking import CurveMean, interval, rank_by_worst_curve
+from zsiqa.evaluation.stored_levels import (
+    REFERENCES,
+    check_names,
+    curves_of,
+    find_levels,
+    load_levels,
+    no_curve,
+)
 from zsiqa.perturbations import level_of
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
@@ -54,14 +62,16 @@ class Robustness:
     Attributes:
         points: one row a point of a curve: `dataset, metric, family, unit, level, perturbation, pairs,
             references`; `srcc, srcc_low, srcc_high`, `srcc_per_ref` (mean within references); `response` of
-            undistorted references in units of the metric (median over references), `in_mildest`,
+            undistorted references in units of the metric (median over `response_references`), `in_mildest`,
             `in_mildest_low`, `in_mildest_high` and `in_median`: in units of the mildest and the median real
             distortion.
         curves: one row a curve: `human`, the threshold in the curve's unit; `srcc_original`; `srcc_unseen`,
             the mean SRCC over levels from 0 to the threshold, with `srcc_unseen_low` and `_high`; `loss`,
             their difference, with `loss_low` and `loss_high`; `mean_until`, the end of this mean;
             `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
-            distortion (infinity: not reached, NaN: not known); `last`, the last level; `pairs`, `expected`.
+            distortion (infinity: not reached, NaN: not known); `first`, the lowest level above 0, and
+            `last`; `pairs` of the `expected` ones; `references`; `response_references`, those behind the
+            response, of the `response_expected` ones of the data set.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
         people: metrics beside people's response curves; None without scores of RAID.
         settings: of the analysis.
@@ -77,13 +87,15 @@ class Robustness:
 
 
 class _Response(NamedTuple):
-    """Response of undistorted references at the levels of a curve: (L,) each."""
+    """Response of undistorted references at the levels of a curve, (L,) each; references used, and of all."""
 
     response: np.ndarray
     in_mildest: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    in_mildest_low: np.ndarray
+    in_mildest_high: np.ndarray
     in_median: np.ndarray
+    references: int
+    expected: int
 
 
 def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
@@ -98,43 +110,51 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     Raises:
         StoreError: if there are no scores at levels.
     """
+    check_names(folder, datasets, metrics)
     there = [key for key in folder.held() if key.dataset == DATASET and key.perturbation == ORIGINAL
              and (metrics is None or key.metric in metrics)]
     with_people = there if datasets is None or DATASET in datasets else []
-    try:
-        stored = find_levels(folder, datasets, metrics)
-    except StoreError:
-        if not with_people:
-            raise
-        stored = {}
-    notes = [f"left out: {name}: a curve goes from level 0 upward" for name in sorted(
-        {key.perturbation for key in folder.held()}) if (level := level_of(name)) and level.value < 0]
+    stored = find_levels(folder, datasets, metrics)
+    if not stored and not with_people:
+        raise no_curve(folder, datasets)
+    notes = MetricNotes()
+    for name in dict.fromkeys(datasets or ()):
+        if name not in {dataset for dataset, _ in stored} and not (name == DATASET and with_people):
+            notes.add(name, "left out: no curve; `zsiqa run ... perturbation=curves` makes scores at levels")
+    for name in dict.fromkeys(metrics or ()):
+        if name not in {metric for _, metric in [*stored, *(key[:2] for key in with_people)]}:
+            notes.add(name, "left out: this metric has no curve")
+    for key in folder.held():
+        if (key.dataset, key.metric) in stored and (level := level_of(key.perturbation)) and level.value < 0:
+            notes.add(key.dataset, f"{key.perturbation} is left out: a curve goes from level 0 upward",
+                      key.metric)
     points: list[dict[str, Any]] = []
     means: list[CurveMean] = []
     for (dataset, metric), names in track(list(stored.items()), total=len(stored), unit="metrics"):
         try:
             measured = _measure(folder, dataset, metric, names, settings, notes)
         except StoreError as error:
-            notes.append(f"left out: {dataset}/{metric}: {error}")
+            notes.add(dataset, f"left out: {error}", metric)
             continue
         for rows, mean in measured:
             points += rows
             means.append(mean)
     if not points and not with_people:
-        raise StoreError("; ".join(notes))
+        raise StoreError("; ".join(notes.lines()))
     curves = pd.DataFrame([{name: value for name, value in mean._asdict().items()
-                            if name not in ("replicates", "original_replicates", "ids", "references")}
+                            if name not in ("levels", "srcc", "ids")}
                            for mean in means])
     ranking = rank_by_worst_curve(means, notes)
+    of_people: list[str] = []
     people = (compare_with_people(folder, [key.metric for key in with_people] if metrics else None,
-                                  settings.replicates, settings.seed, notes)
+                                  settings.replicates, settings.seed, of_people)
               if with_people else None)
     return Robustness(pd.DataFrame(points, columns=list(points[0]) if points else [*KEY, "level"]), curves,
-                      ranking, people, settings, notes)
+                      ranking, people, settings, [*notes.lines(), *of_people])
 
 
 def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str], settings: Settings,
-             notes: list[str]) -> list[tuple[list[dict[str, Any]], CurveMean]]:
+             notes: MetricNotes) -> list[tuple[list[dict[str, Any]], CurveMean]]:
     """Measure all curves of a metric on a data set: the points and the means of each."""
     scored = load_levels(folder, dataset, metric, [ORIGINAL, *names], notes)
     refs, groups = np.unique(scored.refs, return_inverse=True)
@@ -153,37 +173,33 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
         key = dict(zip(KEY, (dataset, metric, family, unit), strict=True))
         lines = []
         for place, (level, name) in enumerate(levels.items()):
-            low, high = _interval(srcc[row[name], 1:], len(refs))
+            low, high = interval(srcc[row[name], 1:], len(refs))
             inside = within[row[name]][np.isfinite(within[row[name]])]
             line = {**key, "level": level, "perturbation": name, "pairs": len(scored.labels),
                     "references": len(refs), "srcc": srcc[row[name], 0], "srcc_low": low, "srcc_high": high,
-                    "srcc_per_ref": inside.mean() if len(inside) else math.nan}
-            for text, column in zip(("response", "in_mildest", "in_mildest_low", "in_mildest_high",
-                                     "in_median"), response or [None] * 5, strict=True):
-                line[text] = math.nan if column is None else float(column[place])
+                    "srcc_per_ref": inside.mean() if len(inside) else math.nan,
+                    "response_references": response.references if response else 0}
+            for text in ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_median"):
+                line[text] = float(getattr(response, text)[place]) if response else math.nan
             lines.append(line)
         resampled = (np.full(srcc.shape[1], math.nan) if math.isnan(human)
                      else mean_until(places, srcc[values], human))
         mildest_at = math.nan if response is None else first_reaching(places, response.in_mildest, 1.0)
-        unseen, lost = _interval(resampled[1:], len(refs)), _interval(srcc[0, 1:] - resampled[1:], len(refs))
+        unseen, lost = interval(resampled[1:], len(refs)), interval(srcc[0, 1:] - resampled[1:], len(refs))
         measured.append((lines, CurveMean(
             **key, human=human, mean_until=min(human, places[-1]), srcc_original=float(srcc[0, 0]),
             srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen[0], srcc_unseen_high=unseen[1],
             loss=float(srcc[0, 0] - resampled[0]), loss_low=lost[0], loss_high=lost[1],
-            mildest_at=mildest_at, last=places[-1], pairs=len(scored.labels), expected=scored.expected,
-            references=len(refs), ids=scored.ids, replicates=resampled, original_replicates=srcc[0])))
+            mildest_at=mildest_at, first=places[1], last=places[-1], pairs=len(scored.labels),
+            expected=scored.expected, references=len(refs),
+            response_references=response.references if response else 0,
+            response_expected=response.expected if response else 0,
+            levels=np.array(places), srcc=srcc[values], ids=scored.ids)))
     return measured
 
 
-def _interval(replicates: np.ndarray, references: int) -> tuple[float, float]:
-    if references < 2:  # one reference says nothing about others
-        return math.nan, math.nan
-    low, high, _ = bootstrap.percentile_interval(replicates, LEVEL)
-    return low, high
-
-
 def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarray, refs: np.ndarray,
-               settings: Settings, notes: list[str]) -> Mapping[tuple[str, str], _Response]:
+               settings: Settings, notes: MetricNotes) -> Mapping[tuple[str, str], _Response]:
     """Measure the response to pure geometry, by family and unit; empty without such scores.
 
     Args:
@@ -191,19 +207,25 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         refs: (N,) names of their references.
     """
     where = f"{dataset}{REFERENCES}"
+    names = find_levels(folder, [where], [metric]).get((where, metric))
+    if not names:
+        notes.add(dataset, f"no response to pure geometry without scores of {where}; the same command with "
+                           f"dataset.pairs=references makes them", metric)
+        return {}
     try:
-        names = find_levels(folder, [where], [metric])[where, metric]
         moved = load_levels(folder, where, metric, [ORIGINAL, *names], notes)
-    except StoreError:
-        notes.append(f"{dataset}: no response to pure geometry without scores of {where} by {metric}; "
-                     f"the same command with dataset.pairs=references makes them")
+    except StoreError as error:
+        notes.add(dataset, f"no response to pure geometry: {error}", metric)
         return {}
     place = {name: row for row, name in enumerate(moved.refs)}
     known = sorted({str(name) for name in refs} & set(place))
     if not known:
-        notes.append(f"{dataset}/{metric}: {where} has other references, such as {moved.refs[0]} and "
-                     f"{refs[0]}")
+        notes.add(dataset, f"no response to pure geometry: {where} has other references, such as "
+                           f"{moved.refs[0]} and {refs[0]}", metric)
         return {}
+    if len(known) < moved.expected:
+        notes.add(dataset, f"the response to pure geometry is that of {len(known)} of {moved.expected} "
+                           f"references: the others, or their distorted images, lack scores", metric)
     rows = [place[name] for name in known]
     same = moved.quality[0, rows]  # quality of identical images
     number = {name: group for group, name in enumerate(known)}
@@ -216,6 +238,7 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         places = [moved.names.index(name) for name in levels.values()]
         distances = same - moved.quality[np.ix_(places, rows)]
         mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
-        low, high = np.array([_interval(one, len(known)) for one in mildest.replicates]).T
-        found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values)
+        low, high = np.array([interval(one, len(known)) for one in mildest.replicates]).T
+        found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values,
+                                 len(known), moved.expected)
     return found

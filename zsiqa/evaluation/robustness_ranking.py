@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.level_curves import mean_until
+from zsiqa.evaluation.metric_notes import MetricNotes
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 
 LEVEL = 0.95
@@ -20,10 +22,9 @@ class CurveMean(NamedTuple):
     """Mean SRCC of a metric over the levels of a curve that people do not see.
 
     Attributes are those of `Robustness.curves`; beside them:
-        references: number of references.
+        levels: (L,) increasing, the first is 0.
+        srcc: (L, 1 + B) at each level: the estimate, then the replicates.
         ids: (N,) pair_id of the pairs.
-        replicates, original_replicates: (1 + B,) the mean, and SRCC on original images: the estimate, then
-            the replicates.
     """
 
     dataset: str
@@ -40,55 +41,89 @@ class CurveMean(NamedTuple):
     loss_low: float
     loss_high: float
     mildest_at: float
+    first: float
     last: float
     pairs: int
     expected: int
     references: int
+    response_references: int
+    response_expected: int
+    levels: np.ndarray
+    srcc: np.ndarray
     ids: np.ndarray
-    replicates: np.ndarray
-    original_replicates: np.ndarray
 
 
-def rank_by_worst_curve(means: Sequence[CurveMean], notes: list[str]) -> pd.DataFrame:
+def rank_by_worst_curve(means: Sequence[CurveMean], notes: MetricNotes) -> pd.DataFrame:
     """Rank the metrics of each data set by the lowest of their curves' means.
 
     The mean SRCC over unseen levels is SRCC on original images minus the loss. So a metric that is wrong
-    everywhere, which has nothing to lose, ranks low. Only metrics with a mean of the same curves are ranked.
+    everywhere, which has nothing to lose, ranks low.
+
+    All ranked metrics have the same families, and in each the same levels: those that all of them have. A
+    family counts if more than half of the metrics have it. If at least half of them have levels up to the
+    human threshold, the others are not ranked.
 
     Args:
         means: of all curves; those without a human threshold do not count.
-        notes: list that gets a line for everything that is left out.
+        notes: get a line for everything that is left out.
 
     Returns:
         One row a data set and metric, the best first: `dataset, metric, rank, srcc_original`, `worst` (the
         lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with
         `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the
-        difference over its bootstrap error, Holm over all pairs of metrics), `pairs, expected`, and
-        `unseen_FAMILY`, the mean of each curve.
+        difference over its bootstrap error, Holm over all pairs of metrics; False for a single metric),
+        `pairs, expected`, and `unseen_FAMILY`, the mean of each curve, over levels up to `until_FAMILY`.
     """
     frames = []
     for dataset in dict.fromkeys(mean.dataset for mean in means):
-        chosen = _choose([mean for mean in means if mean.dataset == dataset and math.isfinite(mean.human)])
-        wanted = {family for curves in chosen.values() for family in curves}
-        ranked = {}
-        for metric, curves in chosen.items():
-            if lacking := sorted(wanted - set(curves)):
-                notes.append(f"{dataset}/{metric}: not ranked: no curve of {', '.join(lacking)}, which other "
-                             f"metrics have")
-            elif not all(math.isfinite(mean.srcc_unseen) for mean in curves.values()):
-                notes.append(f"{dataset}/{metric}: not ranked: SRCC is undefined at a level")
-            else:
-                ranked[metric] = curves
-        if ranked:
-            frames.append(_rank(dataset, ranked, notes))
+        ranked = _rankable(dataset, [mean for mean in means if mean.dataset == dataset], notes)
+        shared = _shared_levels(dataset, ranked, notes)
+        if ranked and shared:
+            frames.append(_rank(dataset, ranked, shared, notes))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
+def _rankable(dataset: str, means: Sequence[CurveMean],
+              notes: MetricNotes) -> dict[str, dict[str, CurveMean]]:
+    """Choose the families that count and the metrics that have them: curves by metric and family."""
+    chosen = _choose(means)
+    families = list(dict.fromkeys(family for curves in chosen.values() for family in curves))
+    if not families:
+        notes.add(dataset, "no curve has a human threshold in its unit")
+    holders = {family: [metric for metric, curves in chosen.items() if family in curves]
+               for family in families}
+    counted = [family for family in families if 2 * len(holders[family]) > len(chosen)]
+    for family in families:
+        if family not in counted:
+            notes.add(dataset, f"{family} does not count in the ranking: only {len(holders[family])} of "
+                               f"{len(chosen)} metrics have it: {', '.join(holders[family])}")
+    ranked = {}
+    for metric, curves in chosen.items():
+        if lacking := [family for family in counted if family not in curves]:
+            notes.add(dataset, f"not ranked: no curve of {', '.join(lacking)}, which most metrics have",
+                      metric)
+        elif not all(math.isfinite(curves[family].srcc_unseen) for family in counted):
+            notes.add(dataset, "not ranked: SRCC is undefined at a level", metric)
+        else:
+            ranked[metric] = {family: curves[family] for family in counted}
+    short = {}
+    for family in counted:
+        below = {metric: curves[family] for metric, curves in ranked.items()
+                 if curves[family].last < curves[family].human}
+        if 2 * len(below) <= len(ranked):
+            short.update(below)
+    for metric, mean in short.items():
+        notes.add(dataset, f"not ranked: {mean.family} ends at {mean.last:g} {mean.unit}, below the human "
+                           f"threshold of {mean.human:.3g} {mean.unit}, which other metrics reach", metric)
+    return {metric: curves for metric, curves in ranked.items() if metric not in short}
+
+
 def _choose(means: Sequence[CurveMean]) -> dict[str, dict[str, CurveMean]]:
-    """Choose one unit for each family, the same for all metrics: by metric and family."""
+    """Choose one unit with a threshold for each family, the same for all metrics: by metric and family."""
     chosen: dict[str, dict[str, CurveMean]] = {mean.metric: {} for mean in means}
-    for family in dict.fromkeys(mean.family for mean in means):
-        own = [mean for mean in means if mean.family == family]
+    known = [mean for mean in means if math.isfinite(mean.human)]
+    for family in dict.fromkeys(mean.family for mean in known):
+        own = [mean for mean in known if mean.family == family]
         counts = [sum(mean.unit == unit for mean in own) for unit in UNITS]
         unit = UNITS[counts.index(max(counts))]
         for mean in own:
@@ -97,23 +132,62 @@ def _choose(means: Sequence[CurveMean]) -> dict[str, dict[str, CurveMean]]:
     return chosen
 
 
-def _rank(dataset: str, ranked: dict[str, dict[str, CurveMean]], notes: list[str]) -> pd.DataFrame:
+def _shared_levels(dataset: str, ranked: Mapping[str, Mapping[str, CurveMean]],
+                   notes: MetricNotes) -> dict[str, np.ndarray]:
+    """Find the levels that all ranked metrics have, up to the first at or above the threshold, by family."""
+    shared = {}
+    for family in next(iter(ranked.values()), {}):
+        curves = [one[family] for one in ranked.values()]
+        human, unit = curves[0].human, curves[0].unit
+        common = sorted(set.intersection(*(set(mean.levels.tolist()) for mean in curves)))
+        if len(common) < 2:  # level 0 alone
+            notes.add(dataset, f"{family} does not count in the ranking: the metrics share no level")
+            continue
+        kept = _up_to(common, human)
+        if left := sorted({level for mean in curves for level in _up_to(mean.levels.tolist(), kept[-1])}
+                          - set(kept)):
+            texts = ", ".join(f"{level:g}" for level in left)
+            notes.add(dataset, f"the ranking leaves out {family} at {texts} {unit}: not all ranked metrics "
+                               f"have these levels")
+        if kept[-1] < human:
+            notes.add(dataset, f"the ranking follows {family} up to {kept[-1]:g} {unit}, below the human "
+                               f"threshold of {human:.3g} {unit}: the ranked metrics share no higher level")
+        shared[family] = np.array(kept)
+    return shared
+
+
+def _up_to(levels: Sequence[float], end: float) -> list[float]:
+    """Keep levels up to the first at or above `end`.
+
+    Examples:
+        >>> _up_to([0.0, 1.0, 2.0, 5.0], 1.5), _up_to([0.0, 1.0], 3.0)
+        ([0.0, 1.0, 2.0], [0.0, 1.0])
+    """
+    return list(levels[:int(np.searchsorted(levels, end)) + 1])
+
+
+def _rank(dataset: str, ranked: Mapping[str, Mapping[str, CurveMean]], shared: Mapping[str, np.ndarray],
+          notes: MetricNotes) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     worst_replicates = []
+    until = {family: min(float(levels[-1]), next(iter(ranked.values()))[family].human)
+             for family, levels in shared.items()}
     for metric, curves in ranked.items():
-        values = np.stack([mean.replicates for mean in curves.values()])
-        worst = values.min(axis=0)  # of each replicate
+        means = {family: mean_until(levels, curves[family].srcc[np.isin(curves[family].levels, levels)],
+                                    until[family]) for family, levels in shared.items()}
+        worst = np.min(list(means.values()), axis=0)  # of each replicate
         worst_replicates.append(worst)
-        family, mean = min(curves.items(), key=lambda item: item[1].srcc_unseen)
-        several = mean.references > 1
-        low, high = _interval(worst[1:]) if several else (math.nan, math.nan)
-        lost_low, lost_high = (_interval(mean.original_replicates[1:] - worst[1:]) if several
-                               else (math.nan, math.nan))
-        lines.append({"dataset": dataset, "metric": metric, "srcc_original": mean.srcc_original,
-                      "worst": worst[0], "worst_low": low, "worst_high": high, "worst_family": family,
-                      "loss": mean.srcc_original - worst[0], "loss_low": lost_low, "loss_high": lost_high,
-                      "pairs": mean.pairs, "expected": mean.expected,
-                      **{f"unseen_{name}": one.srcc_unseen for name, one in curves.items()}})
+        one = curves[next(iter(shared))]
+        original = one.srcc[0]
+        low, high = interval(worst[1:], one.references)
+        lost_low, lost_high = interval(original[1:] - worst[1:], one.references)
+        lines.append({"dataset": dataset, "metric": metric, "srcc_original": original[0],
+                      "worst": worst[0], "worst_low": low, "worst_high": high,
+                      "worst_family": min(means, key=lambda family: float(means[family][0])),
+                      "loss": original[0] - worst[0], "loss_low": lost_low, "loss_high": lost_high,
+                      "pairs": one.pairs, "expected": one.expected,
+                      **{f"unseen_{family}": mean[0] for family, mean in means.items()},
+                      **{f"until_{family}": end for family, end in until.items()}})
     frame = pd.DataFrame(lines)
     frame["in_best_group"] = _best_group(dataset, [next(iter(curves.values())) for curves in ranked.values()],
                                          np.stack(worst_replicates), notes)
@@ -121,16 +195,25 @@ def _rank(dataset: str, ranked: dict[str, dict[str, CurveMean]], notes: list[str
     return frame.sort_values("worst", ascending=False, kind="stable")
 
 
-def _best_group(dataset: str, means: Sequence[CurveMean], worst: np.ndarray, notes: list[str]) -> list[bool]:
-    """Return whether each metric is not significantly worse than the best; all False on different pairs."""
+def _best_group(dataset: str, means: Sequence[CurveMean], worst: np.ndarray,
+                notes: MetricNotes) -> list[bool]:
+    """Return whether each metric is not significantly worse than the best.
+
+    All False for a single metric, which is best of nothing, and on different pairs.
+    """
+    if len(means) == 1:
+        return [False]
     if any(not np.array_equal(np.sort(mean.ids), np.sort(means[0].ids)) for mean in means):
-        notes.append(f"{dataset}: the metrics have scores of different pairs, so no best group is marked")
+        notes.add(dataset, "the metrics have scores of different pairs, so no best group is marked")
         return [False] * len(means)
     p = holm_of_pairs(bootstrap_t_tests(worst[:, 0], worst[:, 1:], means[0].references))
     best = int(np.argmax(worst[:, 0]))
     return [place == best or not p[best, place] < 1 - LEVEL for place in range(len(means))]
 
 
-def _interval(replicates: np.ndarray) -> tuple[float, float]:
+def interval(replicates: np.ndarray, references: int) -> tuple[float, float]:
+    """Compute the percentile interval; NaN for one reference, which says nothing about others."""
+    if references < 2:
+        return math.nan, math.nan
     low, high, _ = bootstrap.percentile_interval(replicates, LEVEL)
     return low, high

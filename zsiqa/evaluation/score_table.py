@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zsiqa.evaluation.labels import reconcile
-from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.folder import ScoreFolder, load_fullest
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
@@ -81,16 +81,13 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
     loaded = []
     for metric in dict.fromkeys(metrics or available):
         key = ScoreKey(dataset, metric, perturbation)
-        scores = load_whole(folder, key)
-        if scores is None:
-            try:
-                scores = folder.load(key, folder.files[key])
-            except (StoreError, KeyError) as error:
-                problem = f"{folder.files.get(key, key)} cannot be read; `zsiqa audit` says more"
-                if metrics:
-                    raise StoreError(problem) from error
-                notes.append(f"left out: {problem}")
-                continue
+        try:
+            scores = load_fullest(folder, key)
+        except StoreError as error:
+            if metrics:
+                raise
+            notes.append(f"left out: {error}")
+            continue
         if scores.path != folder.files.get(key):
             notes.append(f"{metric}: its own file is not there or not whole; taken from {scores.path.name}")
         notes += [note for note in scores.notes if note not in notes]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
+from zsiqa.evaluation.metric_notes import MetricNotes
 from zsiqa.perturbations import FAMILIES, PAPER, level_of
-from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.filtered_folder import FilteredFolder
+from zsiqa.results.folder import ScoreFolder, load_fullest
 from zsiqa.results.scores import ORIGINAL, ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
@@ -18,52 +19,15 @@ FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
 CURVES = tuple((family, unit) for family, units in FAMILIES.items() for unit in units)
 
 
-@dataclass
-class WithoutCurves:
+class WithoutCurves(FilteredFolder):
     """Score folder without the levels of curves, and without references perturbed against themselves.
 
     The tables and the page compare metrics at the paper's points; `zsiqa robustness` shows the curves.
-
-    Attributes:
-        inner: the whole folder.
     """
 
-    inner: ScoreFolder
-    root: Path = field(init=False)
-    files: dict[ScoreKey, Path] = field(init=False)
-    strays: list[Path] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.root, self.strays = self.inner.root, self.inner.strays
-        self.files = {key: path for key, path in self.inner.files.items() if not is_of_curve(key)}
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys with a score file or a misnamed copy."""
-        return [key for key in self.inner.held() if not is_of_curve(key)]
-
-    def twins(self, key: ScoreKey) -> list[Path]:
-        """Return misnamed copies of the file of this key."""
-        return self.inner.twins(key)
-
-    def source_of(self, key: ScoreKey) -> str:
-        """Return the name of the source of the scores of this key."""
-        return self.inner.source_of(key)
-
-    def stray_key(self, path: Path) -> ScoreKey:
-        """Return the key that a stray may hold, by its name.
-
-        Raises:
-            StoreError: if the name gives no key.
-        """
-        return self.inner.stray_key(path)
-
-    def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file.
-
-        Raises:
-            StoreError: if it is damaged.
-        """
-        return self.inner.load(key, path)
+    def keeps(self, key: ScoreKey) -> bool:
+        """Return whether scores are of a data set's pairs, and not of a curve alone."""
+        return not is_of_curve(key)
 
 
 def is_of_curve(key: ScoreKey) -> bool:
@@ -125,46 +89,59 @@ def find_levels(folder: ScoreFolder, datasets: Sequence[str] | None,
         datasets: names; None for all but those of perturbed references.
         metrics: names; None for all.
 
-    Raises:
-        StoreError: if there are none.
+    Returns:
+        Empty if there are none.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for key in folder.held():
         if ((not key.dataset.endswith(REFERENCES) if datasets is None else key.dataset in datasets)
                 and (metrics is None or key.metric in metrics)):
             names.setdefault((key.dataset, key.metric), []).append(key.perturbation)
-    found = {}
-    for which, there in names.items():
-        levels = [name for curve in curves_of(there).values() for name in curve.values() if name != ORIGINAL]
-        if levels and ORIGINAL in there:
-            found[which] = levels
-    if not found:
-        raise StoreError(_nothing(folder, datasets, metrics))
-    return found
+    levels = {which: [name for curve in curves_of(there).values() for name in curve.values()
+                      if name != ORIGINAL] for which, there in names.items() if ORIGINAL in there}
+    return {which: there for which, there in levels.items() if there}
 
 
-def _nothing(folder: ScoreFolder, datasets: Sequence[str] | None, metrics: Sequence[str] | None) -> str:
-    there = {"data set": sorted({key.dataset for key in folder.held()}),
-             "metric": sorted({key.metric for key in folder.held()})}
-    for (kind, known), wanted in zip(there.items(), (datasets, metrics), strict=True):
+def check_names(folder: ScoreFolder, datasets: Sequence[str] | None, metrics: Sequence[str] | None) -> None:
+    """Check the names of data sets and metrics whose curves are asked for.
+
+    Raises:
+        StoreError: if a folder has no scores of one, or a data set is one of perturbed references.
+    """
+    for name in datasets or ():
+        if name.endswith(REFERENCES):
+            labelled = name.removesuffix(REFERENCES)
+            raise StoreError(f"{name} has no labels, so no SRCC; use --dataset {labelled}, which shows the "
+                             f"response of its references, too")
+    for (kind, known), wanted in zip(_known(folder).items(), (datasets, metrics), strict=True):
         if unknown := sorted(set(wanted or ()) - set(known)):
-            return (f"no scores of the {kind} {', '.join(unknown)} in {folder.root}"
-                    f"{did_you_mean(unknown, known)}; there are {', '.join(known) or 'none'}")
-    dataset = (datasets or there["data set"] or ["demo"])[0]
-    return (f"{folder.root} holds no curve: it takes scores of `original` and of at least {FEWEST_LEVELS} "
-            f"levels of a perturbation, by one metric. Make them with `zsiqa run dataset={dataset} "
-            f"perturbation=curves`, and your backbone or baseline")
+            raise StoreError(f"no scores of the {kind} {', '.join(unknown)} in {folder.root}"
+                             f"{did_you_mean(unknown, known)}; there are {', '.join(known) or 'none'}")
+
+
+def no_curve(folder: ScoreFolder, datasets: Sequence[str] | None) -> StoreError:
+    """Return the error of a folder without a curve, with the command that makes one."""
+    dataset = (datasets or _known(folder)["data set"] or ["demo"])[0]
+    return StoreError(
+        f"{folder.root} holds no curve: it takes scores of `original` and of at least {FEWEST_LEVELS} "
+        f"levels of a perturbation, by one metric. Make them with `zsiqa run dataset={dataset} "
+        f"perturbation=curves`, and your backbone or baseline")
+
+
+def _known(folder: ScoreFolder) -> dict[str, list[str]]:
+    keys = [key for key in folder.held() if not key.dataset.endswith(REFERENCES)]
+    return {"data set": sorted({key.dataset for key in keys}), "metric": sorted({key.metric for key in keys})}
 
 
 def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str],
-                notes: list[str]) -> Scored:
+                notes: MetricNotes) -> Scored:
     """Load the scores of a metric at levels.
 
     Args:
         folder: folder of scores, or several sources.
         dataset, metric: of the scores.
         names: of the perturbations, `original` first.
-        notes: list that gets a line for everything that is left out.
+        notes: get a line for everything that is left out, and the notes of the data set.
 
     Raises:
         StoreError: if `original` cannot be read, or fewer than three pairs have a score at all levels (one
@@ -172,33 +149,32 @@ def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[
     """
     loaded: dict[str, Scores] = {}
     for name in names:
-        key = ScoreKey(dataset, metric, name)
-        scores = load_whole(folder, key)
-        if scores is None:
-            try:
-                scores = folder.load(key, folder.files[key])
-            except (StoreError, KeyError) as error:
-                if name == ORIGINAL:
-                    raise StoreError(f"{key} cannot be read; `zsiqa audit` says more") from error
-                notes.append(f"left out: {key} cannot be read; `zsiqa audit` says more")
-                continue
-        loaded[name] = scores
+        try:
+            loaded[name] = load_fullest(folder, ScoreKey(dataset, metric, name))
+        except StoreError:
+            if name == ORIGINAL:
+                raise
+            notes.add(dataset, f"{name} is left out: it cannot be read; `zsiqa audit` says more", metric)
     first = loaded[ORIGINAL]
+    if not dataset.endswith(REFERENCES):  # the same notes; they are on labels
+        for note in first.notes:
+            notes.add(dataset, note)
     pairs, sign = first.pairs, 1.0 if first.higher_is_better else -1.0
     quality = sign * np.stack([align(scores, pairs).values for scores in loaded.values()])
     usable = np.isfinite(quality)
-    most = usable.sum(axis=1).max()
-    few = 2 * usable.sum(axis=1) < most  # a run that has just begun
+    counts = usable.sum(axis=1)
+    few = 2 * counts < counts.max()  # a run that has just begun
     few[0] = False
-    notes += [f"left out: {dataset}/{metric}/{name}: scores of {int(count)} pairs, of {int(most)} elsewhere"
-              for name, count, short in zip(loaded, usable.sum(axis=1), few, strict=True) if short]
+    for name, count, short in zip(loaded, counts.tolist(), few, strict=True):
+        if short:
+            notes.add(dataset, f"{name} is left out: scores of {count} pairs, of {counts.max()} elsewhere",
+                      metric)
     use = usable[~few].all(axis=0)
     if use.sum() < (1 if dataset.endswith(REFERENCES) else 3):
         raise StoreError(f"only {int(use.sum())} pairs have a usable score at all levels")
     if lacking := int(usable.any(axis=0).sum() - use.sum()):
-        notes.append(f"{dataset}/{metric}: {lacking} of {len(use)} pairs lack a score at one level or "
-                     f"more; they are left out at all levels")
+        notes.add(dataset, f"{lacking} of {len(use)} pairs lack a score at one level or more; they are left "
+                           f"out at all levels", metric)
     kept = tuple(name for name, short in zip(loaded, few, strict=True) if not short)
     return Scored(kept, quality[~few][:, use], pairs.oriented_labels[use], pairs.ids[use], pairs.refs[use],
                   first.expected)
-

@@ -17,6 +17,7 @@ from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
+from zsiqa.results.filtered_folder import FilteredFolder
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
@@ -72,7 +73,7 @@ class Report:
 
 
 @dataclass
-class Readable:
+class Readable(FilteredFolder):
     """Score folder that reads every file once and leaves out files with fewer than `FEWEST_PAIRS` scores.
 
     Attributes:
@@ -81,17 +82,13 @@ class Readable:
         notes: by data set, readable files that are left out.
     """
 
-    inner: ScoreFolder
-    root: Path = field(init=False)
-    files: dict[ScoreKey, Path] = field(init=False)
-    strays: list[Path] = field(init=False)
     problems: list[str] = field(init=False, default_factory=list)
     notes: dict[str, list[str]] = field(init=False, default_factory=dict)
     _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict)
     _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        self.root, self.files, self.strays = self.inner.root, dict(self.inner.files), self.inner.strays
+        super().__post_init__()
         keys = self.inner.held()
         for key in track(keys, total=len(keys), unit="files", what="reading scores"):
             path = self.inner.files.get(key)
@@ -117,22 +114,6 @@ class Readable:
     def held(self) -> list[ScoreKey]:
         """Keys with a score file or a misnamed copy."""
         return self._held
-
-    def twins(self, key: ScoreKey) -> list[Path]:
-        """Misnamed copies of the file of this key."""
-        return self.inner.twins(key)
-
-    def source_of(self, key: ScoreKey) -> str:
-        """Return the name of the source of the scores of a key."""
-        return self.inner.source_of(key)
-
-    def stray_key(self, path: Path) -> ScoreKey:
-        """Find the key of a misnamed file.
-
-        Raises:
-            StoreError: if its name does not tell the key.
-        """
-        return self.inner.stray_key(path)
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
         """Load a score file (cached; errors are raised again).

@@ -91,7 +91,7 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         handles.append(Line2D([], [], color=HUMAN, linewidth=1, linestyle="--"))
         figure.legend(handles, [*labels, "human threshold"], loc="outside lower center", ncols=2, fontsize=7,
-                      frameon=False)
+                      frameon=False, title=_title(len(metrics), points["metric"].nunique()), title_fontsize=7)
         return _save(figure, kind)
 
 
@@ -106,7 +106,8 @@ def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
         Content of the file.
     """
     families, names = list(dict.fromkeys(curves["family"])), published()[DATASET]["types"]
-    metrics = list(dict.fromkeys(curves["metric"]))[:MOST]
+    everyone = list(dict.fromkeys(curves["metric"]))
+    metrics = everyone[:MOST]
     with mpl.rc_context({**STYLE, **SVG}):
         figure = Figure(figsize=(1.9 * len(families) + 0.6, 2.5 + 0.07 * len(metrics)), layout="constrained")
         FigureCanvasAgg(figure)
@@ -123,8 +124,14 @@ def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
             axes.set_xlabel("level")
         grid[0, 0].set_ylabel("response (SD)")
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False,
+                      title=_title(len(metrics), len(everyone)), title_fontsize=7)
         return _save(figure, kind)
+
+
+def _title(drawn: int, known: int) -> str | None:
+    """Say how many metrics a figure leaves out; None for none."""
+    return f"{drawn} of {known} metrics" if drawn < known else None
 
 
 def _save(figure: Figure, kind: str) -> bytes:

@@ -11,7 +11,7 @@ from zsiqa.evaluation.human_thresholds import read_thresholds
 from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
 from zsiqa.evaluation.stored_levels import REFERENCES, curves_of
 from zsiqa.report.download import csv_link
-from zsiqa.report.robustness import describe_thresholds, people_lines, ranking_rows
+from zsiqa.report.robustness import RANKING_LEGEND, describe_thresholds, people_lines, ranking_rows
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
 from zsiqa.types import StoreError, require
@@ -63,7 +63,7 @@ def to_html_part(found: Robustness) -> str:
             rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
                            for row in body)
             parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
-                         f"</table></div>")
+                         f"</table></div><p>{html.escape('; '.join(RANKING_LEGEND))}</p>")
     if found.people:
         picture = base64.b64encode(draw_people(found.people.curves, "svg")).decode()
         parts.append(f'<h4>Beside people\'s response curves</h4><div class="wide"><img alt="Curves of people '

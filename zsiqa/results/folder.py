@@ -167,3 +167,18 @@ def load_whole(folder: ScoreFolder, key: ScoreKey) -> Scores | None:
         if len(scores.values) == scores.expected:
             return scores
     return None
+
+
+def load_fullest(folder: ScoreFolder, key: ScoreKey) -> Scores:
+    """Load the scores of a key: a file or copy with a row for every pair, else the file under its name.
+
+    Raises:
+        StoreError: if there is none, or it is damaged.
+    """
+    scores = load_whole(folder, key)
+    if scores is not None:
+        return scores
+    try:
+        return folder.load(key, folder.files[key])
+    except (StoreError, KeyError) as error:
+        raise StoreError(f"{folder.files.get(key, key)} cannot be read; `zsiqa audit` says more") from error

@@ -11,13 +11,8 @@ from typing import Any, cast
 
 import hydra
 import yaml
+from hydra import errors
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import (
-    HydraException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -42,7 +37,7 @@ def compose(*overrides: str) -> DictConfig:
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return hydra.compose("config", overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (errors.HydraException, OmegaConfBaseException) as error:
         raise ZsiqaError(explain(error, overrides)) from error
     finally:
         GlobalHydra.instance().hydra = outside
@@ -66,12 +61,12 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
         error: that composing `overrides` raised.
         overrides: arguments of the command line; others than overrides have no effect.
     """
-    if isinstance(error, OverrideParseException):
+    if isinstance(error, errors.OverrideParseException):
         if re.fullmatch(r"[\w./-]+", error.override or ""):
             return not_an_override(str(error.override), settings())
         return (f"{error.override}: cannot be parsed\nA value with spaces or any of ,=()[]{{}} needs its own "
                 f"quotes: 'name=\"...\"'")
-    if isinstance(error, MissingConfigException):
+    if isinstance(error, errors.MissingConfigException):
         file = str(error.missing_cfg_file)
         for launcher, package in PLUGINS.items():
             if file.startswith(f"hydra/launcher/{launcher}"):
@@ -81,7 +76,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
         name, given = lacking[1], [one for one in overrides if "=" in one and one[0] != "-"]
         value = next((one.partition("=")[2] for one in given if one.startswith(f"{name}=")), "VALUE")
         return unknown_setting(name, value, settings([one for one in given if not one.startswith(name)]))
-    cause = error.__cause__ if isinstance(error, HydraException) else None
+    cause = error.__cause__ if isinstance(error, errors.HydraException) else None
     return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
 
 
@@ -98,7 +93,7 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
     """Call `hydra.utils.instantiate`; raise errors that are meant for the user without Hydra's wrapper."""
     try:
         return hydra.utils.instantiate(node, **extra)
-    except InstantiationException as error:
+    except errors.InstantiationException as error:
         cause: BaseException | None = error
         while cause and not isinstance(cause, ZsiqaError):  # of an import, it is the cause of the cause
             cause = cause.__cause__

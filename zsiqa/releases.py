@@ -29,7 +29,8 @@ class MetricFacts(NamedTuple):
     Attributes:
         title: its name in print; "" for the name of its scores.
         trained_on: data sets of human opinion that it learned from.
-        unlike_authors: how these scores were made otherwise than the metric's authors make them; "" if not.
+        unlike_authors: how these scores were made otherwise than the metric's authors make them, or why that
+            is not known; "" if there is nothing to say.
         as_authors: whether they were made as the metric's authors make them; None if that is not known.
     """
 
@@ -40,17 +41,20 @@ class MetricFacts(NamedTuple):
 
     @property
     def use(self) -> dict[str, str]:
-        """Columns of a table: `as_authors` (yes, no or unknown) and the reason of a no, `unlike_authors`."""
+        """Columns of a table: `as_authors` (yes, no or unknown) and its reason, `unlike_authors`."""
         answer = {True: "yes", False: "no", None: UNKNOWN}[self.as_authors]
         return {"as_authors": answer, "unlike_authors": self.unlike_authors}
 
 
-def metric_facts(metric: str, config: Mapping[str, Any] | None = None) -> MetricFacts:
+def metric_facts(metric: str, config: Mapping[str, Any] | None = None,
+                 changed: Iterable[tuple[str, Any, Any]] = (), own_weights: bool = False) -> MetricFacts:
     """Return the facts about a metric from `configs/metrics.yaml`; none if it is not there.
 
     Args:
         metric: its name, with its scale.
         config: of the run that made the scores; None if they are published.
+        changed: settings of the metric that are not as shipped: name, value, shipped value.
+        own_weights: whether the weights are not known to be the shipped ones.
 
     Examples:
         >>> metric_facts("dists").unlike_authors, metric_facts("dists@short_256").as_authors
@@ -65,14 +69,17 @@ def metric_facts(metric: str, config: Mapping[str, Any] | None = None) -> Metric
         ours = {"scale": scale or "native"}
         if config is not None:
             settings = config.get("baselines", {}).get(name, config)
-            ours |= {key: _select(settings, key) for key in theirs if key != "scale"}
-        others = [key for key, value in ours.items() if value not in (theirs[key], UNKNOWN)]
+            ours |= {key: select(settings, key) for key in theirs if key != "scale"}
+        others = [key for key, value in ours.items() if value not in (*_listed(theirs[key]), UNKNOWN)]
         if config and not others:  # the default is not what was run
             reasons = []
         # Where a sentence explains the default, only another scale has to be added to it.
         reasons += [f"{key} {_spelt(ours[key])}, its authors use {_spelt(theirs[key])}" for key in others
                     if key == "scale" or not reasons]
-        as_authors = False if reasons else None if UNKNOWN in ours.values() else True
+        reasons += [f"{key} {_spelt(value)}, its authors use {_spelt(shipped)}"
+                    for key, value, shipped in changed if key not in theirs]
+        as_authors = False if reasons else None if own_weights or UNKNOWN in ours.values() else True
+        reasons += ["weights of your own"] if own_weights else []
     return MetricFacts(known.get("title", ""), tuple(known.get("trained_on", ())), "; ".join(reasons),
                        as_authors)
 
@@ -105,15 +112,21 @@ def _metrics() -> Mapping[str, Mapping[str, Any]]:
     return read
 
 
-def _select(settings: Any, name: str) -> Any:
-    """Return a setting by its dotted name."""
+def select(settings: Any, name: str) -> Any:
+    """Return a setting by its dotted name; `UNKNOWN` if there is none."""
     for part in name.split("."):
         settings = settings.get(part, UNKNOWN) if isinstance(settings, Mapping) else UNKNOWN
     return settings
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _spelt(value: Any) -> str:
-    """Spell a value as on the command line."""
+    """Spell a value as on the command line, and a list of possible values."""
+    if isinstance(value, list):
+        return " or ".join(map(_spelt, value))
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -20,10 +20,10 @@ from zsiqa.types import StoreError
 
 @dataclass
 class Side(PlainFolder):
-    """Scores of one side, by the metrics' names without source: our own, or the published ones.
+    """One side of a table, ours or published, restricted to the pairs that both have.
 
-    Where both sides have scores, each gives those of the pairs that both have, with our own labels: data sets
-    were published with other labels, too, and published scores may lack pairs.
+    Metrics have their names without source. The labels are our own on both sides: data sets were published
+    with other labels, too.
 
     Attributes:
         folder: folder with the scores of both sides.
@@ -85,7 +85,7 @@ def held_of(spec: Mapping[str, Any], held: Iterable[ScoreKey]) -> set[ScoreKey]:
 
 
 def sides(folder: ScoreFolder, source: str, spec: Mapping[str, Any]) -> tuple[Measurer, Measurer]:
-    """Divide the scores of a folder into our own and those of a source.
+    """Divide the scores of a folder into those of a source and our own, which are all others.
 
     Args:
         folder: folder of scores, or several sources.

@@ -107,12 +107,16 @@ class Table:
         return list(lines)
 
     def unlike_authors(self) -> list[str]:
-        """Say how rows were made otherwise than the metrics' authors do; equal reasons share a line."""
-        reasons: dict[str, list[str]] = {}
+        """Say how rows were made otherwise than the metrics' authors do, or why that is not known.
+
+        Equal reasons share a line.
+        """
+        reasons: dict[tuple[str, str], list[str]] = {}
         for row in self.rows:
-            if row.use["as_authors"] == "no":
-                reasons.setdefault(row.use["unlike_authors"], []).append(row.metric)
-        return [f"unlike its authors: {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
+            if why := row.use["unlike_authors"]:
+                what = "unlike its authors" if row.use["as_authors"] == "no" else "authors' use unknown"
+                reasons.setdefault((what, why), []).append(row.metric)
+        return [f"{what}: {', '.join(metrics)}: {why}" for (what, why), metrics in reasons.items()]
 
     def partial(self) -> list[str]:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""

@@ -9,13 +9,14 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from zsiqa.releases import metric_facts, published
+from zsiqa.releases import published
 from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
 from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_scale
+from zsiqa.results.settings import facts_of_run
 from zsiqa.results.table import is_checked, read_finished
 from zsiqa.types import StoreError
 
@@ -122,7 +123,7 @@ class StoredFolder(PlainFolder):
                       higher_is_better=about.get("score", {}).get("higher_is_better", False),
                       expected=facts.get("pairs", about["dataset"]["pairs"]),
                       identity=about["identity"], notes=tuple(about["notes"]), checked=checked,
-                      source=self.name, facts=metric_facts(key.metric, about.get("config", {})))
+                      source=self.name, facts=facts_of_run(key.metric, about))
 
 
 def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -25,8 +25,8 @@ def answer(metric, *settings, sha256=""):
     ("efficientnet_b7-features-wsd@average_256", ["backbone=efficientnet_b7", "scale=average_256"]),
     ("dinov1-features-wsd", ["backbone=dinov1"]),
     ("clip_vitb32-features-jsd", ["backbone=clip_vitb32", "distance=jsd", "precision=clip_fp16_official"]),
-    ("rclip_convnext-features-cosine", ["backbone=rclip_convnext", "distance=cosine",
-                                        "official_train_mode=true"]),
+    ("rclip_convnext-features-cosine",
+     ["backbone=rclip_convnext", "distance=cosine", "official_train_mode=true"]),
 ])
 def test_a_run_as_shipped_has_no_setting_of_its_own(metric, settings):
     assert answer(metric, *settings) == ("yes", "")

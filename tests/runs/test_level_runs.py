@@ -85,6 +85,8 @@ def test_curves_hold_the_thresholds_of_people_and_twice_as_much():
 
 @pytest.mark.parametrize(("arguments", "error"), [
     (["perturbation=rotate", "perturbations.rotate.degrees=[]"], "lists of levels are empty"),
+    (["perturbation=rotate", "perturbations.rotate.degrees=[abc]"],
+     "perturbations.rotate.degrees: expected numbers, found 'abc'"),
     (["perturbation=rotate", "perturbations.rotate.degrees=[1,200]"], "between -180 and 180, found 200"),
     (["perturbation=rotate", "perturbations.rotate.degrees=[1.2345678]"], "at most six digits"),
     (["perturbation=curves_translate_x", "perturbations.curves_translate_x.pixels=[2.5]"], "whole number"),

@@ -48,7 +48,8 @@ def unknown_setting(name: str, value: str, known: Mapping[str, Any]) -> str:
     """
     if name.startswith("hydra."):
         return f"unknown setting {name}; `zsiqa run --cfg hydra` lists those of Hydra"
-    near = did_you_mean(name, known, f"{{}}={value}")
+    shown = [one for one in known if not one.rpartition(".")[2].startswith("_")]  # not _target_
+    near = did_you_mean(name, shown, f"{{}}={value}")
     if known.get(name.rpartition(".")[0]) == {}:  # such as a backbone's model_kwargs
         near = f" (to add it: +{name}={value})"
     return f"unknown setting {name}{near}; {LIST_ALL}"

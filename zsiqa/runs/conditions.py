@@ -87,6 +87,8 @@ def _at_each_level(key: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Map
         return
     for option, amount in amounts.items():
         for number in amount if isinstance(amount, list) else [amount]:
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                raise ZsiqaError(f"perturbations.{key}.{option}: expected numbers, found {number!r}")
             # 1.0 and 1 are one level, so one identity.
             whole = isinstance(number, float) and number.is_integer()
             single = {**node, option: int(number) if whole else number}

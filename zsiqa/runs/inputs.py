@@ -56,7 +56,9 @@ def find_inputs(cfg: DictConfig) -> Inputs:
         except WeightsError as error:
             models = dict.fromkeys(split_metric(file.path.parent.name)[0] for file in planned.files.values())
             sizes = ", ".join(f"{name} {size}" for name in models if (size := download_size(name)))
-            problems.append(WeightsError(f"{error}\n  size of the weights: {sizes}") if sizes else error)
+            of_package = "pip install" in str(error)  # then nothing is downloaded by itself
+            problems.append(WeightsError(f"{error}\n  size of the weights: {sizes}")
+                            if sizes and not of_package else error)
     if dataset is not None and not problems:
         return Inputs(dataset, selected, passes)
     if dataset is not None and selected.any() and cfg.on_error == "stop":

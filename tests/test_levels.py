@@ -113,21 +113,3 @@ def test_dilation_at_levels_against_float64(percent):
     found = np.asarray(Dilate(percent).distorted(image), dtype=np.float64)
     # Pillow rounds to 8 bits after each of its two passes: at most half a grey level each.
     assert np.abs(found - expected).max() <= 1.0 + 1e-9  # the float64 sums themselves round
-
-
-@pytest.mark.parametrize("degrees", [0.25, 3.6, -2, 18])
-def test_rotation_at_levels_is_clockwise_and_nearest(degrees):
-    width, height = 300, 224
-    image = make_image(width, height, seed=5)
-    pixels = np.asarray(image)
-    angle = math.radians(degrees)
-    y, x = np.mgrid[:height, :width] + 0.5
-    dx, dy = x - width / 2, y - height / 2
-    from_x = math.cos(angle) * dx + math.sin(angle) * dy + width / 2
-    from_y = -math.sin(angle) * dx + math.cos(angle) * dy + height / 2
-    inside = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
-    expected = np.zeros_like(pixels)
-    expected[inside] = pixels[from_y[inside].astype(int), from_x[inside].astype(int)]
-    # Pillow steps in 16-bit fixed point: a centre within 1e-4 or so of a pixel's edge may fall to its
-    # neighbour.
-    assert (np.asarray(Rotate(degrees).distorted(image)) == expected).all(-1).mean() > 0.998

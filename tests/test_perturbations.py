@@ -95,14 +95,16 @@ def test_dilate_of_an_odd_side_crops_one_pixel_more_and_shrinks_back():
     np.testing.assert_array_equal(np.asarray(Dilate().distorted(image)), np.asarray(expected))
 
 
-@pytest.mark.parametrize("size", [(512, 384), (627, 482)])
-def test_rotate_is_clockwise_nearest_with_black_corners(size):
+@pytest.mark.parametrize(("size", "degrees"), [
+    ((512, 384), 1), ((627, 482), 1), ((300, 224), 0.25), ((300, 224), 3.6), ((300, 224), -2),
+    ((300, 224), 18)])
+def test_rotate_is_clockwise_nearest_with_black_corners(size, degrees):
     image = make_image(*size, seed=5)
     pixels = np.maximum(np.asarray(image), 1)  # black can then only come from outside
-    turned = np.asarray(Rotate().distorted(Image.fromarray(pixels)))
+    turned = np.asarray(Rotate(degrees).distorted(Image.fromarray(pixels)))
     width, height = size
-    # Where does each output pixel's centre come from? y points down: clockwise on the screen is +1 degree.
-    angle = math.radians(1)
+    # Where does each output pixel's centre come from? y points down: clockwise on the screen is positive.
+    angle = math.radians(degrees)
     y, x = np.mgrid[:height, :width] + 0.5
     dx, dy = x - width / 2, y - height / 2
     from_x = math.cos(angle) * dx + math.sin(angle) * dy + width / 2
@@ -113,7 +115,7 @@ def test_rotate_is_clockwise_nearest_with_black_corners(size):
     # Pillow steps in 16-bit fixed point: a centre within 1e-4 or so of a pixel's edge may fall to its
     # neighbour.
     assert (turned == expected).all(-1).mean() > 0.998
-    assert (turned[0, 0] == 0).all()
+    assert (turned[0, 0] == 0).all() == (not inside[0, 0])  # 0.25 degrees do not reach this corner
     assert (turned[height // 2, width // 2] > 0).all()
 
 

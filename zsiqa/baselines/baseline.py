@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -57,6 +58,6 @@ class Baselines(nn.ModuleDict):
 
         Baselines with an equal `encoder` share one encoding.
         """
-        by_encoder = {baseline.encoder: baseline for baseline in self.values()}
-        encoded = {key: baseline.encode(images) for key, baseline in by_encoder.items()}  # type: ignore[operator]
+        by_encoder: dict[Hashable, Any] = {baseline.encoder: baseline for baseline in self.values()}
+        encoded = {key: baseline.encode(images) for key, baseline in by_encoder.items()}
         return {name: encoded[baseline.encoder] for name, baseline in self.items()}

@@ -15,7 +15,7 @@ from zsiqa.evaluation.metric_notes import MetricNotes
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 
 LEVEL = 0.95
-UNITS = ("px", "pct", "deg")  # of two curves of a family, that of more metrics counts, then the first here
+PREFERRED = ("px", "pct", "deg")  # if as many metrics have each of two units of a family, the first counts
 
 
 class CurveMean(NamedTuple):
@@ -124,8 +124,8 @@ def _choose(means: Sequence[CurveMean]) -> dict[str, dict[str, CurveMean]]:
     known = [mean for mean in means if math.isfinite(mean.human)]
     for family in dict.fromkeys(mean.family for mean in known):
         own = [mean for mean in known if mean.family == family]
-        counts = [sum(mean.unit == unit for mean in own) for unit in UNITS]
-        unit = UNITS[counts.index(max(counts))]
+        counts = [sum(mean.unit == unit for mean in own) for unit in PREFERRED]
+        unit = PREFERRED[counts.index(max(counts))]
         for mean in own:
             if mean.unit == unit:
                 chosen[mean.metric][family] = mean

@@ -35,7 +35,7 @@ class Row:
 
     @property
     def use(self) -> dict[str, str]:
-        """Whether the row's scores were made as the metric's authors make them: see `joint_use`."""
+        """Columns `as_authors` and `unlike_authors` of the row: see `joint_use`."""
         return joint_use(cell.facts.use for cell in self.cells if cell.facts)
 
 

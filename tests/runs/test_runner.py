@@ -389,8 +389,8 @@ def test_all_that_lacks_is_told_at_once(tmp_path):
     assert output.startswith("error: 3 things lack:\n- [tid2013] folder not found: /")
     assert "\n- model.safetensors of timm/vit_base_patch16_224.dino is not in" in output
     assert "\n- dists: vgg16-397923af.pth is not in" in output
-    assert "\n  size of the weights: dinov1 327 MiB\n" in output
-    assert output.rstrip().endswith("\n  size of the weights: dists 528 MiB")
+    assert "to download it in advance (327 MiB), " in output
+    assert "to download it in advance (528 MiB), " in output
     write_pairs(tmp_path, [(230, 230)], levels=2)
     (tmp_path / "dis0_2.png").unlink()
     output = run("backbone=dinov1", "dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path, status=1,

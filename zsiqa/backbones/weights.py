@@ -15,11 +15,15 @@ import shutil
 import socket
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
 from omegaconf import DictConfig
 
+from zsiqa import CONFIGS
 from zsiqa.config import instantiate
 from zsiqa.types import WeightsError, how_to_install
 
@@ -101,7 +105,7 @@ def hub_file(source: str | None, filename: str = "model.safetensors", fallback: 
         raise WeightsError(
             f"{filename} of {source} is not in the Hugging Face cache ({constants.HF_HUB_CACHE}), and "
             f"{_why_not(constants.ENDPOINT, error, download=download)}.\n"
-            f"  to download it in advance, on a machine with internet and the same HF_HOME: "
+            f"  to download it in advance{_in_mib(source)}, on a machine with internet and the same HF_HOME: "
             f"zsiqa weights fetch NAME, or hf download {source} {filename}\n"
             f"  to use a local file: backbone.checkpoint=/path/to/{filename}\n"
             f"  to check the model's name: a model of timm needs its tag, as in vit_base_patch16_224.dino"
@@ -143,12 +147,24 @@ def url_file(source: str, *, setting: str = "backbone.checkpoint", download: boo
     except OSError as error:
         raise WeightsError(
             f"{file.name} is not in {file.parent}, and {_why_not(source, error, download=download)}.\n"
-            f"  to download it in advance, on a machine with internet and the same TORCH_HOME: "
-            f"zsiqa weights fetch NAME, or download {source} into that folder\n"
+            f"  to download it in advance{_in_mib(source)}, on a machine with internet and the same "
+            f"TORCH_HOME: zsiqa weights fetch NAME, or download {source} into that folder\n"
             f"  to use a local file: {setting}=/path/to/{file.name}") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file
+
+
+@functools.cache
+def facts() -> Mapping[str, Mapping[str, Any]]:
+    """Load sizes (`mib`) and licences of known weights, by source: `configs/weights.yaml` (cached)."""
+    read: Mapping[str, Mapping[str, Any]] = yaml.safe_load((CONFIGS / "weights.yaml").read_text("utf-8"))
+    return read
+
+
+def _in_mib(source: str) -> str:
+    mib = facts().get(source, {}).get("mib")
+    return f" ({mib:g} MiB)" if mib else ""
 
 
 def published_digest(file: Path) -> str:

@@ -124,14 +124,11 @@ def _of_baseline(name: str, settings: list[str]) -> Needed | None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    import yaml
+    from zsiqa.backbones.weights import facts
 
-    from zsiqa import CONFIGS
-
-    facts = yaml.safe_load((CONFIGS / "weights.yaml").read_text(encoding="utf-8"))
     rows = [("NAME", "STATE", "SIZE", "SOURCE", "LICENCE")]
     for one in _needed(options):
-        file, known = one.here(), facts.get(one.source, {})
+        file, known = one.here(), facts().get(one.source, {})
         size = file.stat().st_size / 2**20 if file else known.get("mib")
         rows.append((one.name, "here" if file else "missing", "-" if size is None else f"{size:.3g} MiB",
                      one.source, known.get("licence", "-")))

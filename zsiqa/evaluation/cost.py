@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsiqa.releases import variant_of
-from zsiqa.results.scores import split_metric, split_scale
+from zsiqa.results.scores import split_scale
 
 FILE = Path(__file__).with_name("cost.csv")
 
@@ -35,18 +35,6 @@ class Cost:
     parameters: int
     download_mib: float
     machine: str
-
-
-def download_size(model: str) -> str:
-    """Describe the size of the weights of a backbone or baseline; "" if it is unknown, or there are none.
-
-    Examples:
-        >>> download_size("dinov1"), download_size("psnr")
-        ('327 MiB', '')
-    """
-    sizes = (cost.download_mib for metric, cost in costs().items() if split_metric(metric)[0] == model)
-    size = next(sizes, 0.0)
-    return f"{size:,.0f} MiB" if size else ""
 
 
 def cost_of(metric: str) -> Cost | None:

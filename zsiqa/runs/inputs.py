@@ -16,8 +16,6 @@ from omegaconf import DictConfig
 
 from zsiqa.config import dataset_name, instantiate
 from zsiqa.datasets.references import pair_references
-from zsiqa.evaluation.cost import download_size
-from zsiqa.results.scores import split_metric
 from zsiqa.runs.plan import Pass, plan
 from zsiqa.runs.selection import part_of, select
 from zsiqa.types import Dataset, DatasetError, ImagePair, Manifest, PairError, WeightsError, ZsiqaError
@@ -54,11 +52,7 @@ def find_inputs(cfg: DictConfig) -> Inputs:
         try:
             passes.append((planned, planned.find_weights(download=not problems)))
         except WeightsError as error:
-            models = dict.fromkeys(split_metric(file.path.parent.name)[0] for file in planned.files.values())
-            sizes = ", ".join(f"{name} {size}" for name in models if (size := download_size(name)))
-            of_package = "pip install" in str(error)  # then nothing is downloaded by itself
-            problems.append(WeightsError(f"{error}\n  size of the weights: {sizes}")
-                            if sizes and not of_package else error)
+            problems.append(error)
     if dataset is not None and not problems:
         return Inputs(dataset, selected, passes)
     if dataset is not None and selected.any() and cfg.on_error == "stop":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Stacks of layers of one shape: (B, L, N, D) of tokens and embeddings, (B, L, C, H, W) of a CNN's maps.
 Features: TypeAlias = "tuple[Tensor, ...]"
 MetricKey: TypeAlias = tuple[str, ...]  # (representation, distance), or (baseline,)
+REFERENCES = "_references"  # ends the names of data sets of references that are paired with themselves
 # Optional packages, by the names that Python imports, and the extra of zsiqa that installs each.
 EXTRAS = {"piq": "baselines", "stlpips_pytorch": "baselines", "lpips": "baselines",
           "DISTS_pytorch": "baselines", "matplotlib": "report", "plotly": "report", "threadpoolctl": "report",

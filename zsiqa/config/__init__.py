@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
 from zsiqa.config.hints import groups, not_an_override, unknown_name, unknown_setting
-from zsiqa.types import ZsiqaError, did_you_mean, missing_package, require
+from zsiqa.types import REFERENCES, ZsiqaError, did_you_mean, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
@@ -263,7 +263,7 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
 
 def dataset_name(cfg: DictConfig) -> str:
     """Name the data set, for files and output; the references alone are a data set of their own."""
-    return f"{cfg.dataset.name}_references" if cfg.dataset.pairs == "references" else str(cfg.dataset.name)
+    return f"{cfg.dataset.name}{REFERENCES if cfg.dataset.pairs == 'references' else ''}"
 
 
 def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.evaluation.labels import has_released_labels
-from zsiqa.evaluation.stored_levels import REFERENCES
 from zsiqa.perturbations import level_of
 from zsiqa.releases import published
 from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
 from zsiqa.results.scores import ORIGINAL, Alignment, Pairs, ScoreKey, Scores, align
-from zsiqa.types import StoreError
+from zsiqa.types import REFERENCES, StoreError
 
 
 @dataclass(frozen=True)

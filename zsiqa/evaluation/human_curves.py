@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import correlate, per_reference
@@ -43,8 +44,7 @@ def affine_fit(distances: ArrayLike, responses: ArrayLike) -> NDArray[np.float64
 def monotone_fit(distances: ArrayLike, responses: ArrayLike) -> NDArray[np.float64]:
     """Fit responses by a rising step function of the distance with least squares; return the values, (N,).
 
-    Isotonic regression by pooling adjacent violators; pairs of equal distance get one value. (scipy has it
-    from 1.12 on.)
+    Isotonic regression; pairs of equal distance get one value.
 
     Examples:
         >>> monotone_fit([1.0, 2.0, 3.0, 3.0], [0.0, 3.0, 1.0, 2.0]).tolist()
@@ -53,16 +53,7 @@ def monotone_fit(distances: ArrayLike, responses: ArrayLike) -> NDArray[np.float
     x, y = np.asarray(distances, dtype=np.float64), np.asarray(responses, dtype=np.float64)
     _, step, counts = np.unique(x, return_inverse=True, return_counts=True)
     means = np.bincount(step, weights=y) / counts
-    blocks: list[tuple[float, float, int]] = []  # mean, weight, number of steps
-    for mean, weight in zip(means.tolist(), counts.astype(float).tolist(), strict=True):
-        block = (mean, weight, 1)
-        while blocks and blocks[-1][0] >= block[0]:
-            before = blocks.pop()
-            total = before[1] + block[1]
-            block = ((before[0] * before[1] + block[0] * block[1]) / total, total, before[2] + block[2])
-        blocks.append(block)
-    fitted = np.repeat([mean for mean, _, _ in blocks], [steps for _, _, steps in blocks])
-    return np.asarray(fitted[step])
+    return np.asarray(isotonic_regression(means, weights=counts).x[step])
 
 
 class People(NamedTuple):

@@ -22,7 +22,6 @@ from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_unti
 from zsiqa.evaluation.metric_notes import MetricNotes
 from zsiqa.evaluation.robustness_ranking import CurveMean, interval, rank_by_worst_curve
 from zsiqa.evaluation.stored_levels import (
-    REFERENCES,
     check_names,
     curves_of,
     find_levels,
@@ -33,7 +32,7 @@ from zsiqa.perturbations import level_of
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
 from zsiqa.terminal import track
-from zsiqa.types import StoreError
+from zsiqa.types import REFERENCES, StoreError
 
 LEVEL = 0.95
 KEY = ("dataset", "metric", "family", "unit")

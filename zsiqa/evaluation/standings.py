@@ -19,10 +19,9 @@ from zsiqa.evaluation.half_grid import is_on_half_grid
 from zsiqa.evaluation.identical_images import Identical, find_identical
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 from zsiqa.evaluation.score_table import ScoreTable, load_table
-from zsiqa.evaluation.stored_levels import REFERENCES
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.terminal import track
-from zsiqa.types import StoreError, did_you_mean
+from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
 LEVEL = 0.95
 # Letters of flags: what changes how a number may be read.

@@ -12,9 +12,8 @@ from zsiqa.perturbations import FAMILIES, PAPER, level_of
 from zsiqa.results.filtered_folder import FilteredFolder
 from zsiqa.results.folder import ScoreFolder, load_fullest
 from zsiqa.results.scores import ORIGINAL, ScoreKey, Scores, align
-from zsiqa.types import StoreError, did_you_mean
+from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
-REFERENCES = "_references"  # ends the names of data sets of references perturbed against themselves
 FEWEST_LEVELS = 2  # beside `original`: fewer are no curve
 CURVES = tuple((family, unit) for family, units in FAMILIES.items() for unit in units)
 

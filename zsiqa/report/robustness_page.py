@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from zsiqa.evaluation.human_curves import DATASET
 from zsiqa.evaluation.human_thresholds import read_thresholds
 from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
-from zsiqa.evaluation.stored_levels import REFERENCES, curves_of
+from zsiqa.evaluation.stored_levels import curves_of
 from zsiqa.report.download import csv_link
 from zsiqa.report.robustness import RANKING_LEGEND, describe_thresholds, people_lines, ranking_rows
 from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
-from zsiqa.types import StoreError, require
+from zsiqa.types import REFERENCES, StoreError, require
 
 ABOUT = ("SRCC and the response of undistorted references against the level of a change. Bands are 95 % "
          "intervals over resampled references, the dashed line is the smallest change that people detect. "

@@ -98,7 +98,8 @@ def test_a_distance_of_your_own_is_not_known_to_be_the_authors_whatever_its_name
 
 
 def test_a_distance_of_your_own_under_a_shipped_name_is_unlike_the_authors():
-    assert answer("dinov1-features-l2", "backbone=dinov1", "distance=l2", "distances.l2.fn._target_=mine.L2") == (
+    settings = ["backbone=dinov1", "distance=l2", "distances.l2.fn._target_=mine.L2"]
+    assert answer("dinov1-features-l2", *settings) == (
         "no", "distances.l2.fn._target_ mine.L2, its authors use zsiqa.distances.L2")
 
 

@@ -32,18 +32,21 @@ def plural(number: int, what: str = "image") -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def by_folder(files: Iterable[str], most: int = 3) -> str:
+def by_folder(files: Iterable[str], most: int = 5) -> str:
     """List files by their folders; of a folder with more than `most` of them, their number.
 
     Examples:
-        >>> by_folder(["a/1.csv", "a/2.csv", "b/1.csv", "b/2.csv", "b/3.csv", "b/4.csv"])
-        'a/1.csv, a/2.csv, b (4 files)'
+        >>> by_folder(["a/1.csv", "a/2.csv", "b/1.csv", "b/2.csv"], most=1)
+        'a (2 files), b (2 files)'
+        >>> by_folder(["1.csv", "a/1.csv", "a/2.csv"])
+        '1.csv, a/1.csv, a/2.csv'
     """
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault(file.rpartition("/")[0], []).append(file)
     return ", ".join(", ".join(there) if len(there) <= most else
-                     f"{folder or '.'} ({plural(len(there), 'file')})" for folder, there in folders.items())
+                     f"{name or 'this folder'} ({plural(len(there), 'file')})"
+                     for name, there in folders.items())
 
 
 def escape(text: str) -> str:

@@ -8,10 +8,10 @@ pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
   Both come from the running sum of the weights in the order of the scores. The order is the same in every
   replicate: no replicate sorts. Their squares add up to (n^3 - sum of t^3) / 3, t the weight of each distinct
   score. Whole numbers throughout: exact.
-- KRCC: with C[g, h] = sum over i in g, j in h of s(x_i, x_j) s(m_i, m_j), m the labels, w'Cw / 2 is the
-  number of concordant minus discordant pairs. With T[g, h] = number of these (i, j) that are tied in x,
-  (n^2 - w'Tw) / 2 pairs are not tied. A pair and its own copy are a tie in both x and m. C is counted on
-  sets with one bit a pair.
+- KRCC: with T[g, h] = number of the (i, j), i in g, j in h, that are tied in x, (n^2 - w'Tw) / 2 pairs are
+  not tied. A pair and its own copy are a tie in both x and the labels m. With Q[g, h] = number of the (i, j)
+  with x_i > x_j and m_i > m_j, w'Qw pairs are concordant, counted on sets with one bit a pair. The tied ones
+  being known, the rest are discordant.
 """
 
 from __future__ import annotations
@@ -160,18 +160,21 @@ def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
     sizes = _sizes(starts, len(labels))
     w = weights.astype(np.float64)
     pairs = (w @ sizes) ** 2
+    group = np.repeat(np.arange(len(starts)), sizes)
 
-    def untied(values: Floats) -> Floats:
-        """Compute twice the number of pairs whose values differ: (B,)."""
-        ranks, distinct = _dense(values)
-        group = np.repeat(np.arange(len(starts)), sizes)
-        counts = sparse.csr_array((np.ones(len(values)), (group, ranks)), shape=(len(starts), distinct))
-        return pairs - _quadratic(w, (counts @ counts.T).toarray())
+    def tied(ranks: Integers, distinct: int) -> Floats:
+        """Compute twice the number of pairs with equal ranks: (B,)."""
+        counts = sparse.csr_array((np.ones(len(ranks)), (group, ranks)), shape=(len(starts), distinct))
+        return _quadratic(w, (counts @ counts.T).toarray())
 
-    y = untied(labels)
-    concordance = _concordance([_dense(row) for row in scores], _dense(labels), starts)
-    return np.stack([_quadratic(w, c) / np.sqrt(untied(row) * y)
-                     for row, c in zip(scores, concordance, strict=True)])
+    y, *x = (_dense(values) for values in (labels, *scores))
+    y_tied = tied(*y)
+    result = []
+    for one, concordant in zip(x, _concordant(x, y, starts), strict=True):
+        x_tied, both_tied = tied(*one), tied(*_dense(one[0] * float(y[1]) + y[0]))
+        net = 4 * _quadratic(w, concordant) - pairs + x_tied + y_tied - both_tied  # twice; whole numbers
+        result.append(net / np.sqrt((pairs - x_tied) * (pairs - y_tied)))
+    return np.stack(result)
 
 
 def _quadratic(weights: Floats, matrix: Floats) -> Floats:
@@ -179,9 +182,9 @@ def _quadratic(weights: Floats, matrix: Floats) -> Floats:
     return np.asarray((weights @ matrix * weights).sum(1))
 
 
-def _concordance(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers, int],
-                 starts: Integers) -> Floats:
-    """Compute the matrix C of the module docstring for each method: (M, G, G).
+def _concordant(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers, int],
+                starts: Integers) -> Floats:
+    """Compute the matrix Q of the module docstring for each method: (M, G, G).
 
     Args:
         scores, labels: dense ranks (N,), and the number of different ones.
@@ -200,24 +203,19 @@ def _concordance(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers,
         last = int(np.searchsorted(ends, base + most, side="right"))
         pairs = slice(starts[first], starts[last] if last < len(starts) else total)
         where = word[pairs] - base, bit[pairs]
-        sets = _sets_below(labels, pairs, *where)
-        below, above = sets.take(labels[0], axis=0), ~sets.take(labels[0] + 1, axis=0)
-        net = np.empty(below.shape, np.int8)
+        below = _sets_below(labels, pairs, *where).take(labels[0], axis=0)
+        both = np.empty(below.shape, np.uint8)
         step = max(1, _CHUNK // below.shape[1])
         for method, (ranks, distinct) in enumerate(scores):
             sets = _sets_below((ranks, distinct), pairs, *where)
             for start in range(0, total, step):
                 some = slice(start, start + step)
-                worse = sets.take(ranks[some], axis=0)
-                # Agreements less disagreements with the j of a lower score. With those of a higher score,
-                # they are the same with the two references exchanged.
-                np.subtract(np.bitwise_count(worse & below[some]), np.bitwise_count(worse & above[some]),
-                            out=net[some], dtype=np.int8, casting="unsafe")
-            by_word = np.add.reduceat(net, starts, axis=0, dtype=np.int64)
+                np.bitwise_count(sets.take(ranks[some], axis=0) & below[some], out=both[some])
+            by_word = np.add.reduceat(both, starts, axis=0, dtype=np.int64)
             result[method, :, first:last] = np.add.reduceat(
                 by_word, (ends - words)[first:last] - base, axis=1)
         first, base = last, int(ends[last - 1])
-    return result + result.transpose(0, 2, 1)
+    return result
 
 
 def _sets_below(values: tuple[Integers, int], pairs: slice, word: Integers,

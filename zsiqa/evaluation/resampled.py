@@ -10,8 +10,8 @@ pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
   score. Whole numbers throughout: exact.
 - KRCC: with T[g, h] = number of the (i, j), i in g, j in h, that are tied in x, (n^2 - w'Tw) / 2 pairs are
   not tied. A pair and its own copy are a tie in both x and the labels m. With Q[g, h] = number of the (i, j)
-  with x_i > x_j and m_i > m_j, w'Qw pairs are concordant, counted on sets with one bit a pair. The tied ones
-  being known, the rest are discordant.
+  with x_i > x_j and m_i > m_j, w'Qw pairs are concordant; the rest that are not tied are discordant. Q is
+  counted on sets with one bit a pair.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ Integers = NDArray[np.int64]
 
 _BLOCK = 2**25  # elements of the largest temporary array
 _RUN = 128  # pairs whose running sums are held at once: they stay in the cache
-_WORDS = 2**18  # 64-bit words of the largest array of sets: two arrays stay in the cache
-_CHUNK = 2**15  # words that are compared at once
 
 
 def _sizes(starts: Integers, total: int) -> Integers:
@@ -162,17 +160,18 @@ def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
     pairs = (w @ sizes) ** 2
     group = np.repeat(np.arange(len(starts)), sizes)
 
-    def tied(ranks: Integers, distinct: int) -> Floats:
-        """Compute twice the number of pairs with equal ranks: (B,)."""
+    def ties(ranks: Integers, distinct: int) -> Floats:
+        """Compute the matrix T of the module docstring: (G, G)."""
         counts = sparse.csr_array((np.ones(len(ranks)), (group, ranks)), shape=(len(starts), distinct))
-        return _quadratic(w, (counts @ counts.T).toarray())
+        return np.asarray((counts @ counts.T).toarray())
 
     y, *x = (_dense(values) for values in (labels, *scores))
-    y_tied = tied(*y)
+    y_tied = _quadratic(w, ties(*y))
     result = []
     for one, concordant in zip(x, _concordant(x, y, starts), strict=True):
-        x_tied, both_tied = tied(*one), tied(*_dense(one[0] * float(y[1]) + y[0]))
-        net = 4 * _quadratic(w, concordant) - pairs + x_tied + y_tied - both_tied  # twice; whole numbers
+        x_tied = _quadratic(w, ties(*one))
+        in_both = ties(*_dense(one[0] * float(y[1]) + y[0]))
+        net = _quadratic(w, 4 * concordant - in_both) - pairs + x_tied + y_tied  # whole numbers
         result.append(net / np.sqrt((pairs - x_tied) * (pairs - y_tied)))
     return np.stack(result)
 
@@ -191,37 +190,22 @@ def _concordant(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers, 
         starts: (G,) first pair of each reference.
     """
     total, sizes = len(labels[0]), _sizes(starts, len(labels[0]))
-    words = -(-sizes // 64)  # each reference has words of its own
-    ends = np.cumsum(words)
+    group = np.repeat(np.arange(len(starts)), sizes)
     places = np.arange(total) - np.repeat(starts, sizes)
-    word = np.repeat(ends - words, sizes) + places // 64
-    bit = np.uint64(1) << (places % 64).astype(np.uint64)
-    most = max(int(words.max()), _WORDS // (total + 1))
+    bits = np.uint64(1) << (places % 64).astype(np.uint64)
+    firsts = np.flatnonzero(places % 64 == 0)
     result = np.zeros((len(scores), len(starts), len(starts)))
-    first = base = 0
-    while first < len(starts):  # j in some references at a time
-        last = int(np.searchsorted(ends, base + most, side="right"))
-        pairs = slice(starts[first], starts[last] if last < len(starts) else total)
-        where = word[pairs] - base, bit[pairs]
-        below = _sets_below(labels, pairs, *where).take(labels[0], axis=0)
-        both = np.empty(below.shape, np.uint8)
-        step = max(1, _CHUNK // below.shape[1])
-        for method, (ranks, distinct) in enumerate(scores):
-            sets = _sets_below((ranks, distinct), pairs, *where)
-            for start in range(0, total, step):
-                some = slice(start, start + step)
-                np.bitwise_count(sets.take(ranks[some], axis=0) & below[some], out=both[some])
-            by_word = np.add.reduceat(both, starts, axis=0, dtype=np.int64)
-            result[method, :, first:last] = np.add.reduceat(
-                by_word, (ends - words)[first:last] - base, axis=1)
-        first, base = last, int(ends[last - 1])
+    for first, last in zip(firsts, np.append(firsts[1:], total), strict=True):  # up to 64 j of a reference
+        some = slice(first, last)
+        labels_below = _below(*labels, some, bits)
+        for method, one in enumerate(scores):
+            both = np.bitwise_count(_below(*one, some, bits) & labels_below)
+            result[method, :, group[first]] += np.add.reduceat(both, starts, dtype=np.uint32)
     return result
 
 
-def _sets_below(values: tuple[Integers, int], pairs: slice, word: Integers,
-                bit: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return, by dense rank, the set of those `pairs` that have a lower rank: (V + 1, words)."""
-    ranks, distinct = values
-    sets = np.zeros((distinct + 1, word[-1] + 1), np.uint64)
-    np.bitwise_or.at(sets, (ranks[pairs] + 1, word), bit)
-    return np.bitwise_or.accumulate(sets, axis=0, out=sets)
+def _below(ranks: Integers, distinct: int, some: slice, bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the set of those of `some` 64 pairs that have a lower rank than each pair: (N,), one bit each."""
+    sets = np.zeros(distinct + 1, np.uint64)
+    np.bitwise_or.at(sets, ranks[some] + 1, bits[some])
+    return np.asarray(np.bitwise_or.accumulate(sets, out=sets).take(ranks))

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _BLOCK = 2**25  # elements of the largest temporary array
-_RUN = 128  # pairs whose running sums are held at once: they stay in the cache
+_RUN = 256  # pairs whose running sums are held at once: they stay in the cache
 
 
 def _sizes(starts: Integers, total: int) -> Integers:
@@ -81,16 +81,20 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
     products = np.zeros((len(scores), len(weights)))
     blocks = np.array_split(weights, -(-weights.shape[0] * len(labels) // _BLOCK))
     room = np.empty(len(labels) * len(blocks[0]), kind)  # once: fresh memory costs more than the sums
+    place = np.argsort(by_label.pairs)
     last = 0
     for some in blocks:
         drawn = np.ascontiguousarray(some.T.astype(kind))  # G, B
         first, last = last, last + len(some)
-        weighted = room[:len(labels) * len(some)].reshape(len(labels), -1)  # labels' ranks, times weights
+        # The labels' ranks, times weights; in the order of the labels.
+        weighted, done = room[:len(labels) * len(some)].reshape(len(labels), -1), 0
         for pairs, ranks in by_label.ranks(drawn):
-            weighted[pairs] = (ranks - total[first:last].astype(kind)) * drawn[group[pairs]]
+            part = weighted[done:(done := done + len(pairs))]
+            np.subtract(ranks, total[first:last].astype(kind), out=part)
+            part *= drawn.take(group[pairs], axis=0)
         for method, order in enumerate(by_score):
             for pairs, ranks in order.ranks(drawn):  # not centred: the weighted ranks of the labels are
-                products[method, first:last] += _column_products(ranks, weighted.take(pairs, axis=0))
+                products[method, first:last] += _column_products(ranks, weighted.take(place[pairs], axis=0))
     return np.asarray(products / np.sqrt(squares[1:] * squares[0]))
 
 
@@ -121,14 +125,14 @@ class _Order:
         tied = np.flatnonzero(self.high - self.low > 1)
         alone = np.bincount(np.delete(self.group, tied), minlength=weights.shape[1])
         w = weights.astype(np.float64)
-        cubes = w**3 @ alone
+        cubes = w * w * w @ alone  # 10 x faster than `**3`
         value = np.unique(self.low[tied], return_inverse=True)[1]
         counts = sparse.csr_array((np.ones(len(tied)), (value, self.group[tied])),
                                   shape=(int(value.max(initial=-1)) + 1, weights.shape[1]))
         step = max(1, _BLOCK // max(counts.shape[0], 1))
         for first in range(0, len(w) if len(tied) else 0, step):
             tied_weights = np.asarray(counts @ w[first:first + step].T)
-            cubes[first:first + step] += (tied_weights * tied_weights * tied_weights).sum(0)  # 10 x `**3`
+            cubes[first:first + step] += (tied_weights * tied_weights * tied_weights).sum(0)
         return np.asarray((total.astype(np.float64) ** 3 - cubes) / 3)
 
     def ranks(self, drawn: NDArray[Any]) -> Iterator[tuple[Integers, NDArray[Any]]]:
@@ -137,20 +141,20 @@ class _Order:
         Args:
             drawn: (G, B) weights.
         """
-        first, below = 0, np.zeros_like(drawn[0])
+        first, room = 0, np.zeros((_RUN + int((self.high - self.low).max()), drawn.shape[1]), drawn.dtype)
+        rows = list(room)
         while first < len(self.pairs):
             last = int(self.high[min(first + _RUN, len(self.pairs)) - 1])
-            sums = np.empty((last - first + 1, drawn.shape[1]), drawn.dtype)
-            sums[0] = below
+            sums = room[:last - first + 1]
             np.take(drawn, self.group[first:last], axis=0, out=sums[1:], mode="clip")  # "raise" copies
-            for before, here in itertools.pairwise(sums):  # `cumsum` down the columns is ten times slower
-                here += before
+            for before, here in itertools.pairwise(rows[:len(sums)]):
+                np.add(here, before, out=here)  # `cumsum` down the columns is ten times slower
             low, high = self.low[first:last] - first, self.high[first:last] - first
             if high[-1] - low[0] == np.sum(high - low == 1):
                 yield self.pairs[first:last], sums[:-1] + sums[1:]
             else:
                 yield self.pairs[first:last], sums[low] + sums[high]
-            first, below = last, sums[-1]
+            first, room[0] = last, sums[-1]
 
 
 def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers) -> Floats:

@@ -6,7 +6,7 @@ Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np

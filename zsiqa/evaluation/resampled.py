@@ -209,7 +209,7 @@ def _concordant(scores: Sequence[tuple[Integers, int]], labels: tuple[Integers, 
 
 
 def _below(ranks: Integers, distinct: int, some: slice, bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the set of those of `some` 64 pairs that have a lower rank than each pair: (N,), one bit each."""
+    """Return for each pair which of `some` 64 pairs have a lower rank: (N,), one bit each."""
     sets = np.zeros(distinct + 1, np.uint64)
     np.bitwise_or.at(sets, ranks[some] + 1, bits[some])
     return np.asarray(np.bitwise_or.accumulate(sets, out=sets).take(ranks))

@@ -49,7 +49,7 @@ def may_be_added(name: str, data: Mapping[str, Any]) -> bool:
         data: the configuration, with the setting.
     """
     group, *parts = name.split(".")
-    if group not in top_level() or not parts:
+    if group not in top_level() - {"hydra"} or not parts:
         return True  # Hydra's own, or refused by `check_names`
     node: Any = data.get(group)
     known: Any = _shipped(group.removesuffix("s") if group in GROUPS_OF_MANY else group)

@@ -61,8 +61,8 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
     if score_higher_is_better != label_higher_is_better:
         x = -x
     found = correlate_within(x[None], y, [np.arange(len(x))], coefficients)
-    return Correlation(*(float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS),
-                       len(x))
+    plcc, srcc, krcc = (float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS)
+    return Correlation(plcc, srcc, krcc, len(x))
 
 
 def correlate_within(quality: np.ndarray, oriented_labels: np.ndarray, subsets: Sequence[np.ndarray],

@@ -91,7 +91,7 @@ def spearman(scores: Floats, labels: Floats, starts: Integers, weights: Integers
         for pairs, ranks in by_label.ranks(drawn):
             part = weighted[done:(done := done + len(pairs))]
             np.subtract(ranks, total[first:last].astype(kind), out=part)
-            part *= drawn.take(group[pairs], axis=0)
+            np.multiply(part, drawn.take(group[pairs], axis=0), out=part)
         for method, order in enumerate(by_score):
             for pairs, ranks in order.ranks(drawn):  # not centred: the weighted ranks of the labels are
                 products[method, first:last] += _column_products(ranks, weighted.take(place[pairs], axis=0))
@@ -174,7 +174,7 @@ def kendall(scores: Floats, labels: Floats, starts: Integers, weights: Integers)
     result = []
     for one, concordant in zip(x, _concordant(x, y, starts), strict=True):
         x_tied = _quadratic(w, ties(*one))
-        in_both = ties(*_dense(one[0] * float(y[1]) + y[0]))
+        in_both = ties(*_dense((one[0] * y[1] + y[0]).astype(np.float64)))
         net = _quadratic(w, 4 * concordant - in_both) - pairs + x_tied + y_tied  # whole numbers
         result.append(net / np.sqrt((pairs - x_tied) * (pairs - y_tied)))
     return np.stack(result)

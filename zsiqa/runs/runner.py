@@ -64,8 +64,8 @@ def main() -> None:
             [option, *(value for value in after if value[0] != "-")])
         sys.exit(f"error: {not_an_override(given, settings())}")
     if unknown:  # settings after an option that stands between settings
-        given = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
-        sys.argv[1:] = given + [argument for argument in sys.argv[1:] if argument not in given]
+        pairs = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
+        sys.argv[1:] = pairs + [argument for argument in sys.argv[1:] if argument not in pairs]
     try:
         check_choices(sys.argv[1:])
         _job()

@@ -22,6 +22,7 @@ def test_as_the_command_line_would():
     ("a b=c", "needs its own quotes"),
     ("nothing=1", "unknown setting nothing; `zsiqa run --help` lists all"),
     ("backbone=dinov", r"no backbone/dinov in the configuration \(did you mean dinov1 or dinov2\?\)"),
+    ("backbone=psnr", r"no backbone/psnr in the configuration \(did you mean baseline=psnr\?\)"),
     ("distance=[l2,wds]", r"\(did you mean wsd\?\)"),
     ("distanc=wsd", r"unknown setting distanc \(did you mean distance=wsd\?\)"),
     ("dataset.limt=2", r"unknown setting dataset.limt \(did you mean dataset.limit=2\?\)"),

@@ -29,7 +29,8 @@ def unknown_name(file: str) -> str:
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
     known = names_of(group)
     given = file.rpartition("/")[2]
-    near = did_you_mean(given, known)
+    near = did_you_mean(given, known) or did_you_mean(given, [
+        f"{other}={given}" for other in groups() if given in names_of(other)])  # of another group
     if given.isdecimal():  # options that ask for a number, such as scale=short scales.short.side=300
         asking = ((path.stem, re.match(r"# @package (\S+)\n(?:.*\n)*(\w+): \?\?\?", path.read_text("utf-8")))
                   for path in sorted(group.glob("*.yaml")))

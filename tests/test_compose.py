@@ -22,6 +22,7 @@ def test_as_the_command_line_would():
     ("a b=c", "needs its own quotes"),
     ("nothing=1", "unknown setting nothing; `zsiqa run --help` lists all"),
     ("backbone=dinov", r"no backbone/dinov in the configuration \(did you mean dinov1 or dinov2\?\)"),
+    ("backbone=psnr", r"no backbone/psnr in the configuration \(did you mean baseline=psnr\?\)"),
     ("distance=[l2,wds]", r"\(did you mean wsd\?\)"),
     ("distanc=wsd", r"unknown setting distanc \(did you mean distance=wsd\?\)"),
     ("dataset.limt=2", r"unknown setting dataset.limt \(did you mean dataset.limit=2\?\)"),
@@ -29,6 +30,16 @@ def test_as_the_command_line_would():
     ("backbone.model.model_kwargs.img_size=384", r"\(to add it: \+backbone.model.model_kwargs.img_size=3"),
     ("dinov1", r"dinov1: expected a setting as name=value \(did you mean backbone=dinov1\?\)"),
     ("baseline=psnr=3", "baseline=psnr=3: cannot be parsed"),
+    ("+dataset.limt=3", r"unknown setting dataset.limt \(did you mean dataset.limit=3\?\)"),
+    ("++dataset.limt=3", r"\(did you mean dataset.limit=3\?\)"),
+    ("+dataset={limt:3}", r"\(did you mean dataset.limit=3\?\)"),
+    ("dataset={limt:3}", r"unknown setting dataset"),
+    ("dataset.window=3", r"\(did you mean window=3\?\)"),
+    ("+backbone.foo=1", "unknown setting backbone.foo; backbone has batch_tiles, checkpoint, label"),
+    ("+backbone.modle.layers=x", r"\(did you mean backbone.model.layers=x\?\)"),
+    ("+backbone.recipe.epsilo=3", r"\(did you mean backbone.recipe.epsilon=3\?\)"),
+    ("+distances.wsd.revison=3", r"\(did you mean distances.wsd.revision=3\?\)"),
+    ("+protocol.windws=spatial", r"\(did you mean protocol.windows=spatial\?\)"),
 ])
 def test_what_is_unknown_is_refused(override, message):
     with pytest.raises(ZsiqaError, match=message):
@@ -51,7 +62,10 @@ def test_what_hydra_takes_and_no_run_can_use_is_refused(override, message):
 
 
 @pytest.mark.parametrize("override", [
-    "+backbone.model.model_kwargs.img_size=384", "+dataset.types=[jp2k]", "backbone=none"])
+    "+backbone.model.model_kwargs.img_size=384", "+dataset.types=[jp2k]", "backbone=none",
+    "+distances.l2.revision=3", "+distances.wsd.fn.option_of_its_own=3", "+hydra.launcher.option=3",
+    "+perturbations.mine={_target_: zsiqa.perturbations.Rotate, degrees: 3}",
+    "+distances.mine={label: mine, fn: {_target_: zsiqa.distances.L2}}"])
 def test_what_may_be_added_or_left_out(override):
     check_settings(compose(override, "baseline=psnr") if override == "backbone=none" else compose(override))
 
@@ -59,6 +73,12 @@ def test_what_may_be_added_or_left_out(override):
 def test_a_wrong_option_of_a_distance_shows_when_it_is_built():
     node = compose("distance=cosine", "protocol.cosine_axis=diagonal").distances.cosine.fn
     with pytest.raises(ZsiqaError, match="axis must be last or channel, found 'diagonal'"):
+        instantiate(node)
+
+
+def test_a_misspelt_option_of_a_distance_shows_when_it_is_built():
+    node = compose("+distances.wsd.fn.oder=3").distances.wsd.fn
+    with pytest.raises(ZsiqaError, match=r"unexpected keyword argument 'oder' \(did you mean order\?\)"):
         instantiate(node)
 
 

@@ -138,14 +138,15 @@ def test_no_command_imports_torch(tmp_path, authors_like, command):
     assert done.stdout.splitlines()[-2:] == ["1" if command == ["audit"] else "0", "False"], done.stderr
 
 
-def test_tables_of_an_empty_store(tmp_path, capsys):
-    assert "zsiqa run dataset=demo" in one_line_error(capsys, ["tables", "--scores", str(tmp_path)])
+@pytest.mark.parametrize("command", ["tables", "rank", "audit", "claims"])
+def test_an_empty_store_says_how_to_fill_it(tmp_path, capsys, command):
+    assert "zsiqa run dataset=demo" in one_line_error(capsys, [command, "--scores", str(tmp_path)])
     (tmp_path / "my.csv").write_text("ref,dis,score\n")
     (tmp_path / "psnr").mkdir()
     (tmp_path / "psnr/original.csv").write_text("")
     (tmp_path / "my.csv").rename(tmp_path / "psnr/my.csv")
     assert "images (`zsiqa audit` says why): psnr/my.csv, psnr/original.csv" in one_line_error(
-        capsys, ["tables", "--scores", str(tmp_path)])
+        capsys, [command, "--scores", str(tmp_path)])
 
 
 def test_tables_of_the_paper_without_scores_name_what_is_missing(tmp_path, capsys):

@@ -85,7 +85,6 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     whole = replicate(scores, labels, groups, weights)
     monkeypatch.setattr(resampled, "_BLOCK", 40 * 4)
     monkeypatch.setattr(resampled, "_RUN", 3)
-    monkeypatch.setattr(resampled, "_WORDS", 2)
     for name, values in replicate(scores, labels, groups, weights).items():
         np.testing.assert_array_equal(values, whole[name])
 

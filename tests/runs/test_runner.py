@@ -470,6 +470,8 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
      "no baseline/ssimm in the configuration (did you mean ssim"),
     (["--backbone", "dinov1"],
      "--backbone dinov1: expected a setting as name=value (did you mean backbone=dinov1?)"),
+    (["+dataset.limt=3"], "unknown setting dataset.limt (did you mean dataset.limit=3?)"),
+    (["-m", "dataset.limt=3"], "unknown setting dataset.limt (did you mean dataset.limit=3?)"),
     (["--batch-tile=3"], "(did you mean batch_tiles=3?)"), (["dinov1"], "(did you mean backbone=dinov1?)"),
     (["baseline=psnr", "distance=all"], "distance=all needs a backbone; baseline=... alone has none"),
     (["baseline=psnr", "backbone.checkpoint=x.pth"], "need a backbone; baseline=... alone has none"),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import at_least, examples, open_scores, scores_option, touch_output
+from zsiqa.cli.options import at_least, examples, open_scores, require_scores, scores_option, touch_output
 from zsiqa.terminal import fit
 from zsiqa.types import ZsiqaError
 
@@ -57,7 +57,9 @@ def _judge(options: argparse.Namespace) -> int:
     to_file = options.json is not None and str(options.json) != "-"
     if to_file:
         touch_output("--json", options.json)
-    found = audit(Measurer(open_scores(options)))
+    folder = open_scores(options)
+    require_scores(folder)
+    found = audit(Measurer(folder))
     as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     print(fit(to_text(found), "--json FILE has all") if options.json is None or to_file else as_json)
     if to_file:

@@ -10,6 +10,7 @@ from zsiqa.cli.options import (
     at_least,
     examples,
     open_scores,
+    require_scores,
     scores_option,
     touch_outputs,
     write_outputs,
@@ -43,6 +44,7 @@ def _claims(options: argparse.Namespace) -> int:
 
     paper = read_claims(options.claims)
     folder = open_scores(options)
+    require_scores(folder)
     printed = touch_outputs(options)
     verdicts, notes = judge(folder, paper, options.replicates, options.seed)
     if not printed:

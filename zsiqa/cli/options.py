@@ -85,6 +85,21 @@ def open_scores(options: Namespace) -> ScoreFolder:
     return open_sources(options.scores or [DEFAULT])
 
 
+def require_scores(folder: ScoreFolder) -> None:
+    """Check that a folder holds scores.
+
+    Raises:
+        ZsiqaError: says how to make some, and names the files that are ignored.
+    """
+    from zsiqa.results.folder import name_ignored
+
+    if not folder.held():
+        ignored = name_ignored(folder)
+        raise ZsiqaError(f"{folder.root.absolute()} holds no scores; score something first, for instance "
+                         f"`zsiqa run dataset=demo dataset.limit=30`, or name other sources with --scores"
+                         + (f". {ignored}" if ignored else ""))
+
+
 def add_outputs(parser: ArgumentParser, row: str) -> None:
     """Add the options --csv and --markdown; `row` says what one row of the CSV file is."""
     parser.add_argument("--csv", metavar="FILE",

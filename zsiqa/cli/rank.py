@@ -13,6 +13,7 @@ from zsiqa.cli.options import (
     examples,
     make_output,
     open_scores,
+    require_scores,
     scores_option,
     touch_outputs,
     write_outputs,
@@ -59,10 +60,12 @@ def add_parser(commands: Any) -> None:
 def _rank(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.standings import rank
     from zsiqa.report.standings import to_csv, to_markdown, to_text
+    from zsiqa.results.folder import name_ignored
 
     if options.out:
         require("zsiqa rank --out", "matplotlib")
     folder = open_scores(options)
+    require_scores(folder)
     if options.out:
         make_output(options.out)
     printed = touch_outputs(options)
@@ -71,6 +74,8 @@ def _rank(options: argparse.Namespace) -> int:
                  options.replicates or 1000, options.seed)
     if not printed:
         print(fit(to_text(found, width(), options.coefficient)))
+        if ignored := name_ignored(folder):
+            print(fit(ignored))
     write_outputs(options, to_csv(found), to_markdown(found))
     if (options.detail and not printed) or options.out:
         _detail(options, folder, found, printed=printed)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zsiqa.cli.options import examples, make_output, open_scores, scores_option
-from zsiqa.terminal import by_folder, fit, plural, width
+from zsiqa.cli.options import examples, make_output, open_scores, require_scores, scores_option
+from zsiqa.terminal import fit, width
 from zsiqa.types import ZsiqaError, did_you_mean
 
 FORMATS = ("md", "tex", "csv", "html")
@@ -56,7 +56,7 @@ def _tables(options: argparse.Namespace) -> int:
     )
     from zsiqa.report.tables import write_tables
     from zsiqa.report.text_tables import text_legend, to_text
-    from zsiqa.results.folder import stored_scales
+    from zsiqa.results.folder import name_ignored, stored_scales
 
     formats = _choices("--format", options.format, FORMATS)
     if options.out and not formats:
@@ -66,14 +66,8 @@ def _tables(options: argparse.Namespace) -> int:
     measurer = Measurer(open_scores(options))
     specs, left_out = ([spec for name in names for spec in read_specs(name)], []) if names else (
         choose_specs(WithoutCurves(measurer.folder)))
-    strays = [path.relative_to(measurer.folder.root).as_posix() for path in measurer.folder.strays]
-    ignored = (f"{plural(len(strays), 'file')} ignored, of unknown metric or images (`zsiqa audit` says "
-               f"why): {by_folder(strays)}") if strays else ""
     if not specs:
-        raise ZsiqaError(f"{measurer.folder.root.absolute()} holds no scores; score something first, for "
-                         f"instance `zsiqa run dataset=demo dataset.limit=30`, or name other sources with "
-                         f"--scores"
-                         + (f". {ignored}" if ignored else ""))
+        require_scores(WithoutCurves(measurer.folder))
     if options.out:
         make_output(options.out)
     scales = _choices("--scale", options.scale, ["native", *stored_scales(measurer.folder)])
@@ -93,7 +87,7 @@ def _tables(options: argparse.Namespace) -> int:
     if left_out:
         print(fit(f"no scores for {', '.join(left_out)}; `zsiqa tables --table {left_out[0]}` lists what it "
                   f"needs"))
-    if ignored:
+    if ignored := name_ignored(measurer.folder):
         print(fit(ignored))
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zsiqa import CONFIGS
 from zsiqa.config.hints import groups, not_an_override, unknown_name, unknown_setting
+from zsiqa.config.names import GROUPS_OF_MANY, added, flat, may_be_added, top_level
 from zsiqa.types import REFERENCES, ZsiqaError, did_you_mean, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
@@ -34,11 +34,26 @@ def compose(*overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            return hydra.compose("config", overrides=list(overrides))
+            cfg = hydra.compose("config", overrides=list(overrides))
     except (errors.HydraException, OmegaConfBaseException) as error:
         raise ZsiqaError(explain(error, overrides)) from error
     finally:
         GlobalHydra.instance().hydra = outside
+    check_added(cfg, overrides)
+    return cfg
+
+
+def check_added(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Check that overrides add only what something reads: `+dataset.limt=3` would have no effect.
+
+    Raises:
+        ZsiqaError: names the setting that is unknown, and which one may be meant.
+    """
+    data, given = cast(dict[str, Any], OmegaConf.to_container(cfg)), added(overrides)
+    for name, value in given.items():
+        if not may_be_added(name, data):
+            known = {one: there for one, there in flat(data) if one not in given}
+            raise ZsiqaError(unknown_setting(name, str(value), known | dict.fromkeys(groups())))
 
 
 def check_choices(overrides: Sequence[str]) -> None:
@@ -98,7 +113,10 @@ def instantiate(node: DictConfig, **extra: Any) -> Any:
         if cause:
             raise cause from None
         if isinstance(error.__cause__, ValueError | RuntimeError | TypeError):
-            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}") from error
+            named = re.search(r"unexpected keyword argument '(\w+)'", str(error.__cause__))
+            known = [name.rpartition(".")[2] for name, _ in flat(OmegaConf.to_container(node))]
+            near = did_you_mean(named[1], set(known) - {named[1]}) if named else ""
+            raise ZsiqaError(f"{node.get('_target_')}: {error.__cause__}{near}") from error
         raise
 
 
@@ -208,23 +226,14 @@ def check_names(cfg: DictConfig) -> None:
     """
     if unknown := [str(name) for name in cfg if name not in top_level()]:
         raise ZsiqaError(unknown_setting(unknown[0], str(cfg[unknown[0]]), settings()))
-    groups_of_many = ("distances", "perturbations", "scales", "baselines")
-    parts = [f"{group}.{name}" for group in groups_of_many if OmegaConf.is_dict(cfg.get(group))
+    parts = [f"{group}.{name}" for group in GROUPS_OF_MANY if OmegaConf.is_dict(cfg.get(group))
              for name in cfg[group]]
-    optional = [*groups_of_many, "backbone.model", "backbone.weights",
+    optional = [*GROUPS_OF_MANY, "backbone.model", "backbone.weights",
                 *(f"{name}.weights" for name in parts if name.startswith("baselines."))]
     for name in ("backbone", "dataset", "protocol", "dataset.read", *parts, *optional):
         value = OmegaConf.select(cfg, name)
         if not OmegaConf.is_dict(value) and not (value is None and name in optional):
             raise ZsiqaError(f"{name} consists of settings, {name}.NAME=VALUE; it cannot be {value!r}")
-
-
-@functools.cache
-def top_level() -> frozenset[str]:
-    """Names of the entries of a configuration: those of configs/config.yaml, and of its groups."""
-    config = yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))
-    chosen = [str(name) for entry in config["defaults"] if isinstance(entry, dict) for name in entry]
-    return frozenset({*config, *chosen, *(f"{name}s" for name in chosen)} - {"defaults"})
 
 
 def check_boolean(cfg: DictConfig, name: str) -> None:
@@ -283,12 +292,3 @@ def at_scale(name: str, scale: str | None) -> str:
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """Convert the configuration to nested plain data, with every interpolation resolved."""
     return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-
-
-def flat(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Iterate over the leaves of nested mappings: (dotted name, value)."""
-    if isinstance(data, Mapping) and data:
-        for key, value in data.items():
-            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, data

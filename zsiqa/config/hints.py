@@ -29,7 +29,8 @@ def unknown_name(file: str) -> str:
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
     known = names_of(group)
     given = file.rpartition("/")[2]
-    near = did_you_mean(given, known)
+    near = did_you_mean(given, known) or did_you_mean(given, [
+        f"{other}={given}" for other in groups() if given in names_of(other)])  # of another group
     if given.isdecimal():  # options that ask for a number, such as scale=short scales.short.side=300
         asking = ((path.stem, re.match(r"# @package (\S+)\n(?:.*\n)*(\w+): \?\?\?", path.read_text("utf-8")))
                   for path in sorted(group.glob("*.yaml")))
@@ -49,7 +50,16 @@ def unknown_setting(name: str, value: str, known: Mapping[str, Any]) -> str:
     if name.startswith("hydra."):
         return f"unknown setting {name}; `zsiqa run --cfg hydra` lists those of Hydra"
     shown = [one for one in known if not one.rpartition(".")[2].startswith("_")]  # not _target_
-    near = did_you_mean(name, shown, f"{{}}={value}")
+    parent, _, last = name.rpartition(".")
+    there = {one.removeprefix(f"{parent}.").partition(".")[0] for one in shown
+             if one.startswith(f"{parent}.")}
+    if parent and there:  # its place is known
+        near = (did_you_mean(last, there, f"{parent}.{{}}={_plain(value)}")
+                or did_you_mean(last, [one for one in shown if one.rpartition(".")[2] == last],
+                                f"{{}}={_plain(value)}")
+                or f"; {parent} has {', '.join(sorted(there))}")
+    else:
+        near = did_you_mean(name, shown, f"{{}}={_plain(value)}")
     if known.get(name.rpartition(".")[0]) == {}:  # such as a backbone's model_kwargs
         near = f" (to add it: +{name}={value})"
     return f"unknown setting {name}{near}; {LIST_ALL}"
@@ -65,5 +75,10 @@ def not_an_override(text: str, known: Mapping[str, Any]) -> str:
     name, _, value = text.lstrip("-").partition(" ")
     near = " or ".join(f"{group}={name}" for group in groups() if name in names_of(group))
     near = (f" (did you mean {near}?)" if near
-            else did_you_mean(name.replace("-", "_"), known, f"{{}}={value or 'VALUE'}"))
+            else did_you_mean(name.replace("-", "_"), known, f"{{}}={_plain(value or 'VALUE')}"))
     return f"{text}: expected a setting as name=value{near}; {LIST_ALL}"
+
+
+def _plain(value: str) -> str:
+    """Escape the brackets of a value for `str.format`."""
+    return value.replace("{", "{{").replace("}", "}}")

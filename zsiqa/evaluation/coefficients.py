@@ -15,7 +15,7 @@ from zsiqa.evaluation.correlation import COEFFICIENTS, per_reference
 from zsiqa.evaluation.score_table import ScoreTable
 from zsiqa.terminal import track
 
-BATCH = 24  # metrics resampled at once: they share the work on the labels
+BATCH = 48  # metrics resampled at once: they share the work on the labels
 
 
 @dataclass(frozen=True, eq=False)

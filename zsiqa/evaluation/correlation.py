@@ -6,7 +6,7 @@ Source: ZS-IQA `calc_scores.py` at commit 1d8c1ce.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 COEFFICIENTS = ("plcc", "srcc", "krcc")
+_BLOCK = 2**16  # scores that are ranked at once
 FEW = 200  # pairs up to which comparing each with each is faster than scipy's sorting
 
 
@@ -59,8 +60,8 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
                          "and say how many")
     if score_higher_is_better != label_higher_is_better:
         x = -x
-    one, other = _prepare(x, coefficients), _prepare(y, coefficients)
-    plcc, srcc, krcc = (_correlate(one, other, name) for name in COEFFICIENTS)
+    found = correlate_within(x[None], y, [np.arange(len(x))], coefficients)
+    plcc, srcc, krcc = (float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS)
     return Correlation(plcc, srcc, krcc, len(x))
 
 
@@ -79,28 +80,29 @@ def correlate_within(quality: np.ndarray, oriented_labels: np.ndarray, subsets: 
     """
     result = {name: np.full((len(quality), len(subsets)), math.nan) for name in coefficients}
     for column, pairs in enumerate(subsets):
-        labels = _prepare(oriented_labels[pairs], coefficients)
-        for row, values in enumerate(quality):
-            scores = _prepare(values[pairs], coefficients)
+        labels = oriented_labels[pairs][None]
+        if not _vary(labels)[0]:
+            continue
+        step = max(1, _BLOCK // labels.size)
+        for first in range(0, len(quality), step):
+            scores = quality[first:first + step, pairs]
+            rows = np.flatnonzero(_vary(scores))
             for name in coefficients:
-                result[name][row, column] = _correlate(scores, labels, name)
+                result[name][first + rows, column] = _correlate(scores[rows], labels, name)
     return result
 
 
-def _prepare(values: np.ndarray, coefficients: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return what each coefficient needs of scores or of labels; {} if all are equal: it is undefined."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return {}
-    return {name: values if name == "krcc" else _unit(mid_ranks(values) if name == "srcc" else values)
-            for name in coefficients}
+def _vary(values: np.ndarray) -> np.ndarray:
+    """Return whether the values of a row are not all equal: (M, n) to (M,)."""
+    return np.asarray(np.ptp(values, axis=1) > 0 if values.size else np.zeros(len(values), bool))
 
 
-def _correlate(scores: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], name: str) -> float:
-    if name not in scores or name not in labels:
-        return math.nan
+def _correlate(scores: np.ndarray, labels: np.ndarray, name: str) -> list[float]:
+    """Correlate each row of scores, (M, n), with the labels, (1, n); none is constant."""
     if name == "krcc":
-        return _kendall(scores[name], labels[name])
-    return max(-1.0, min(1.0, float(scores[name] @ labels[name])))
+        return [_kendall(row, labels[0]) for row in scores]
+    units, (unit,) = (_units(mid_ranks(values) if name == "srcc" else values) for values in (scores, labels))
+    return [max(-1.0, min(1.0, float(row @ unit))) for row in units]
 
 
 def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
@@ -121,18 +123,24 @@ def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
 
 
 def mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Rank values from 1; equal values share the mean of their ranks. `scipy.stats.rankdata` takes longer.
+    """Rank values from 1 along the last axis; equal values share the mean of their ranks.
+
+    `scipy.stats.rankdata` takes longer.
 
     Examples:
         >>> mid_ranks(np.array([0.5, 0.1, 0.5]))
         array([2.5, 1. , 2.5])
     """
-    order = np.argsort(values, kind="stable")
-    ascending = values[order]
-    starts = np.flatnonzero(np.append(True, ascending[1:] != ascending[:-1]))
-    ends = np.append(starts[1:], len(values))
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    order = np.argsort(values, axis=-1, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=-1)
+    first = np.ones(values.shape, bool)  # of equal values
+    first[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], values.size)
+    places = np.repeat((starts + ends + 1) / 2, ends - starts).reshape(values.shape)  # in all rows together
+    ranks = np.empty(values.shape)
+    before = np.arange(0, values.size, max(1, values.shape[-1])).reshape(*values.shape[:-1], 1)
+    np.put_along_axis(ranks, order, places - before, axis=-1)
     return ranks
 
 
@@ -149,10 +157,10 @@ def _kendall(x: np.ndarray, y: np.ndarray) -> float:
     return max(-1.0, min(1.0, tau))
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
-    """Centre values that are not constant, and scale them to length 1: Pearson's r is a product of these."""
-    centred = values - values.mean()
-    return np.asarray(centred / np.linalg.norm(centred))
+def _units(values: np.ndarray) -> np.ndarray:
+    """Centre rows, (M, n), and scale them to length 1: Pearson's r is a product of two of these."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.array([[np.linalg.norm(row)] for row in centred]).reshape(-1, 1))
 
 
 def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLike,

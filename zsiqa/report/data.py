@@ -18,11 +18,11 @@ from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_spec
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
 from zsiqa.results.filtered_folder import FilteredFolder
-from zsiqa.results.folder import ScoreFolder, load_whole
+from zsiqa.results.folder import ScoreFolder, load_whole, name_ignored
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
 from zsiqa.results.scores import ORIGINAL, Pairs, ScoreKey, Scores, align, split_metric
-from zsiqa.terminal import plural, track
+from zsiqa.terminal import track
 from zsiqa.types import StoreError, did_you_mean
 
 ALL_METRICS = "all_"  # prefix of the names of tables that no configuration file declares
@@ -167,8 +167,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
                  for name, analysis in one.analyses.items()}
         verdicts, _ = judge(readable, claims_on(paper, [one.name for one in found]), settings.replicates,
                             settings.seed, known)
-    notes = [f"{plural(len(folder.strays), 'file')} left out, of unknown metric or images (`zsiqa audit` "
-             f"says why), e.g. {folder.strays[0].name}"] if folder.strays else []
+    notes = [name_ignored(folder)] if folder.strays else []
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
     notes += [f"{name}/{text}" for name, texts in readable.notes.items()

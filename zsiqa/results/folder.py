@@ -18,6 +18,7 @@ from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_scale
 from zsiqa.results.settings import facts_of_run
 from zsiqa.results.table import is_checked, read_finished
+from zsiqa.terminal import by_folder, plural
 from zsiqa.types import StoreError
 
 
@@ -151,6 +152,14 @@ def open_folder(root: Path) -> Source:
                for names in ("*.csv", "*/*/*.csv", "*/*/*.part", "*/ref_name.txt")):
             raise StoreError(f"{root} holds no scores itself; did you mean {root / below}?")
     return StoredFolder(root)
+
+
+def name_ignored(folder: ScoreFolder) -> str:
+    """Name the files that are not used; "" if there are none."""
+    names = [(path.relative_to(folder.root) if path.is_relative_to(folder.root) else path).as_posix()
+             for path in folder.strays]
+    return (f"{plural(len(names), 'file')} ignored, of unknown metric or images (`zsiqa audit` says why): "
+            f"{by_folder(names)}") if names else ""
 
 
 def stored_scales(folder: ScoreFolder) -> list[str]:

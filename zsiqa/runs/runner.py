@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import zsiqa
 from zsiqa import CONFIGS
-from zsiqa.config import check_choices, check_names, check_settings, explain, settings
+from zsiqa.config import check_added, check_choices, check_names, check_settings, explain, settings
 from zsiqa.config.hints import not_an_override
 from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
@@ -63,6 +63,9 @@ def main() -> None:
         given = option.replace("=", " ", 1) if "=" in option else " ".join(
             [option, *(value for value in after if value[0] != "-")])
         sys.exit(f"error: {not_an_override(given, settings())}")
+    if unknown:  # settings after an option that stands between settings
+        pairs = [argument for argument in sys.argv[1:] if "=" in argument and argument[0] != "-"]
+        sys.argv[1:] = pairs + [argument for argument in sys.argv[1:] if argument not in pairs]
     try:
         check_choices(sys.argv[1:])
         _job()
@@ -99,6 +102,7 @@ def _job(cfg: DictConfig) -> None:
     sweeping = HydraConfig.get().mode is RunMode.MULTIRUN
     try:
         given = HydraConfig.get().overrides.task
+        check_added(cfg, given)
         sharded = isinstance(cfg.num_shards, int) and cfg.num_shards > 1
         if sharded and not any(argument.startswith("shard=") for argument in given):
             raise ZsiqaError(f"num_shards={cfg.num_shards}, but no shard=...: all of them are -m "

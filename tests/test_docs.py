@@ -117,7 +117,7 @@ def lines(script):
     return [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
-@pytest.mark.sample("README.md", "docs/scoring.md")
+@pytest.mark.sample("README.md")
 @pytest.mark.parametrize("page",
                          [page for page in PAGES if runnable(page, "bash") or runnable(page, "python")],
                          ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -55,7 +55,7 @@ def tiles():
     return torch.rand((2, 3, 224, 224), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.sample("dinov2")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VITS)
 def test_vit_features_and_embedding_against_hooks(name, tiles, tmp_path):
     """All block outputs with CLS, before the final norm; every token of the normed last state,

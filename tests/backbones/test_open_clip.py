@@ -352,6 +352,7 @@ def test_half_precision_is_openais(name, tiles, tmp_path):
                        nn.functional.normalize(embedding, dim=-1)[0].float())
 
 
+@pytest.mark.slow
 def test_training_mode_drops_paths_at_random(tiles):
     """Stochastic depth of ConvNeXt, as open_clip hands it out: the same with the same seed, other with
     another."""

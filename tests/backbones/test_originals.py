@@ -78,7 +78,8 @@ def states(model, tiles):
     return outputs, last
 
 
-@pytest.fixture(scope="module", params=ORIGINALS)
+@pytest.fixture(scope="module", params=[
+    "dinov1", *(pytest.param(name, marks=pytest.mark.slow) for name in ORIGINALS if name != "dinov1")])
 def both(request, tmp_path_factory):
     """(name, original, our backbone) with the same weights; ours through configuration and file, as a run
     does."""

@@ -61,7 +61,7 @@ def loaded(package, network, file):
     return package
 
 
-@pytest.mark.sample("alex")
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_lpips_as_its_authors_run_it(networks, images, network):
     package = loaded(lpips.LPIPS(net=network, pnet_rand=True, verbose=False), network,

@@ -102,6 +102,7 @@ def test_a_part_of_the_data_set_can_be_all_that_is_asked_for(status, folder):
         *where, "dataset.references=[nobody]")[1]
 
 
+@pytest.mark.slow
 def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     arguments = [*ARGUMENTS[:2], "baseline=psnr", "results_dir=damaged"]
     run(*arguments, cwd=folder)

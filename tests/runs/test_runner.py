@@ -414,6 +414,7 @@ def test_negative_correlations_of_ones_own_set_are_asked_about(tmp_path, higher)
         assert "negative" not in output
 
 
+@pytest.mark.slow
 def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     for folder in ("one", "two"):
         write_pairs(tmp_path / folder, [(230, 230)], levels=2)
@@ -547,6 +548,7 @@ def test_half_precision_says_of_each_distance_what_it_covers(folder, tmp_path):
     assert all(score * 4 * 2**13 == round(score * 4 * 2**13) for score in scores)
 
 
+@pytest.mark.slow
 def test_scores_of_an_older_half_precision_are_refused(folder, tmp_path):
     """They lie in the same folder, and their options are the same."""
     arguments = [*SMALL_CLIP, f"dataset.csv={folder / 'pairs.csv'}", "precision=clip_fp16_official",

@@ -137,6 +137,7 @@ def test_batch_sizes_hardly_change_the_embedded_default(tmp_path):
     assert_same(five, sixteen, rel=5e-6)
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     """Alone, in another order, one distance, one perturbation."""
     order = np.random.default_rng(0).permutation(len(pairs))
@@ -149,7 +150,7 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [61, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_bit_equal_wherever_it_was_stopped(backbone, pairs, whole, step):
     order = list(whole)  # the order in which scores come
     for stopped in range(0, len(order), step):
@@ -389,6 +390,7 @@ def noisy(pairs, todo=None, seed=0, **changes):
     return collect(scorer.score(pairs, todo) if todo else scorer.score(pairs))
 
 
+@pytest.mark.slow
 def test_noise_is_each_tiles_own(pairs):
     """Not the batch's, the run's or the company's: so a run can be resumed, cut and repeated. Another seed is
     other."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
-from zsiqa.results.folder import load_whole, open_folder
+from zsiqa.results.folder import open_folder
 from zsiqa.results.scores import ScoreKey, Scores
 
 FOLDERS = {"live": "LIVE", "tid2013": "TID2013", "pipal": "PIPAL"}
@@ -66,7 +66,7 @@ def main() -> None:
         for network in NETWORKS:
             for distance in MEASURES:
                 key = ScoreKey(dataset, f"{network}-features-{distance}", "original")
-                scores = load_whole(official, key)
+                scores = official.load_whole(key)
                 if scores is None:
                     print(f"{key}: no complete file", file=sys.stderr)
                     continue

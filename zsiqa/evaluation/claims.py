@@ -22,7 +22,7 @@ from zsiqa.evaluation.contrasts import Effect, contrasts
 from zsiqa.evaluation.paired_tests import holm
 from zsiqa.evaluation.score_table import load_table
 from zsiqa.releases import metric_facts
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.types import StoreError
 
 LEVEL = 0.95

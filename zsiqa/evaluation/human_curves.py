@@ -17,7 +17,7 @@ from scipy.optimize import isotonic_regression
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.correlation import correlate, per_reference
 from zsiqa.evaluation.score_table import ScoreTable, load_table
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 
 DATASET = "raid"
 LEVEL = 0.95

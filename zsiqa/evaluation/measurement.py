@@ -14,7 +14,7 @@ from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate,
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.releases import MetricFacts
 from zsiqa.results.files import digest
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 

@@ -22,7 +22,7 @@ from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate_
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.types import StoreError
 
 LEVEL = 0.95

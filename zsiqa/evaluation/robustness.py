@@ -29,7 +29,7 @@ from zsiqa.evaluation.stored_levels import (
     no_curve,
 )
 from zsiqa.perturbations import level_of
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
 from zsiqa.terminal import track
 from zsiqa.types import REFERENCES, StoreError

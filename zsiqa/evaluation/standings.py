@@ -19,7 +19,7 @@ from zsiqa.evaluation.half_grid import is_on_half_grid
 from zsiqa.evaluation.identical_images import Identical, find_identical
 from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
 from zsiqa.evaluation.score_table import ScoreTable, load_table
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.terminal import track
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 

@@ -17,7 +17,7 @@ from zsiqa.evaluation.beside import held_of, judge_beside, sides
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.releases import MetricFacts, joint_use
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, split_metric, split_scale
 from zsiqa.types import StoreError, did_you_mean
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
-from zsiqa.results.filtered_folder import FilteredFolder
-from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
+from zsiqa.results.score_folder import FilteredFolder, ScoreFolder
 from zsiqa.results.scores import ORIGINAL, Pairs, ScoreKey, Scores, align, split_metric
 from zsiqa.terminal import track
 from zsiqa.types import StoreError, did_you_mean
@@ -72,32 +71,32 @@ class Report:
     notes: Sequence[str]
 
 
-@dataclass
 class Readable(FilteredFolder):
     """Score folder that reads every file once and leaves out files with fewer than `FEWEST_PAIRS` scores.
 
-    Attributes:
+    Args:
         inner: the folder with all files.
+
+    Attributes:
         problems: files that could not be read, each with the reason.
         notes: by data set, readable files that are left out.
     """
 
-    problems: list[str] = field(init=False, default_factory=list)
-    notes: dict[str, list[str]] = field(init=False, default_factory=dict)
-    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict)
-    _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        keys = self.inner.held()
+    def __init__(self, inner: ScoreFolder) -> None:
+        super().__init__(inner)
+        self.problems: list[str] = []
+        self.notes: dict[str, list[str]] = {}
+        self._read: dict[tuple[ScoreKey, Path], Scores | StoreError] = {}
+        self._held: list[ScoreKey] = []
+        keys = inner.held()
         for key in track(keys, total=len(keys), unit="files", what="reading scores"):
-            path = self.inner.files.get(key)
+            path = inner.files.get(key)
             if path is not None:
                 try:
                     self.load(key, path)
                 except StoreError as error:
                     self.problems.append(str(error))
-            scores = load_whole(self, key)
+            scores = self.load_whole(key)
             if scores is not None and scores.usable.sum() < FEWEST_PAIRS:
                 self.notes.setdefault(key.dataset, []).append(
                     f"{'/'.join(key[1:])}: left out, only {scores.usable.sum()} pairs have a usable score")
@@ -112,15 +111,11 @@ class Readable(FilteredFolder):
         return whole
 
     def held(self) -> list[ScoreKey]:
-        """Keys with a score file or a misnamed copy."""
+        """Return the keys that are not left out."""
         return self._held
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file (cached; errors are raised again).
-
-        Raises:
-            StoreError: if the file is damaged.
-        """
+        """Load a score file (cached; errors are raised again); see `ScoreFolder`."""
         if (key, path) not in self._read:
             try:
                 self._read[key, path] = self.inner.load(key, path)
@@ -187,7 +182,7 @@ def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport |
     """Collect the contents for a data set; None without a usable file (reported by `Readable`)."""
     notes = list(folder.notes.get(name, ()))
     loaded = {key: scores for key in sorted(folder.held()) if key.dataset == name
-              for scores in [load_whole(folder, key)] if scores is not None}
+              for scores in [folder.load_whole(key)] if scores is not None}
     if not loaded:
         return None
     analyses = {}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.bootstrap import LEVEL, percentile_interval
 from zsiqa.evaluation.coefficients import Coefficients, resample
 from zsiqa.evaluation.contrasts import Effect, contrasts
 from zsiqa.evaluation.paired_tests import holm
@@ -25,7 +25,6 @@ from zsiqa.releases import metric_facts
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.types import StoreError
 
-LEVEL = 0.95
 UNDECIDABLE = "undecidable"
 
 
@@ -259,7 +258,7 @@ def _measure(cell: Cell, found: Mapping[str, _Values]) -> Cell:
     except StoreError as error:
         return cell._replace(missing=str(error))
     groups = len(references.pop())
-    low, high, _ = bootstrap.percentile_interval(pooled[1:], LEVEL)
+    low, high, _ = percentile_interval(pooled[1:], LEVEL)
     spread = float(np.nanstd(pooled[1:], ddof=1)) * math.sqrt(groups / max(groups - 1, 1))
     inside = within[1:][np.isfinite(within[1:])]
     if not len(inside):

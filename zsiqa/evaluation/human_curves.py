@@ -15,12 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import correlate, per_reference
+from zsiqa.evaluation.correlation import correlate, mean_of_defined, per_reference
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.results.score_folder import ScoreFolder
 
 DATASET = "raid"
-LEVEL = 0.95
 COLUMNS = ("metric", "family", "pairs", "references", "srcc", "srcc_low", "srcc_high", "srcc_per_ref",
            "rmse_affine", "rmse_monotone", "sd", "bias")
 ALL = "all"
@@ -117,16 +116,13 @@ def _compare(table: ScoreTable, row: int, replicates: int, seed: int) -> list[di
         distances, wanted = -quality[use], responses[use]
         values = correlate(quality[use], table.labels[use], label_higher_is_better=True,
                            score_higher_is_better=True, coefficients=("srcc",))
-        low = high = math.nan
-        if len(refs) > 1:
-            drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
-                                        bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
-            low, high, _ = bootstrap.percentile_interval(drawn, LEVEL)
+        drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
+                                    bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
+        low, high, _ = bootstrap.interval_over_references(drawn, len(refs))
         within = per_reference(quality[use], table.labels[use], table.refs[use], ("srcc",))["srcc"]
-        within = within[np.isfinite(within)]
         lines.append(dict(zip(COLUMNS, (
             table.metrics[row], family, int(use.sum()), len(refs), values.srcc, low, high,
-            float(within.mean()) if len(within) else math.nan,
+            mean_of_defined(within),
             _rms(affine_fit(distances, wanted) - wanted), _rms(monotone_fit(distances, wanted) - wanted),
             float(wanted.std()), float(bias[use].mean())), strict=True)))
     return lines

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import per_reference
+from zsiqa.evaluation.bootstrap import interval_over_references
+from zsiqa.evaluation.correlation import mean_of_defined, per_reference
 from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
 from zsiqa.evaluation.metric_notes import MetricNotes
-from zsiqa.evaluation.robustness_ranking import CurveMean, interval, rank_by_worst_curve
+from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
 from zsiqa.evaluation.stored_levels import (
     check_names,
     curves_of,
@@ -34,7 +35,6 @@ from zsiqa.results.scores import ORIGINAL
 from zsiqa.terminal import track
 from zsiqa.types import REFERENCES, StoreError
 
-LEVEL = 0.95
 KEY = ("dataset", "metric", "family", "unit")
 
 
@@ -172,11 +172,10 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
         key = dict(zip(KEY, (dataset, metric, family, unit), strict=True))
         lines = []
         for place, (level, name) in enumerate(levels.items()):
-            low, high = interval(srcc[row[name], 1:], len(refs))
-            inside = within[row[name]][np.isfinite(within[row[name]])]
+            low, high, _ = interval_over_references(srcc[row[name], 1:], len(refs))
             line = {**key, "level": level, "perturbation": name, "pairs": len(scored.labels),
                     "references": len(refs), "srcc": srcc[row[name], 0], "srcc_low": low, "srcc_high": high,
-                    "srcc_per_ref": inside.mean() if len(inside) else math.nan,
+                    "srcc_per_ref": mean_of_defined(within[row[name]]),
                     "response_references": response.references if response else 0}
             for text in ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_median"):
                 line[text] = float(getattr(response, text)[place]) if response else math.nan
@@ -184,11 +183,12 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
         resampled = (np.full(srcc.shape[1], math.nan) if math.isnan(human)
                      else mean_until(places, srcc[values], human))
         mildest_at = math.nan if response is None else first_reaching(places, response.in_mildest, 1.0)
-        unseen, lost = interval(resampled[1:], len(refs)), interval(srcc[0, 1:] - resampled[1:], len(refs))
+        unseen, lost = (interval_over_references(values, len(refs))
+                        for values in (resampled[1:], srcc[0, 1:] - resampled[1:]))
         measured.append((lines, CurveMean(
             **key, human=human, mean_until=min(human, places[-1]), srcc_original=float(srcc[0, 0]),
-            srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen[0], srcc_unseen_high=unseen[1],
-            loss=float(srcc[0, 0] - resampled[0]), loss_low=lost[0], loss_high=lost[1],
+            srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen.low, srcc_unseen_high=unseen.high,
+            loss=float(srcc[0, 0] - resampled[0]), loss_low=lost.low, loss_high=lost.high,
             mildest_at=mildest_at, first=places[1], last=places[-1], pairs=len(scored.labels),
             expected=scored.expected, references=len(refs),
             response_references=response.references if response else 0,
@@ -237,7 +237,7 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         places = [moved.names.index(name) for name in levels.values()]
         distances = same - moved.quality[np.ix_(places, rows)]
         mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
-        low, high = np.array([interval(one, len(known)) for one in mildest.replicates]).T
+        low, high, _ = np.array([interval_over_references(one, len(known)) for one in mildest.replicates]).T
         found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values,
                                  len(known), moved.expected)
     return found

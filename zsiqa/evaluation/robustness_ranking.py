@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.bootstrap import interval_over_references
 from zsiqa.evaluation.level_curves import mean_until
 from zsiqa.evaluation.metric_notes import MetricNotes
-from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
+from zsiqa.evaluation.paired_tests import best_group
 
-LEVEL = 0.95
 PREFERRED = ("px", "pct", "deg")  # if as many metrics have each of two units of a family, the first counts
 
 
@@ -179,8 +178,8 @@ def _rank(dataset: str, ranked: Mapping[str, Mapping[str, CurveMean]], shared: M
         worst_replicates.append(worst)
         one = curves[next(iter(shared))]
         original = one.srcc[0]
-        low, high = interval(worst[1:], one.references)
-        lost_low, lost_high = interval(original[1:] - worst[1:], one.references)
+        low, high, _ = interval_over_references(worst[1:], one.references)
+        lost_low, lost_high, _ = interval_over_references(original[1:] - worst[1:], one.references)
         lines.append({"dataset": dataset, "metric": metric, "srcc_original": original[0],
                       "worst": worst[0], "worst_low": low, "worst_high": high,
                       "worst_family": min(means, key=lambda family: float(means[family][0])),
@@ -206,14 +205,4 @@ def _best_group(dataset: str, means: Sequence[CurveMean], worst: np.ndarray,
     if any(not np.array_equal(np.sort(mean.ids), np.sort(means[0].ids)) for mean in means):
         notes.add(dataset, "the metrics have scores of different pairs, so no best group is marked")
         return [False] * len(means)
-    p = holm_of_pairs(bootstrap_t_tests(worst[:, 0], worst[:, 1:], means[0].references))
-    best = int(np.argmax(worst[:, 0]))
-    return [place == best or not p[best, place] < 1 - LEVEL for place in range(len(means))]
-
-
-def interval(replicates: np.ndarray, references: int) -> tuple[float, float]:
-    """Compute the percentile interval; NaN for one reference, which says nothing about others."""
-    if references < 2:
-        return math.nan, math.nan
-    low, high, _ = bootstrap.percentile_interval(replicates, LEVEL)
-    return low, high
+    return list(best_group(worst[:, 0], worst[:, 1:], means[0].references))

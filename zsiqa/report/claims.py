@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zsiqa.evaluation.claims import LEVEL, UNDECIDABLE, Cell, Count, Verdict
+from zsiqa.evaluation.bootstrap import LEVEL
+from zsiqa.evaluation.claims import UNDECIDABLE, Cell, Count, Verdict
 from zsiqa.report.download import to_csv as frame_to_csv
 from zsiqa.terminal import plural
 

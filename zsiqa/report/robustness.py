@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.human_curves import ALL, DATASET
 from zsiqa.evaluation.human_thresholds import HumanThreshold
-from zsiqa.evaluation.robustness import LEVEL, Robustness
+from zsiqa.evaluation.robustness import Robustness
 from zsiqa.releases import published
 from zsiqa.report.download import to_csv as frame_to_csv
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
-from zsiqa.evaluation.standings import FLAGS, LEVEL, Standings
+from zsiqa.evaluation.standings import FLAGS, Standings
 from zsiqa.report.download import to_csv as frame_to_csv
 
 MEANING = {"partial": "scores of a part of the data set's pairs",

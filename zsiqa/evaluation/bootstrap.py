@@ -205,7 +205,7 @@ def paired_p_value(differences: ArrayLike) -> float:
 def _checked(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike,
              weights: ArrayLike) -> tuple[Floats, Floats, Integers, Integers]:
     """Check the arguments of `replicate` and return them as arrays."""
-    (x, y), g, w = checked(scores, labels), np.asarray(groups), np.asarray(weights)
+    (x, y), g, w = checked(scores, labels, several=True), np.asarray(groups), np.asarray(weights)
     if g.shape != y.shape or not len(y):
         raise ValueError("expected scores (N,) or (M, N), labels (N,) and groups (N,) with N > 0, "
                          f"found shapes {x.shape}, {y.shape} and {g.shape}")

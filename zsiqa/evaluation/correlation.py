@@ -52,8 +52,6 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         1.0
     """
     x, y = checked(scores, labels)
-    if x.ndim != 1:
-        raise ValueError(f"expected the scores of one metric, found shape {x.shape}")
     if score_higher_is_better != label_higher_is_better:
         x = -x
     one, other = _prepare(x, coefficients), _prepare(y, coefficients)
@@ -61,14 +59,15 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
     return Correlation(plcc, srcc, krcc, len(x))
 
 
-def checked(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores, (N,) or (M, N), and labels, (N,), as arrays.
+def checked(scores: ArrayLike, labels: ArrayLike, *,
+            several: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores, (N,) or, of `several` metrics, also (M, N), and labels, (N,), as arrays.
 
     Raises:
         ValueError: if the lengths differ or a value is not finite.
     """
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if y.ndim != 1 or x.ndim not in (1, 2) or x.shape[-1:] != y.shape:
+    if y.ndim != 1 or x.ndim not in ((1, 2) if several else (1,)) or x.shape[-1:] != y.shape:
         raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("scores and labels must be finite; leave out pairs without a score, "
@@ -187,7 +186,7 @@ def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLik
         >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
         array([ 1., -1.])
     """
-    quality, oriented_labels = checked(quality, oriented_labels)
+    quality, oriented_labels = checked(quality, oriented_labels, several=True)
     _, groups, sizes = np.unique(refs, return_inverse=True, return_counts=True)
     by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
     found = correlate_within(np.atleast_2d(quality), oriented_labels, by_group, coefficients)

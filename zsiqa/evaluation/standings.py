@@ -20,7 +20,7 @@ from zsiqa.evaluation.identical_images import Identical, find_identical
 from zsiqa.evaluation.paired_tests import best_group
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.results.score_folder import ScoreFolder
-from zsiqa.terminal import track
+from zsiqa.terminal import listed, track
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
 # Letters of flags: what changes how a number may be read.
@@ -96,7 +96,7 @@ def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
     if not there[0]:
         return (f"{folder.root} holds no scores; score something first (python run.py), or name other "
                 f"sources with --scores")
-    texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    texts = [f"{kind} {listed(names, 8)}"
              for kind, names in zip(("data sets", "perturbations", "metrics"), there, strict=True)]
     known = [name for names in there for name in names]
     hint = did_you_mean([name for names in wanted for name in names or () if name not in known], known)

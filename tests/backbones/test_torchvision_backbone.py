@@ -204,5 +204,5 @@ def test_native_normalisation_leaves_the_first_map_alone(images):
         expected = plain((images[0] - mean.view(3, 1, 1)) / std.view(3, 1, 1))["features"]
     assert torch.equal(found[0][:, 0], images[0])
     assert torch.equal(found[3], expected[3])
-    with pytest.raises(ValueError, match="normalize must be one of none, native, found 'imagenet'"):
+    with pytest.raises(ValueError, match="normalize must be none or native, found 'imagenet'"):
         torchvision_backbone.vgg19(weights=None, normalize="imagenet")

@@ -457,7 +457,7 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["official_train_mode=true"],
      "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),
     (["precision=clip_fp16_official"], "nothing to imitate with backbone=efficientnet_lite0"),
-    (["backbone.model.normalize=imagenet"], "normalize must be one of none, native, found 'imagenet'"),
+    (["backbone.model.normalize=imagenet"], "normalize must be none or native, found 'imagenet'"),
     (["perturbation=translate", "perturbations.translate.percent=200"],
      "percent must be at least 0 and less than 100"),
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],

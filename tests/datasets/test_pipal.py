@@ -1,20 +1,16 @@
 import shutil
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import PIPAL_FOLDERS, PIPAL_SCORES, pipal, write_images
+from trees import PIPAL_FOLDERS, PIPAL_SCORES, expect_error, pipal, write_images
 
 from zsiqa.datasets.pipal import parse_labels, read
 from zsiqa.releases import published
 from zsiqa.types import DatasetError
 
-
-def expect(root, facts, message):
-    with pytest.raises(DatasetError, match=message) as caught:
-        read(root, facts)
-    assert str(caught.value).startswith("[pipal] ")
-    assert "Fix: " in str(caught.value)
+expect = partial(expect_error, read)
 
 
 @pytest.mark.parametrize("folders", [

@@ -1,21 +1,17 @@
 import os
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import TID_LABELS, tid2013
+from trees import TID_LABELS, expect_error, tid2013
 
 from zsiqa.datasets.tid2013 import parse_column, parse_labels, read
 from zsiqa.releases import published
 from zsiqa.types import DatasetError
 
-
-def expect(root, facts, message):
-    with pytest.raises(DatasetError, match=message) as caught:
-        read(root, facts)
-    assert str(caught.value).startswith("[tid2013] ")
-    assert "Fix: " in str(caught.value)
+expect = partial(expect_error, read)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

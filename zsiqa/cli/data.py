@@ -125,7 +125,7 @@ def _check(options: argparse.Namespace) -> int:
               f"{''.join(f', e.g. {paths[0].name} = {paths[1].name}' for paths in groups[:1])}")
     if found.unnamed:
         names = listed([escape(path.name) for path in sorted(found.unnamed)], 3)
-        print(f"  others   {plural(len(found.unnamed))} that no label names, left out: {names}")
+        print(f"  others   {plural(len(found.unnamed))} that no label names, left out, e.g. {names}")
     sys.stdout.flush()
     for warning in found.warnings:
         print(f"{'error' if options.strict else 'warning'}: {escape(warning)}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 from zsiqa.datasets.labels import Label, fields, number
 from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
-from zsiqa.types import DatasetError, Manifest
+from zsiqa.types import Manifest
 
 LABELS = "dmos.csv"
 COLUMNS = ["dist_img", "ref_img", "dmos", "var"]  # `var` holds standard deviations
@@ -43,12 +43,9 @@ def parse_labels(data: bytes) -> list[Label]:
     Raises:
         DatasetError: if the file is not in the expected format.
     """
-    header, rows = fields(data, LABELS, "kadid10k")
-    if header != COLUMNS:
-        raise DatasetError(f"[kadid10k] {LABELS} columns {', '.join(header) or 'none'}; expected "
-                           f"{', '.join(COLUMNS)}. Fix: restore the file")
     labels = []
-    for where, (dis, ref, dmos, std) in rows:
+    for where, row in fields(data, LABELS, "kadid10k", COLUMNS)[1]:
+        dis, ref, dmos, std = (row[name] for name in COLUMNS)
         labels.append(Label(where, dis, number(dmos, where, "kadid10k"), ref, number(std, where, "kadid10k")))
     return labels
 

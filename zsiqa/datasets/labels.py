@@ -75,20 +75,20 @@ def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
                            f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: "
                            f"restore the label file")
     labels = []
-    for where, row in rows:
-        values = dict(zip(header, row, strict=True))
+    for where, values in rows:
         labels.append(Label(where, values[columns["dis"]], number(values[columns["score"]], where, dataset),
                             values[columns["ref"]] if columns["ref"] else "",
                             number(values[columns["std"]], where, dataset) if columns["std"] else math.nan))
     return labels
 
 
-def fields(data: bytes, file: str, dataset: str) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Split a CSV file into its header, and (file and line, fields) of each line below; ([], []) if empty.
+def fields(data: bytes, file: str, dataset: str,
+           needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    """Split a CSV file into its header, and (file and line, fields by column) of each line below.
 
     Raises:
-        DatasetError: if the file is not text, a line is not valid CSV or has not as many fields as the
-            header, or the header has a column twice.
+        DatasetError: if the file is not text, the header lacks a column or has one twice, or a line is not
+            valid CSV or has not as many fields as the header.
     """
     rows: list[tuple[str, list[str]]] = []
     for where, line in lines(data, file, dataset):
@@ -101,14 +101,19 @@ def fields(data: bytes, file: str, dataset: str) -> tuple[list[str], list[tuple[
         if CONTROL.search("".join(row)):  # a tab: `lines` refuses the others
             raise DatasetError(f"[{dataset}] {where}: a tab inside of a field of {row}. Fix: restore the "
                                f"label file")
-        if rows and len(row) != len(rows[0][1]):
-            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(rows[0][1])}. Fix: "
-                               f"restore the label file")
         rows.append((where, row))
-    if rows and (twice := repeated(rows[0][1])):
+    header = rows[0][1] if rows else []
+    if twice := repeated(header):
         raise DatasetError(f"[{dataset}] {file}: column {twice!r} twice in the header. Fix: restore the "
                            f"label file")
-    return (rows[0][1], rows[1:]) if rows else ([], [])
+    if missing := [name for name in needed if name not in header]:
+        raise DatasetError(f"[{dataset}] {file} has the columns {', '.join(header) or 'none'}; expected also "
+                           f"{', '.join(missing)}. Fix: restore the label file")
+    for where, row in rows:
+        if len(row) != len(header):
+            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header)}. Fix: restore "
+                               f"the label file")
+    return header, [(where, dict(zip(header, row, strict=True))) for where, row in rows[1:]]
 
 
 def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:

@@ -51,13 +51,9 @@ def parse_responses(data: bytes) -> list[Label]:
     Raises:
         DatasetError: if the file is not in the expected format, or a reference differs from itself.
     """
-    header, rows = fields(data, LABELS, "raid")
-    if missing := [name for name in COLUMNS if name not in header]:
-        raise DatasetError(f"[raid] {LABELS} has the columns {', '.join(header) or 'none'}; expected also "
-                           f"{', '.join(missing)}. Fix: download it again")
     labels = []
-    for where, row in rows:
-        reference, distorted, response = (row[header.index(name)] for name in COLUMNS)
+    for where, row in fields(data, LABELS, "raid", COLUMNS)[1]:
+        reference, distorted, response = (row[name] for name in COLUMNS)
         label = Label(where, distorted, number(response, where, "raid"), reference)
         match = NAME.fullmatch(distorted)
         if match and int(match[3]) == UNDISTORTED:

@@ -12,7 +12,7 @@ import piq
 import pytest
 import torch
 import torchvision
-from conftest import add_noise, image_pair, make_image, write_pairs
+from conftest import add_noise, image_pair, make_image, tensor, write_pairs
 from DISTS_pytorch import DISTS_pt
 from PIL import Image
 from scipy.signal import convolve2d
@@ -45,10 +45,6 @@ def st_file(name):
 
 def head_file(name):
     return package_file("lpips", f"weights/v0.1/{name}.pth")
-
-
-def tensor(image):
-    return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.fixture(scope="module")

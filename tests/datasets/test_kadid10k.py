@@ -39,7 +39,7 @@ def test_every_type_is_in_one_group():
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
-    ("ref_img,dmos,var", "ref_img,dmos", "dmos.csv has the columns dist_img, ref_img, dmos; expected also var"),
+    ("ref_img,dmos,var", "ref_img,dmos", "has the columns dist_img, ref_img, dmos; expected also var"),
     ("4.57,0.496", "4.57", "dmos.csv line 2: 3 fields, expected 4"),
     ("4.57,0.496", "5.5,0.496", r"dmos.csv line 2: score 5.5, expected 1..5"),
     ("4.57,0.496", ",0.496", "dmos.csv line 2: expected a finite number, got ''"),

@@ -111,8 +111,8 @@ def fields(data: bytes, file: str, dataset: str,
                            f"{', '.join(missing)}. Fix: restore the label file")
     for where, row in rows:
         if len(row) != len(header):
-            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header)}. Fix: restore "
-                               f"the label file")
+            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header)}. Fix: "
+                               f"restore the label file")
     return header, [(where, dict(zip(header, row, strict=True))) for where, row in rows[1:]]
 
 

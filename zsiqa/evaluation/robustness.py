@@ -59,18 +59,26 @@ class Robustness:
     """Curves of metrics.
 
     Attributes:
-        points: one row a point of a curve: `dataset, metric, family, unit, level, perturbation, pairs,
-            references`; `srcc, srcc_low, srcc_high`, `srcc_per_ref` (mean within references); `response` of
-            undistorted references in units of the metric (median over `response_references`), `in_mildest`,
-            `in_mildest_low`, `in_mildest_high` and `in_median`: in units of the mildest and the median real
-            distortion.
-        curves: one row a curve: `human`, the threshold in the curve's unit; `srcc_original`; `srcc_unseen`,
-            the mean SRCC over levels from 0 to the threshold, with `srcc_unseen_low` and `_high`; `loss`,
-            their difference, with `loss_low` and `loss_high`; `mean_until`, the end of this mean;
-            `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
-            distortion (infinity: not reached, NaN: not known); `first`, the lowest level above 0, and
-            `last`; `pairs` of the `expected` ones; `references`; `response_references`, those behind the
-            response, of the `response_expected` ones of the data set.
+        points: one row for each point of a curve (`dataset, metric, family, unit, level, perturbation`):
+
+            - `pairs, references`: numbers of those that are used.
+            - `srcc, srcc_low, srcc_high`, and `srcc_per_ref`, the mean within references.
+            - `response` of undistorted references, in units of the metric: the median over
+              `response_references`.
+            - `in_mildest`, `in_mildest_low`, `in_mildest_high`: the response in units of the mildest real
+              distortion. `in_median`: in units of the median one.
+        curves: one row for each curve:
+
+            - `human`: the threshold in the curve's unit.
+            - `srcc_original`; `srcc_unseen`, the mean SRCC over levels from 0 to the threshold, or to
+              `mean_until`, with `srcc_unseen_low` and `_high`; and `loss`, their difference, with `loss_low`
+              and `loss_high`.
+            - `mildest_at`: the level at which a perturbed reference scores worse than the mildest real
+              distortion. Infinity: no level does. NaN: not known.
+            - `first`, the lowest level above 0, and `last`, the highest.
+            - `pairs`, of the `expected` ones, and `references`.
+            - `response_references`, those behind the response, of the `response_expected` ones of the data
+              set.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
         people: metrics beside people's response curves; None without scores of RAID.
         settings: of the analysis.
@@ -86,7 +94,10 @@ class Robustness:
 
 
 class _Response(NamedTuple):
-    """Response of undistorted references at the levels of a curve, (L,) each; references used, and of all."""
+    """Response of undistorted references: (L,) arrays over the levels of a curve.
+
+    `references` counts the references that are used, `expected` all of the data set.
+    """
 
     response: np.ndarray
     in_mildest: np.ndarray

@@ -67,11 +67,13 @@ def rank_by_worst_curve(means: Sequence[CurveMean], notes: MetricNotes) -> pd.Da
         notes: get a line for everything that is left out.
 
     Returns:
-        One row a data set and metric, the best first: `dataset, metric, rank, srcc_original`, `worst` (the
-        lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with
-        `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the
-        difference over its bootstrap error, Holm over all pairs of metrics; False for a single metric),
-        `pairs, expected`, and `unseen_FAMILY`, the mean of each curve, over levels up to `until_FAMILY`.
+        One row for each data set and metric, the best first (`dataset, metric, rank, pairs, expected`):
+
+        - `srcc_original`; `unseen_FAMILY`, the mean of each curve, over levels up to `until_FAMILY`.
+        - `worst`, the lowest mean, with `worst_low, worst_high`; `worst_family`, its family; `loss` of this
+          curve, with `loss_low, loss_high`.
+        - `in_best_group`: True if the metric is not significantly worse than the first (Student's t of the
+          difference over its bootstrap error, Holm over all pairs of metrics). False for a single metric.
     """
     frames = []
     for dataset in dict.fromkeys(mean.dataset for mean in means):

@@ -104,7 +104,7 @@ class Verdict:
 def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
     """Adapt the claims of a paper to the data sets that there are scores of.
 
-    A claim is judged on those of its own data sets. On a set that the paper does not use, all claims are judged.
+    A claim is judged on those of its own data sets. Sets that the paper does not use belong to all claims.
     """
     own = {name for claim in paper["claims"] for name in claim["datasets"]}
     claims = [{**claim, "datasets": [name for name in datasets

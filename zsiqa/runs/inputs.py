@@ -62,7 +62,8 @@ def find_inputs(cfg: DictConfig) -> Inputs:
             problems.append(error)
     if len(problems) == 1:
         raise problems[0]
-    raise ZsiqaError(f"{len(problems)} things are missing:" + "".join(f"\n- {problem}" for problem in problems))
+    raise ZsiqaError(f"{len(problems)} things are missing:"
+                     + "".join(f"\n- {problem}" for problem in problems))
 
 
 def read_dataset(cfg: DictConfig) -> Dataset:

@@ -210,6 +210,28 @@ def replace_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     releases.published.cache_clear()
 
 
+def dists_package(vgg16_file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The metric of the package DISTS_pytorch, with VGG16's weights from a file and its own of channels."""
+    import torch
+    from DISTS_pytorch import DISTS_pt
+
+    from zsiqa.backbones.weights import package_file
+
+    build = DISTS_pt.models.vgg16
+
+    def stored_vgg16(*, pretrained):  # the package's way to ask for ImageNet weights, which it would download
+        assert pretrained
+        network = build()
+        network.load_state_dict(torch.load(vgg16_file, weights_only=True))
+        return network
+
+    monkeypatch.setattr(DISTS_pt.models, "vgg16", stored_vgg16)
+    package = DISTS_pt.DISTS(load_weights=False)
+    state = torch.load(package_file("DISTS_pytorch", "weights.pt"), weights_only=True)
+    package.alpha.data, package.beta.data = state["alpha"], state["beta"]
+    return package
+
+
 def tensor(image: Image.Image | Path):
     """An image, or the file of one, as (1, 3, H, W), RGB in [0, 1]."""
     import torch

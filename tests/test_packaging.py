@@ -89,6 +89,7 @@ def test_all_packages_and_configurations_are_in_the_wheel(outside):
     assert set(find_packages(str(site))) >= set(find_packages(str(ROOT), include=["zsiqa*"]))
 
 
+@pytest.mark.slow
 def test_a_run_of_the_wheel_equals_one_of_the_checkout(command, tmp_path):
     settings = ["dataset=pairs", f"dataset.csv={write_pairs(tmp_path / 'mine', [(224, 224)], levels=2)}",
                 "distance=[wsd,l2]", "perturbation=[original,rotate]", "baseline=psnr",

@@ -93,6 +93,22 @@ def joint_use(uses: Iterable[Mapping[str, str]]) -> dict[str, str]:
                                                       if use["unlike_authors"]))}
 
 
+def describe_uses(uses: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Say which metrics were run otherwise than their authors run them, and how, or why that is not known.
+
+    Equal reasons share a line.
+
+    Args:
+        uses: name of a metric, and the columns of `MetricFacts.use`.
+    """
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for metric, use in uses:
+        if why := use["unlike_authors"]:
+            what = "unlike its authors" if use["as_authors"] == "no" else "authors' use unknown"
+            reasons.setdefault((what, why), {})[metric] = None
+    return [f"{what}: {', '.join(metrics)}: {why}" for (what, why), metrics in reasons.items()]
+
+
 def variant_of(metric: str) -> str:
     """Return the metric that another one is a variant of, by `configs/metrics.yaml`; else its own name."""
     return str(_entry(metric).get("variant_of", metric))

@@ -1,6 +1,6 @@
 """The measures of Liao et al. against their formulas in float64, spelled out with numpy, scipy and bisection.
 
-They were compared with the twelve original files by hand: docs/baselines.md has the differences.
+test_liao_originals.py compares them with the twelve original files.
 """
 
 import bisect

@@ -144,7 +144,7 @@ def test_tables_of_an_empty_store(tmp_path, capsys):
     (tmp_path / "psnr").mkdir()
     (tmp_path / "psnr/original.csv").write_text("")
     (tmp_path / "my.csv").rename(tmp_path / "psnr/my.csv")
-    assert "Ignored, without a sidecar: psnr/my.csv, psnr/original.csv" in one_line_error(
+    assert "images (`zsiqa audit` says why): psnr/my.csv, psnr/original.csv" in one_line_error(
         capsys, ["tables", "--scores", str(tmp_path)])
 
 
@@ -177,9 +177,24 @@ def test_tables_of_what_is_stored(tmp_path, capsys):
     assert said.startswith("Stored scores: photos\n")
     assert "mine-features-l2" in said
     assert "no scores for table1, table2, table3; `zsiqa tables --table table1` lists what it needs" in said
-    assert "1 file ignored, whose name is not" in said
-    assert "photos/notes.csv" in said
+    assert "1 file ignored, of unknown metric or images (`zsiqa audit` says why): photos/notes.csv" in said
     assert "printed cells" not in said
+
+
+def test_files_of_no_use_are_counted_by_folder(tmp_path, capsys):
+    """The public folder of Liao et al. has three data sets without names of images, of twelve files each."""
+    for folder, files in (("TID2013", 1), ("SCID", 12), ("DLF", 12)):
+        (tmp_path / folder).mkdir()
+        for number in range(files):
+            (tmp_path / folder / ("DeepWSD_VGG.txt" if not number else f"{number}.txt")).write_text("1\n")
+    (tmp_path / "TID2013/ref_name.txt").write_text("5.5 I01_01_1.bmp\n")
+    assert main(["tables", "--table", "liao2024", "--scores", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith("24 files ignored, of unknown metric or images (`zsiqa audit` says why): "
+                         "DLF (12 files), SCID (12 files)")
+    assert main(["audit", "--scores", str(tmp_path)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "DLF (12 files), SCID (12 files): nothing says which images its scores belong to" in said
 
 
 @pytest.mark.parametrize("columns", [100, 80])

@@ -114,6 +114,9 @@ def test_the_text_fits_its_width_and_says_each_flag(found):
     assert max(map(len, text.splitlines())) <= 100
     assert "q: half precision or coarser" in text
     assert "all: no checksum" in text
+    reasons = [line for line in text.splitlines() if line.startswith("unlike its authors")]
+    assert reasons == ["unlike its authors: dists: scale native, its authors use short_256",
+                       "unlike its authors: lpips_alex: input in [0, 1]; LPIPS expects [-1, 1]"]
     lines = [line.split() for line in text.splitlines()
              if line.startswith(("dists ", "fsimc ", "lpips_alex "))]
     assert {line[0] for line in lines} == {"dists", "fsimc", "lpips_alex"}

@@ -339,6 +339,7 @@ def test_arguments_that_fit_nothing(store, tmp_path, capsys, arguments, message)
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_no_torch(store, tmp_path):
     some = shutil.copytree(store, tmp_path / "some", ignore=shutil.ignore_patterns("translate.*", "dilate.*"))
     code = ("import sys; from zsiqa.cli.main import main; print(main(sys.argv[1:])); print('torch' in "
@@ -492,6 +493,7 @@ def test_in_a_browser_the_address_decides_what_is_shown(page, tmp_path):
     assert "dinov1-features-wsd, rotate images" in section(dom, "scatter")
 
 
+@pytest.mark.slow
 def test_in_a_browser_hostile_names_are_names(tmp_path):
     name = HOSTILE.replace("/", "|")
     root = tmp_path / "scores"

@@ -85,3 +85,37 @@ def test_another_calibration_is_not_known_to_be_the_authors_even_with_their_netw
 def test_a_setting_that_differs_decides_before_the_weights():
     assert answer("deepwsd_squeezenet1_1", *CHECKPOINT, f"{SQUEEZE}.model.distance.order=1") == (
         "no", "model.distance.order 1, its authors use 2; weights of your own")
+
+
+@pytest.mark.parametrize("setting", ["share: 0.01", "share: 0.05"])
+def test_a_distance_of_your_own_is_not_known_to_be_the_authors_whatever_its_name(tmp_path, setting):
+    (tmp_path / "distance").mkdir()
+    (tmp_path / "distance/swd.yaml").write_text(
+        f"# @package distances.swd\nlabel: SWD\nfn:\n  _target_: mine.SWD\n  {setting}\n")
+    own = [f"hydra.searchpath=[file://{tmp_path}]", "backbone=dinov1", "distance=[swd,l2]"]
+    assert answer("dinov1-features-swd", *own) == ("unknown", "")
+    assert answer("dinov1-features-l2", *own) == ("yes", "")
+
+
+def test_a_distance_of_your_own_under_a_shipped_name_is_unlike_the_authors():
+    settings = ["backbone=dinov1", "distance=l2", "distances.l2.fn._target_=mine.L2"]
+    assert answer("dinov1-features-l2", *settings) == (
+        "no", "distances.l2.fn._target_ mine.L2, its authors use zsiqa.distances.L2")
+
+
+def test_a_baseline_of_your_own_is_not_known_to_be_the_authors(tmp_path):
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline/deepabc_vgg19.yaml").write_text(
+        "# @package baselines.deepabc_vgg19\ndefaults: [deepwsd_vgg19@_here_]\nmodel: {least_side: 66}\n")
+    assert answer("deepabc_vgg19", f"hydra.searchpath=[file://{tmp_path}]", "baseline=deepabc_vgg19") == (
+        "unknown", "")
+
+
+def test_a_backbone_beside_a_baseline_does_not_matter_to_it():
+    settings = ["backbone=vgg19", "backbone.pretrained=false", "baseline=stlpips_alex"]
+    assert answer("stlpips_alex", *settings) == ("yes", "")
+
+
+def test_options_of_a_perturbation_are_of_the_images_not_of_the_metric():
+    settings = ["backbone=dinov1", "perturbation=rotate", "perturbations.rotate.resample=bilinear"]
+    assert answer("dinov1-features-wsd", *settings) == ("yes", "")

@@ -286,6 +286,7 @@ def scores_of(results, name="original"):
     return {row["dis"]: row["score"] for row in csv.DictReader(file.read_text().splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_a_part_first_and_the_rest_later(tmp_path):
     """Batches of 3 tiles, so that the parts' borders lie within batches."""
@@ -578,6 +579,7 @@ def test_an_undefined_correlation_has_its_reason(folder, tmp_path, rows, reason)
     assert "nan" in output.splitlines()[2]
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_training_mode_is_random_said_so_and_can_be_resumed(folder, tmp_path):
     """A small ConvNeXt of open_clip as the authors ran theirs; pairs of equal images do not score 0."""
@@ -626,6 +628,7 @@ def test_the_papers_command_without_data_or_weights_says_what_to_do(folder, tmp_
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_local_checkpoint_and_one_that_does_not_fit(tmp_path):
     """The README's last command, with seeded weights in timm's names for DINO ViT-B/16."""
     torch.manual_seed(0)
@@ -697,6 +700,7 @@ def test_baselines_alone_and_beside_a_backbone(folder, tmp_path):
     assert "psnr" in tables.stdout, tables.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.numeric
 def test_a_baseline_goes_on_where_it_stopped(tmp_path):
     """Some scores of some files are there already; the rest comes out byte for byte."""

@@ -110,7 +110,7 @@ def test_against_one_tile_at_a_time(backbone, pairs, whole):
             assert whole[index, name] == pytest.approx(expected, rel=1e-4), (pairs[index].pair_id, name)
 
 
-@pytest.mark.sample("changes1", "changes4")
+@pytest.mark.sample("changes1")
 @pytest.mark.parametrize("changes", [
     {"batch_tiles": 1}, {"batch_tiles": 3}, {"batch_tiles": 500}, {"workers": 1}, {"workers": 7},
 ])
@@ -159,6 +159,7 @@ def test_a_resumed_run_is_bit_equal_wherever_it_was_stopped(backbone, pairs, who
         assert rest == {key: scores for key, scores in whole.items() if key not in done}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bit_equal_with_holes_anywhere(backbone, pairs, whole):
     random = np.random.default_rng(1)
     for share in (0.1, 0.5, 0.9):

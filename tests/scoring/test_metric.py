@@ -37,6 +37,7 @@ def noisy_pair(batch, height, width, dtype=torch.float32, seed=0):
     return ref, (ref + 0.05 * torch.randn(ref.shape, dtype=dtype, generator=random)).clamp(0.05, 0.95)
 
 
+@pytest.mark.sample("tiles")
 @pytest.mark.parametrize(("settings", "sizes"), [
     (["backbone=efficientnet_lite0", "distance=all", "representation=all"], [(430, 230), (240, 300)]),
     # whole images

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.cli.options import examples, make_output, open_scores, scores_option
-from zsiqa.terminal import fit, plural, width
+from zsiqa.terminal import by_folder, fit, plural, width
 from zsiqa.types import ZsiqaError, did_you_mean
 
 FORMATS = ("md", "tex", "csv", "html")
@@ -60,12 +60,14 @@ def _tables(options: argparse.Namespace) -> int:
     measurer = Measurer(open_scores(options))
     specs, left_out = ([spec for name in names for spec in read_specs(name)], []) if names else (
         choose_specs(WithoutCurves(measurer.folder).held()))
-    ignored = [str(path.relative_to(measurer.folder.root)) for path in measurer.folder.strays]
+    strays = [path.relative_to(measurer.folder.root).as_posix() for path in measurer.folder.strays]
+    ignored = (f"{plural(len(strays), 'file')} ignored, of unknown metric or images (`zsiqa audit` says "
+               f"why): {by_folder(strays)}") if strays else ""
     if not specs:
         raise ZsiqaError(f"{measurer.folder.root.absolute()} holds no scores; score something first, for "
                          f"instance `zsiqa run dataset=demo dataset.limit=30`, or name other sources with "
                          f"--scores"
-                         + (f". Ignored, without a sidecar: {', '.join(ignored)}" if ignored else ""))
+                         + (f". {ignored}" if ignored else ""))
     if options.out:
         make_output(options.out)
     scales = _choices("--scale", options.scale, ["native", *stored_scales(measurer.folder)])
@@ -86,8 +88,7 @@ def _tables(options: argparse.Namespace) -> int:
         print(fit(f"no scores for {', '.join(left_out)}; `zsiqa tables --table {left_out[0]}` lists what it "
                   f"needs"))
     if ignored:
-        print(fit(f"{plural(len(ignored), 'file')} ignored, whose name is not the name of a metric, or "
-                  f"without a sidecar: {', '.join(ignored)}"))
+        print(fit(ignored))
     problems = dict.fromkeys(problem for table in tables for problem in table.problems)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

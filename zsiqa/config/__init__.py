@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from zsiqa.config.hints import groups, not_an_override, unknown_name, unknown_se
 from zsiqa.types import REFERENCES, ZsiqaError, did_you_mean, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
-OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
 PLUGINS = {"submitit_": "hydra_submitit_launcher", "joblib": "hydra_joblib_launcher"}  # by launcher
 
 

@@ -57,7 +57,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             key = own or folder.stray_key(path)
             read[key, path] = folder.load(key, path)
         except (StoreError, OSError) as error:
-            odd.append(FileFinding(path.relative_to(folder.root).as_posix(), str(error), damaged=True))
+            odd.append(FileFinding(path.relative_to(folder.root).as_posix(),
+                                   str(error).removeprefix(f"{path}: "), damaged=True))
     usual = {}
     for dataset in sorted({scores.key.dataset for scores in read.values()}):
         seen = [scores.pairs for scores in read.values() if scores.key.dataset == dataset
@@ -90,8 +91,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
         keys = [key for (key, path), scores in read.items() if path in copies and len(scores.values)]
         if len(copies) > 1 and keys and not (
                 all(map(_is_of_identical_images, keys)) or _are_one_level(keys)):
-            listed = ", ".join(path.relative_to(folder.root).as_posix() for path in sorted(copies))
-            odd.append(FileFinding(listed, "the same content, byte for byte"))
+            first, *others = (path.relative_to(folder.root).as_posix() for path in sorted(copies))
+            odd.append(FileFinding(first, f"the same content, byte for byte, as {', '.join(others)}"))
     whole = {}
     for key in folder.held():
         held = read.get((key, folder.files[key])) if key in folder.files else None

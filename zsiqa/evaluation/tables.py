@@ -99,18 +99,6 @@ class Table:
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)
 
-    def unlike_authors(self) -> list[str]:
-        """Say how rows were made otherwise than the metrics' authors do, or why that is not known.
-
-        Equal reasons share a line.
-        """
-        reasons: dict[tuple[str, str], list[str]] = {}
-        for row in self.rows:
-            if why := row.use["unlike_authors"]:
-                what = "unlike its authors" if row.use["as_authors"] == "no" else "authors' use unknown"
-                reasons.setdefault((what, why), []).append(row.metric)
-        return [f"{what}: {', '.join(metrics)}: {why}" for (what, why), metrics in reasons.items()]
-
     def partial(self) -> list[str]:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
         def remark(cell: Cell) -> str:

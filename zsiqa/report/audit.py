@@ -13,7 +13,7 @@ from zsiqa.evaluation.half_grid import HalfGrid
 from zsiqa.evaluation.identical_images import FEWEST_METRICS
 from zsiqa.evaluation.tables import to_frame
 from zsiqa.report.download import plain_data
-from zsiqa.terminal import plural
+from zsiqa.terminal import by_folder, plural
 
 
 def to_json(found: Audit) -> dict[str, Any]:
@@ -49,7 +49,10 @@ def to_text(found: Audit) -> str:
                  if found.unchecked else "")
     lines += ["", f"{found.files} files{unchecked}"]
     lines += [f"  {dataset}: {text}" for dataset, text in found.agreement.items()]
-    lines += [f"  {one.file}: {one.problem}" for one in found.file_findings]
+    problems: dict[str, list[str]] = {}
+    for one in found.file_findings:
+        problems.setdefault(one.problem, []).append(one.file)
+    lines += [f"  {by_folder(files)}: {problem}" for problem, files in problems.items()]
     for dataset in found.agreement:
         same = [one for one in found.duplicates if one.dataset == dataset]
         compared = found.compared.get(dataset, 0)

@@ -20,7 +20,7 @@ from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
 from zsiqa.results.score_folder import FilteredFolder, ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
-from zsiqa.terminal import track
+from zsiqa.terminal import plural, track
 from zsiqa.types import StoreError, did_you_mean
 
 FEWEST_PAIRS = 3
@@ -161,8 +161,8 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
                  for name, analysis in one.analyses.items()}
         verdicts, _ = judge(readable, claims_on(paper, [one.name for one in found]), settings.replicates,
                             settings.seed, known)
-    notes = [f"{len(folder.strays)} files are left out: their names are not names of metrics, or they have "
-             f"no sidecar, e.g. {folder.strays[0].name}"] if folder.strays else []
+    notes = [f"{plural(len(folder.strays), 'file')} left out, of unknown metric or images (`zsiqa audit` "
+             f"says why), e.g. {folder.strays[0].name}"] if folder.strays else []
     problems = dict.fromkeys([*readable.problems,
                               *(problem for table in tables for problem in table.problems)])
     notes += [f"{name}/{text}" for name, texts in readable.notes.items()

@@ -10,6 +10,7 @@ import pandas as pd
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
 from zsiqa.evaluation.standings import FLAGS, Standings
+from zsiqa.releases import describe_uses
 from zsiqa.report.download import markdown_table
 from zsiqa.report.download import to_csv as frame_to_csv
 from zsiqa.terminal import listed
@@ -157,4 +158,7 @@ def _letters(flags: Sequence[str], shared: set[str]) -> str:
 
 def _legend(rows: pd.DataFrame, shared: set[str]) -> list[str]:
     used = {flag for flags in rows["flags"] for flag in flags}
-    return [f"{'all' if flag in shared else FLAGS[flag]}: {MEANING[flag]}" for flag in FLAGS if flag in used]
+    names = ("as_authors", "unlike_authors")
+    uses = ((row["metric"], {name: row[name] for name in names}) for row in rows.to_dict("records"))
+    return [*(f"{'all' if flag in shared else FLAGS[flag]}: {MEANING[flag]}"
+              for flag in FLAGS if flag in used), *describe_uses(uses)]

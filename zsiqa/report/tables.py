@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
-from zsiqa.releases import UNKNOWN
+from zsiqa.releases import UNKNOWN, describe_uses
 from zsiqa.report.download import csv_link, to_csv
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
@@ -197,7 +197,8 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 def remarks(table: Table) -> list[str]:
     """List remarks about the cells of a table, after an empty line."""
     return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
-            *table.unlike_authors(), *table.differences(), *table.missing()]
+            *describe_uses((row.metric, row.use) for row in table.rows), *table.differences(),
+            *table.missing()]
 
 
 def named(row: Row) -> str:

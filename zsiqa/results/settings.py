@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import operator
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,8 @@ def facts_of_run(metric: str, about: Mapping[str, Any]) -> MetricFacts:
     """
     config, (name, _, scale) = about.get("config", {}), metric.partition("@")
     shipped = _shipped(name, scale, json.dumps({key: config[key] for key in CONTEXT if key in config}))
+    if any(select(shipped, place) == UNKNOWN != select(config, place) for place in _parts(name, config)):
+        return MetricFacts()  # a distance or baseline of one's own, whatever its name
     return metric_facts(metric, config, changed_settings(name, scale, config, shipped),
                         own_weights(name, config, shipped, select(about["identity"], "weights.sha256")))
 
@@ -45,16 +46,22 @@ def changed_settings(name: str, scale: str, config: Mapping[str, Any],
         config: of the run.
         shipped: the same parts as shipped.
     """
-    parts = {f"baselines.{name}.model": "model", "backbone.model": "backbone.model"}
-    parts |= {place: place for place in (f"distances.{name.rpartition('-')[2]}.fn", f"scales.{scale}.fn")}
     changed = []
-    for place, called in parts.items():
+    for place in (*_parts(name, config), f"scales.{scale}.fn"):
+        called = "model" if place.startswith("baselines.") else place
         ours, theirs = select(config, place), select(shipped, place)
         if UNKNOWN not in (ours, theirs):
             ours, theirs = dict(_leaves(ours, called)), dict(_leaves(theirs, called))
             changed += [(key, ours.get(key, UNSET), theirs.get(key, UNSET)) for key in theirs | ours
                         if ours.get(key, UNSET) != theirs.get(key, UNSET)]
     return changed
+
+
+def _parts(name: str, config: Mapping[str, Any]) -> list[str]:
+    """Name the parts of a run's configuration that compute a metric."""
+    if name in config.get("baselines", {}):
+        return [f"baselines.{name}.model"]
+    return ["backbone.model", f"distances.{name.rpartition('-')[2]}.fn"]
 
 
 def own_weights(name: str, config: Mapping[str, Any], shipped: Mapping[str, Any], sha256: str) -> bool:
@@ -90,8 +97,6 @@ def _shipped(name: str, scale: str, context: str) -> Mapping[str, Any]:
         scale: its scale in the configuration.
         context: values of settings in `CONTEXT`, as JSON; a backbone needs all.
     """
-    # As in zsiqa.config, which would load Hydra.
-    OmegaConf.register_new_resolver("equal", operator.eq, replace=True)
     settings = json.loads(context)
     files = {f"baselines.{name}": f"baseline/{name}.yaml", f"scales.{scale}": f"scale/{scale}.yaml"}
     if name.count("-") == 2 and len(settings) == len(CONTEXT):

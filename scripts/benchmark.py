@@ -1,14 +1,14 @@
 """Speed of scoring: `python scripts/benchmark.py [--device cuda] [--sections speed,switches] [--json FILE]`.
 
 All figures come from one run on one machine, on made-up images and DINOv1 with random weights (which are as
-fast as the real ones). Quote the ratios: times depend on the machine. Needs timm, and transformers for the
-official loop; no network, no Hydra but for `command`; with PyTorch 2.6 or later.
+fast as the real ones). Quote the ratios: times depend on the machine. Needs PyTorch 2.6 or later, timm, for
+the official loop transformers, and for `command` Hydra; no network.
 
-- speed: seconds of all pairs, and the share of the arithmetic limit: all products of the model at the speed
-  of plain products of the same shapes, everything else free; profile; on a GPU also memory, and compiled
-  distances.
-- official: `official_loop.py` on a few pairs, before and after ours, in a process of its own without our
-  settings of the memory allocator, extrapolated.
+- speed: seconds of all pairs, and the share of the arithmetic limit. The limit is the time of all products of
+  the model at the speed of plain products of the same shapes, with everything else free. Also a profile; on a
+  GPU also memory, and compiled distances.
+- official: `official_loop.py` on a few pairs, before and after ours. It runs in a process of its own, without
+  our settings of the memory allocator; its time is extrapolated.
 - precision: seconds at each precision, and the largest differences of scores from fp32.
 - switches: batch, memory and compilation, on and off.
 - decoding: without a model, by threads and by processes.

@@ -1,8 +1,9 @@
 """Tiles a second of two checkouts, EfficientNet-Lite0: `python scripts/benchmark_lite0.py OTHER [--quick]`.
 
-OTHER is the folder of another checkout, for instance of `git worktree add --detach ../old 6f6c153`. Features
-and embedding, all five distances, on made-up images of 512 x 384, decoding included; the checkouts in turn,
-each time in a process of its own; the median of the rounds. Quote the ratio: times depend on the machine.
+OTHER is the folder of another checkout, for instance of `git worktree add --detach ../old 6f6c153`. Scores
+features and embedding by all five distances, on made-up images of 512 x 384, decoding included. The checkouts
+take turns, each time in a process of its own; the median of the rounds is printed. Quote the ratio: times
+depend on the machine.
 """
 
 from __future__ import annotations

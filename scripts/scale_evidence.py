@@ -15,35 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
-from zsiqa.results.folder import load_whole, open_folder
-from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.results.folder import open_folder
+from zsiqa.results.scores import ScoreKey, Scores, align
 
-FOLDERS = {"live": "LIVE", "tid2013": "TID2013", "pipal": "PIPAL"}
-NETWORKS = {"vgg19": ("VGG",), "efficientnet_b7": ("EfficientNet", "Efficient")}
-MEASURES = {"skld": "KLD", "jsd": "JSD", "wsd": "WSD"}
-
-
-def liaos(folder: Path, network: str, distance: str) -> dict[str, float]:
-    """Read their scores, by the lower-case name of the image, `i01_01_1` or `jp2k/img2`."""
-    raw = (folder / "ref_name.txt").read_bytes()
-    names = raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8")
-    # A line is a name and a label, in either order.
-    images = [next(part for part in line.split() if part[-4:].lower() in (".bmp", ".png"))[:-4].lower()
-              for line in names.splitlines() if line.strip()]
-    [file] = [path for name in NETWORKS[network]
-              if (path := folder / f"Deep{MEASURES[distance]}_{name}.txt").is_file()]
-    scores = np.loadtxt(file)
-    if len(scores) != len(images):
-        sys.exit(f"{file} has {len(scores)} scores, ref_name.txt has {len(images)} names")
-    return dict(zip((name.replace("_img", "/img") for name in images), scores.tolist(), strict=True))
+DATASETS = {"live": "LIVE", "tid2013": "TID2013", "pipal": "PIPAL"}
+MEASURES = {"skld": "deepkld", "jsd": "deepjsd", "wsd": "deepwsd"}
 
 
-def compare(ours: Scores, theirs: dict[str, float]) -> str:
+def compare(ours: Scores, theirs: Scores) -> str:
     """Return the cells of a row: pairs, both SRCC, difference, interval, correlation of the two scores."""
-    names = [pair_id.partition("/")[2].lower() for pair_id in ours.pairs.ids]
-    if lacking := [name for name in names if name not in theirs]:
-        sys.exit(f"{len(lacking)} pairs without a score, e.g. {lacking[0]}")
-    other = -np.array([theirs[name] for name in names])
+    other = -align(theirs, ours.pairs).values
     use = np.isfinite(ours.quality) & np.isfinite(other)
     refs, groups = np.unique(ours.pairs.refs[use], return_inverse=True)
     weights = np.vstack([np.ones(len(refs), int), draw(len(refs))])
@@ -59,19 +40,16 @@ def main() -> None:
     """Print the table."""
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    liao, official = Path(sys.argv[1]), open_folder(Path(sys.argv[2]))
+    liao, official = (open_folder(Path(folder)) for folder in sys.argv[1:])
     print("| set | measure | pairs | as it is | pooled | difference | SRCC of the two |\n"
           "|---|---|---|---|---|---|---|")
-    for dataset, folder in FOLDERS.items():
-        for network in NETWORKS:
-            for distance in MEASURES:
-                key = ScoreKey(dataset, f"{network}-features-{distance}", "original")
-                scores = load_whole(official, key)
-                if scores is None:
-                    print(f"{key}: no complete file", file=sys.stderr)
-                    continue
-                print(f"| {folder} | {network} {distance} | "
-                      f"{compare(scores, liaos(liao / folder, network, distance))} |", flush=True)
+    for dataset, title in DATASETS.items():
+        for network in ("vgg19", "efficientnet_b7"):
+            for distance, measure in MEASURES.items():
+                ours, theirs = (folder.load_fullest(ScoreKey(dataset, metric, "original"))
+                                for folder, metric in ((official, f"{network}-features-{distance}"),
+                                                       (liao, f"{measure}_{network}")))
+                print(f"| {title} | {network} {distance} | {compare(ours, theirs)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from zsiqa import releases
 from zsiqa.results import pair_list
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey
@@ -170,20 +172,69 @@ def fill(file: ScoreFile, pairs, scores, info=None, session=None) -> bool:
     return file.finish(pairs, info)
 
 
-def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None,
-                 higher_is_better: bool = True, notes=(),
-                 identity=None, about=None) -> Path:
-    """A finished file of our own store; labels 0, 10, 20, ..., a reference for every two pairs."""
-    labels = [10.0 * index for index in range(len(scores))] if labels is None else labels
-    ids = ids or [f"dis{index}" for index in range(len(scores))]
-    pairs = [
-        ImagePair(ids[index], f"ref{index // 2}", f"dis{index}", float(label), root / "ref", root / "dis",
-                       "blur" if index else "") for index, label in enumerate(labels)]
-    identity = identity or {"window": 224, "perturbation": {"amount": 1}}
-    file = ScoreFile(root.joinpath(*key).with_suffix(".csv"), identity)
-    info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better},
+def write_stored(root: Path, key: ScoreKey, scores, labels=None, *, ids=None, refs=None, types=None,
+                 higher_is_better: bool = True, notes=(), identity=None, about=None) -> Path:
+    """A finished file of our own store, by default with labels 0, 10, 20, ... and two pairs a reference.
+
+    Labels that are all NaN are none. `higher_is_better` is the direction of the labels.
+    """
+    labels = [10.0 * index for index in range(len(scores))] if labels is None else list(map(float, labels))
+    places = range(len(labels))
+    pairs = [ImagePair(pair_id, ref, f"dis{place}", label, root / "ref" / ref, root / f"dis{place}", kind)
+             for place, pair_id, ref, label, kind in zip(
+                 places, ids or [f"dis{place}" for place in places],
+                 [f"ref{place // 2}" for place in places] if refs is None else refs, labels,
+                 ["blur" if place else "" for place in places] if types is None else types, strict=False)]
+    file = ScoreFile(root.joinpath(*key).with_suffix(".csv"),
+                     identity or {"window": 224, "perturbation": {"amount": 1}})
+    info = {"dataset": {"name": key.dataset, "pairs": len(pairs), "higher_is_better": higher_is_better,
+                        **({"labelled": False} if np.isnan(labels).all() else {})},
             "notes": list(notes), **(about or {})}
     for old in file.path.parent.glob(f"{key.perturbation}.*"):
         old.unlink()
     fill(file, pairs, scores, info, *info.pop("sessions", []))
     return file.path
+
+
+@pytest.fixture
+def replace_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function that puts facts in the place of those of the published data sets, until the test ends."""
+    def replace(facts) -> None:
+        (tmp_path / "published.yaml").write_text(yaml.safe_dump(facts, sort_keys=False))
+        monkeypatch.setattr(releases, "FILE", tmp_path / "published.yaml")
+        monkeypatch.chdir(tmp_path)
+        for name in facts:
+            monkeypatch.delenv(f"ZSIQA_{name.upper()}", raising=False)
+        releases.published.cache_clear()
+    yield replace
+    releases.published.cache_clear()
+
+
+def dists_package(vgg16_file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The metric of the package DISTS_pytorch, with VGG16's weights from a file and its own of channels."""
+    import torch
+    from DISTS_pytorch import DISTS_pt
+
+    from zsiqa.backbones.weights import package_file
+
+    build = DISTS_pt.models.vgg16
+
+    def stored_vgg16(*, pretrained):  # the package's way to ask for ImageNet weights, which it would download
+        assert pretrained
+        network = build()
+        network.load_state_dict(torch.load(vgg16_file, weights_only=True))
+        return network
+
+    monkeypatch.setattr(DISTS_pt.models, "vgg16", stored_vgg16)
+    package = DISTS_pt.DISTS(load_weights=False)
+    state = torch.load(package_file("DISTS_pytorch", "weights.pt"), weights_only=True)
+    package.alpha.data, package.beta.data = state["alpha"], state["beta"]
+    return package
+
+
+def tensor(image: Image.Image | Path):
+    """An image, or the file of one, as (1, 3, H, W), RGB in [0, 1]."""
+    import torch
+
+    image = image if isinstance(image, Image.Image) else Image.open(image)
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255

@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-from conftest import fill
+from conftest import write_stored
 
 from zsiqa.perturbations import Level, name_of
-from zsiqa.results.score_file import ScoreFile
-from zsiqa.types import ImagePair
+from zsiqa.results.scores import ScoreKey
 
 LEVELS = {("translate_x", "px"): [2, 4, 8], ("translate_y", "px"): [2, 4, 8],
           ("dilate", "pct"): [1, 2, 3], ("rotate", "deg"): [1, 3, 5]}
@@ -21,14 +20,11 @@ METRICS = {"tolerant": (1.0, 0.5, 0.5), "fragile": (0.1, 60.0, 90.0), "wrong": (
 def write(root, dataset, metric, perturbation, refs, labels, values, higher_is_better=False,
           notes=()):
     labelled = not dataset.endswith("_references")
-    pairs = [ImagePair(f"{dataset}/{number}" if labelled else ref, ref, f"d{number}",
-                       float(label) if labelled else math.nan, root, root, "blur")
-             for number, (ref, label) in enumerate(zip(refs, labels, strict=True))]
-    file = ScoreFile(root / dataset / metric / f"{perturbation}.csv", {"perturbation": perturbation})
-    info = {"dataset": {"name": dataset, "pairs": len(pairs), "higher_is_better": True,
-                        **({} if labelled else {"labelled": False})},
-            "notes": list(notes), "score": {"higher_is_better": higher_is_better}}
-    assert fill(file, pairs, list(values), info)
+    write_stored(root, ScoreKey(dataset, metric, perturbation), values,
+                 labels if labelled else [math.nan] * len(labels), refs=refs, types=["blur"] * len(refs),
+                 ids=[f"{dataset}/{number}" for number in range(len(refs))] if labelled else list(refs),
+                 notes=notes, identity={"perturbation": perturbation},
+                 about={"score": {"higher_is_better": higher_is_better}})
 
 
 def names():

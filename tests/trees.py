@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import openpyxl
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
 from zsiqa.releases import published
+from zsiqa.types import DatasetError
 
 
 def write_images(root: Path, names, size=(8, 8)) -> None:
@@ -36,6 +38,14 @@ LIVE_SCORES = {("jp2k", 2): 30.5, ("jp2k", 3): 61.25, ("jpeg", 1): -2.5, ("jpeg"
                ("wn", 2): 44.0, ("gblur", 1): 55.5, ("gblur", 2): 12.0625, ("fastfading", 1): 70.0,
                ("fastfading", 2): 33.3}
 LIVE_REFERENCES = {1: "bikes.bmp", 2: "womanhat.bmp", 3: "bikes.bmp"}  # by the image's number: names repeat
+
+
+def expect_error(read, root: Path, facts, message: str) -> None:
+    """Reading fails with one error in the form of all of a data set, and with this message."""
+    with pytest.raises(DatasetError, match=message) as caught:
+        read(root, facts)
+    assert str(caught.value).startswith(f"[{facts['name']}] ")
+    assert "Fix: " in str(caught.value)
 
 
 def live_arrays():

@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -30,6 +30,30 @@ def plural(number: int, what: str = "image") -> str:
         ('1 image', '2,000 jobs')
     """
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """List at most `most` names, and count the others.
+
+    Examples:
+        >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 1)
+        ('a, b, c', 'a and 2 more')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Align the texts of rows as columns; those with the places `right` end at the same place.
+
+    Examples:
+        >>> aligned([("psnr", "9"), ("ssim", "10")], right={1})
+        ['psnr   9', 'ssim  10']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.rjust(width) if place in right else text.ljust(width)
+                      for place, (text, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+            for row in rows]
 
 
 def by_folder(files: Iterable[str], most: int = 5) -> str:

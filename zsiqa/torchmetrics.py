@@ -18,7 +18,9 @@ except ModuleNotFoundError as error:
 
 
 class ZeroShotIQA(torchmetrics.Metric):
-    """Mean distance of images from their references: 0 for equal ones, lower is better; or of a baseline.
+    """Mean distance of images from their references: 0 for equal ones, lower is better.
+
+    With `baseline`, the mean score of that metric, in its own direction.
 
     Args:
         backbone, distance, representation, baseline, scale, pretrained, checkpoint, overrides: as for

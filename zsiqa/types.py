@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -85,6 +85,16 @@ def did_you_mean(names: str | Iterable[str], known: Iterable[str], form: str = "
         meant.update(dict.fromkeys(form.format(folded[one]) for one in sorted(near)
                                    if likeness[one] > max(likeness.values()) - 0.05))  # about as near as any
     return f" (did you mean {' or '.join(meant)}?)" if meant else ""
+
+
+def check_choice(option: str, value: object, choices: Collection[object]) -> None:
+    """Check an option that comes from a configuration.
+
+    Raises:
+        ValueError: if the value is not one of the choices, which the message lists.
+    """
+    if value not in choices:
+        raise ValueError(f"{option} must be {' or '.join(map(str, choices))}, found {value!r}")
 
 
 def how_to_install(package: str) -> str:

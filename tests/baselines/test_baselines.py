@@ -11,9 +11,7 @@ import numpy as np
 import piq
 import pytest
 import torch
-import torchvision
-from conftest import add_noise, image_pair, make_image, write_pairs
-from DISTS_pytorch import DISTS_pt
+from conftest import add_noise, dists_package, image_pair, make_image, tensor, write_pairs
 from PIL import Image
 from scipy.signal import convolve2d
 from torch.nn import functional as F
@@ -45,10 +43,6 @@ def st_file(name):
 
 def head_file(name):
     return package_file("lpips", f"weights/v0.1/{name}.pth")
-
-
-def tensor(image):
-    return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -180,18 +174,8 @@ def test_lpips_is_that_of_its_package(networks, name, build, trunk, normalize):
 
 
 def test_dists_is_that_of_its_package(networks, monkeypatch):
-    def random_vgg16(*, pretrained):  # the package's way to ask for ImageNet weights, which it would download
-        assert pretrained
-        model = vgg16()
-        model.load_state_dict(torch.load(networks["vgg"], weights_only=True))
-        return model
-
-    calibration = package_file("DISTS_pytorch", "weights.pt")
-    monkeypatch.setattr(torchvision.models, "vgg16", random_vgg16)
-    package = DISTS_pt.DISTS(load_weights=False)
-    state = torch.load(calibration, weights_only=True)
-    package.alpha.data, package.beta.data = state["alpha"], state["beta"]
-    ours = DISTS(weights=networks["vgg"], calibration=calibration)
+    package = dists_package(networks["vgg"], monkeypatch)
+    ours = DISTS(weights=networks["vgg"], calibration=package_file("DISTS_pytorch", "weights.pt"))
     for reference, distorted in some_pairs((80, 64), (67, 93)):
         with torch.inference_mode():
             expected = package(reference, distorted).tolist()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import image_pair, make_image
+from conftest import image_pair, make_image, tensor
 from scipy.special import rel_entr, softmax
 from torch.nn import functional as F
 from torchvision.models import vgg
@@ -85,10 +85,6 @@ def models(network, trunks):
                                    distance=instantiate(node.distance), scale=instantiate(node.scale),
                                    least_side=node.least_side, weights=None)
             for name, node in nodes(network).items()}
-
-
-def tensor(image):
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def photographs(width, height, distortion, level):

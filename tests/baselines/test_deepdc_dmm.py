@@ -7,7 +7,7 @@ Both were compared with their packages by hand, on the same random trunks: DeepD
 import numpy as np
 import pytest
 import torch
-from conftest import add_noise, make_image
+from conftest import add_noise, make_image, tensor
 from scipy.spatial.distance import cdist
 from torch.nn import functional as F
 from torchvision.models import vgg16, vgg19
@@ -39,8 +39,7 @@ def models(networks):
 def images(width, height, sigma):
     """(reference, distorted), both (1, 3, H, W)."""
     reference = make_image(width, height, 1)
-    return [torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
-            for image in (reference, add_noise(reference, sigma, 2))]
+    return [tensor(image) for image in (reference, add_noise(reference, sigma, 2))]
 
 
 def maps_of(file, image, wanted, pool):

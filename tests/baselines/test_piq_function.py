@@ -2,11 +2,10 @@
 
 import math
 
-import numpy as np
 import piq
 import pytest
 import torch
-from conftest import image_pair, make_image
+from conftest import image_pair, make_image, tensor
 from PIL import ImageFilter
 
 from zsiqa.baselines.baseline import Baselines
@@ -46,10 +45,6 @@ def metrics(nodes):
     return {name: instantiate(node.model) for name, node in nodes.items()}
 
 
-def tensor(image):
-    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
-
-
 @pytest.fixture(scope="module")
 def photographs():
     """(references, distorted images) of the demo: one mild, one strong, one of another photograph."""
@@ -60,7 +55,7 @@ def photographs():
         distort, strengths = DISTORTIONS[kind]
         references.append(tensor(photograph))
         distorted.append(tensor(distort(photograph, strengths[level])))
-    return torch.stack(references), torch.stack(distorted)
+    return torch.cat(references), torch.cat(distorted)
 
 
 def of_the_library(name, reference, distorted):

@@ -8,13 +8,12 @@ import lpips
 import numpy as np
 import pytest
 import torch
-from conftest import add_noise, make_image
+from conftest import add_noise, dists_package, make_image
 from PIL import Image
 from torchvision.models import alexnet, vgg16
 
 import zsiqa
 import zsiqa.baselines.dists  # before a test replaces torchvision's vgg16
-from zsiqa.backbones.weights import package_file
 from zsiqa.config import compose
 from zsiqa.releases import metric_facts, variant_of
 from zsiqa.scoring.scaling import ShortSide
@@ -95,17 +94,7 @@ def test_stlpips_as_its_authors_run_it(images, network, monkeypatch):
 @pytest.mark.slow
 def test_dists_as_its_authors_run_it(networks, tmp_path, monkeypatch):
     images = write_images(tmp_path, 300, 280)
-
-    def random_vgg16(*, pretrained):  # the package's way to ask for ImageNet weights, which it would download
-        assert pretrained
-        model = vgg16()
-        model.load_state_dict(torch.load(networks / "vgg.pth", weights_only=True))
-        return model
-
-    monkeypatch.setattr(package_of_dists.models, "vgg16", random_vgg16)
-    package = package_of_dists.DISTS(load_weights=False)
-    state = torch.load(package_file("DISTS_pytorch", "weights.pt"), weights_only=True)
-    package.alpha.data, package.beta.data = state["alpha"], state["beta"]
+    package = dists_package(networks / "vgg.pth", monkeypatch)
     pictures = [Image.open(path).convert("RGB") for path in images]
     assert metric_facts("dists@short_256").as_authors
     ours = score(images, "dists", f"baselines.dists.checkpoint={networks / 'vgg.pth'}", scale="short_256")

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 import trees
-import yaml
 from PIL import Image
 
-import zsiqa.releases
 from zsiqa.cli.main import main
 
 NAMES = ("live", "tid2013", "pipal", "kadid10k", "csiq")
@@ -19,20 +17,12 @@ SIZE = (240, 232)
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def data(tmp_path, replace_published):
     """A folder `datasets` with all five sets in miniature, and the facts of these in place of the published
     ones."""
-    facts = {name: getattr(trees, name)(tmp_path / "datasets" / name, size=SIZE) for name in NAMES}
-    for one in facts.values():
-        one["sizes"] = {"240x232": None}
-    (tmp_path / "published.yaml").write_text(yaml.safe_dump(facts, sort_keys=False))
-    monkeypatch.setattr(zsiqa.releases, "FILE", tmp_path / "published.yaml")
-    monkeypatch.chdir(tmp_path)
-    for name in NAMES:
-        monkeypatch.delenv(f"ZSIQA_{name.upper()}", raising=False)
-    zsiqa.releases.published.cache_clear()
-    yield tmp_path / "datasets"
-    zsiqa.releases.published.cache_clear()
+    replace_published({name: {**getattr(trees, name)(tmp_path / "datasets" / name, size=SIZE),
+                              "sizes": {"240x232": None}} for name in NAMES})
+    return tmp_path / "datasets"
 
 
 def test_list(data, capsys, monkeypatch):

@@ -7,14 +7,13 @@ import json
 import re
 
 import pytest
-from conftest import fill
+from conftest import write_stored
 from curves import METRICS, names, write_store
 
 from zsiqa.cli.main import main
 from zsiqa.report.robustness_page import robustness_part
 from zsiqa.results.folder import open_folder
-from zsiqa.results.score_file import ScoreFile
-from zsiqa.types import ImagePair
+from zsiqa.results.scores import ScoreKey
 
 QUICK = ("--replicates", "100")
 
@@ -85,11 +84,10 @@ def test_pixels_per_degree_must_be_above_0(store, capsys, value):
 def test_raid_alone_has_rows_in_every_output(tmp_path, capsys):
     keys = [(ref, level) for ref in range(4) for level in range(2, 8)]
     values = [level * (1 + ref / 16) for ref, level in keys]
-    pairs = [ImagePair(f"raid/rot_img_{ref}_level_{level:02}", f"img_{ref}.png", "d", value, tmp_path,
-                       tmp_path, "rot") for (ref, level), value in zip(keys, values, strict=True)]
-    fill(ScoreFile(tmp_path / "scores/raid/psnr/original.csv", {}), pairs, values,
-         {"dataset": {"name": "raid", "pairs": len(pairs), "higher_is_better": False}, "notes": [],
-          "score": {"higher_is_better": False}})
+    write_stored(tmp_path / "scores", ScoreKey("raid", "psnr", "original"), values, values,
+                 ids=[f"raid/rot_img_{ref}_level_{level:02}" for ref, level in keys],
+                 refs=[f"img_{ref}.png" for ref, _ in keys], types=["rot"] * len(keys),
+                 higher_is_better=False, about={"score": {"higher_is_better": False}})
     outputs = [tmp_path / "a.csv", tmp_path / "a.md"]
     assert main(["robustness", "--scores", str(tmp_path / "scores"), *QUICK, "--csv", str(outputs[0]),
                  "--markdown", str(outputs[1])]) == 0

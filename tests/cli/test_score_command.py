@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import add_noise, make_image
+from conftest import add_noise, make_image, tensor
 from PIL import Image
 
 from zsiqa.baselines.psnr import PSNR
@@ -28,10 +28,6 @@ TURNED = Image.Exif()
 TURNED[0x0112] = 3  # upside down
 FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (170, 160))]}
 TINY_NAME = "test_vit.r160_in1k_RANDOM_WEIGHTS-features"
-
-
-def tensor(image):
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import CSIQ_FILES, CSIQ_HEADER, CSIQ_ROWS, csiq
+from trees import CSIQ_FILES, CSIQ_HEADER, CSIQ_ROWS, csiq, expect_error
 
 from zsiqa.datasets.csiq import parse_list, parse_sheet, read
 from zsiqa.types import DatasetError
@@ -11,11 +13,7 @@ EXPECTED = [("csiq/1600.awgn.1", "1600.AWGN.1.png", 0.062),
             ("csiq/elk.blur.5", "elk.BLUR.5.png", 1.0), ("csiq/elk.contrast.2", "elk.contrast.2.png", 0.0)]
 
 
-def expect(root, facts, message):
-    with pytest.raises(DatasetError, match=message) as caught:
-        read(root, facts)
-    assert str(caught.value).startswith("[csiq] ")
-    assert "Fix: " in str(caught.value)
+expect = partial(expect_error, read)
 
 
 def test_the_release(tmp_path):

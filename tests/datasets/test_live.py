@@ -2,13 +2,14 @@ import io
 import re
 import shutil
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
-from trees import LIVE_FOLDERS, LIVE_REFERENCES, LIVE_SCORES, live, live_arrays, live_table
+from trees import LIVE_FOLDERS, LIVE_REFERENCES, LIVE_SCORES, expect_error, live, live_arrays, live_table
 
 from zsiqa.datasets.live import ALIASES, parse_labels, parse_mat, read
 from zsiqa.releases import published
@@ -29,11 +30,7 @@ def facts(root):
     return live(root)
 
 
-def expect(root, facts, message):
-    with pytest.raises(DatasetError, match=message) as caught:
-        read(root, facts)
-    assert str(caught.value).startswith("[live] ")
-    assert "Fix: " in str(caught.value)
+expect = partial(expect_error, read)
 
 
 def test_the_release(root, facts):

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-import yaml
 from commands import run
 from PIL import Image
 from trees import RAID_FAMILIES, raid, raid_response
 
-import zsiqa.releases
 from zsiqa.cli.main import main
 from zsiqa.datasets.raid import read
 from zsiqa.releases import published
@@ -65,7 +63,7 @@ def test_other_labels_are_a_warning(tmp_path):
 
 
 @pytest.fixture
-def miniature(tmp_path, monkeypatch):
+def miniature(tmp_path, replace_published):
     """RAID in miniature with real changes of the images, and its facts in place of the published ones."""
     facts = raid(tmp_path / "raid", size=(SIDE, SIDE))
     folder = tmp_path / "raid/imagenes_bd"
@@ -83,13 +81,8 @@ def miniature(tmp_path, monkeypatch):
                 "gn": Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))}
             for kind in RAID_FAMILIES:
                 changed[kind].save(folder / f"{kind}_img_{reference:02}_level_{level:02}.png")
-    (tmp_path / "published.yaml").write_text(yaml.safe_dump({"raid": facts}, sort_keys=False))
-    monkeypatch.setattr(zsiqa.releases, "FILE", tmp_path / "published.yaml")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ZSIQA_RAID", raising=False)
-    zsiqa.releases.published.cache_clear()
-    yield tmp_path
-    zsiqa.releases.published.cache_clear()
+    replace_published({"raid": facts})
+    return tmp_path
 
 
 def test_scored_and_compared_with_people_as_a_user_does(miniature, capsys):

@@ -1,21 +1,17 @@
 import os
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import TID_LABELS, tid2013
+from trees import TID_LABELS, expect_error, tid2013
 
 from zsiqa.datasets.tid2013 import parse_column, parse_labels, read
 from zsiqa.releases import published
 from zsiqa.types import DatasetError
 
-
-def expect(root, facts, message):
-    with pytest.raises(DatasetError, match=message) as caught:
-        read(root, facts)
-    assert str(caught.value).startswith("[tid2013] ")
-    assert "Fix: " in str(caught.value)
+expect = partial(expect_error, read)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -123,7 +119,7 @@ def test_files_that_contradict_each_other(tmp_path):
 
 def test_not_all_of_it(tmp_path):
     facts = tid2013(tmp_path)
-    expect(tmp_path, None, r"5 label rows in mos_with_names.txt, expected 3000")
+    expect(tmp_path, published()["tid2013"], r"5 label rows in mos_with_names.txt, expected 3000")
     expect(tmp_path, {**facts, "references": 3}, "2 references in mos_with_names.txt, expected 3")
     expect(tmp_path / "nowhere", facts, r"folder not found: /.*nowhere.*get http.*tid2013.rar.*ZSIQA_TID2013")
     (tmp_path / "mos_with_names.txt").write_bytes(b"\xff\xfe5")

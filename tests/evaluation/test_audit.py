@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import fill, image_pair, noisy, official_rows, write_official
+from conftest import noisy, official_rows, write_official, write_stored
 from scipy import stats
 
 from zsiqa.evaluation.audit import audit
@@ -13,6 +13,7 @@ from zsiqa.report.audit import to_json, to_text
 from zsiqa.results.folder import open_folder
 from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
+from zsiqa.results.scores import ScoreKey
 from zsiqa.types import ImagePair
 
 ROWS = official_rows("tid2013")
@@ -68,16 +69,13 @@ def real(authors):
 def _store(root, metrics, count=8, perturbations=("original",), refs=("A0001", "A0002", "A0003")):
     """Our own files of a data set `set`, named as PIPAL's; `metrics` give scores from their number and that
     of the perturbation."""
-    pairs = [image_pair(root / f"{ref}.bmp", root / f"{ref}_02_{number:02}.bmp") for ref in refs
-             for number in range(count)]
-    pairs = [
-        ImagePair(f"set/{pair.dis_path.stem}", pair.ref, pair.dis, 1000.0 + row, pair.ref_path, pair.dis_path,
-                       "02") for row, pair in enumerate(pairs)]
-    info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)}, "notes": []}
+    refs = [ref for ref in refs for _ in range(count)]
+    ids = [f"set/{ref}_02_{place % count:02}" for place, ref in enumerate(refs)]
     for metric, scores in metrics.items():
         for number, name in enumerate(perturbations):
-            file = ScoreFile(root / f"set/{metric}/{name}.csv", {"metric": metric})
-            fill(file, pairs, scores(len(pairs), number), info)
+            write_stored(root, ScoreKey("set", metric, name), scores(len(ids), number),
+                         1000.0 + np.arange(len(ids)), ids=ids, types=["02"] * len(ids),
+                         refs=[f"{ref}.bmp" for ref in refs], identity={"metric": metric})
     return root
 
 

@@ -6,7 +6,8 @@ from conftest import write_stored
 from scipy import stats
 
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.tables import build_table, choose_specs, count_verdicts, read_specs, to_frame
+from zsiqa.evaluation.table_specs import choose_specs, read_specs
+from zsiqa.evaluation.tables import build_table, count_verdicts, to_frame
 from zsiqa.report.tables import to_markdown
 from zsiqa.report.text_tables import text_legend, to_text
 from zsiqa.results.folder import open_folder
@@ -121,7 +122,7 @@ def test_one_side_alone_fills_the_table(tmp_path, scores):
     found = table(public)
     assert {row.metric.split(":")[0] for row in found.rows} == {"liao2024"}
     assert cell(found, f"liao2024:{METRIC}").value == pytest.approx(srcc(values, labels), abs=ROUNDING)
-    assert [spec["name"] for spec in choose_specs(open_folder(public))[0]] == ["liao2024"]
+    assert [spec["name"] for spec in choose_specs(open_folder(public).held())[0]] == ["liao2024"]
     assert len(table(tmp_path).rows) == 12, "without scores, what is needed is listed"
     assert all(one.verdict == "missing" for one in table(tmp_path).cells)
 

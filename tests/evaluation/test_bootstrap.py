@@ -199,7 +199,8 @@ def test_undefined_differences_only_raise_the_p_value():
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"scores": [1.0, 2.0]}, "with N > 0, found shapes"),
+    ({"scores": [1.0, 2.0]}, "as many scores as labels, found shapes"),
+    ({"groups": [0, 1]}, "with N > 0, found shapes"),
     ({"labels": [1.0, math.nan, 3.0]}, "must be finite"),
     ({"groups": [0, 2, 2]}, "renumber the references"), ({"groups": [0.0, 1.0, 1.0]}, "to be integers"),
     ({"weights": [[1, -1]]}, "weights >= 0"), ({"weights": [[1.0, 1.0]]}, "to be integers"),

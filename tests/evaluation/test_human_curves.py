@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import fill
+from conftest import write_stored
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from zsiqa.evaluation.human_curves import affine_fit, compare_with_people, monotone_fit
 from zsiqa.results.folder import open_folder
-from zsiqa.results.score_file import ScoreFile
-from zsiqa.types import ImagePair
+from zsiqa.results.scores import ScoreKey
 
 FAMILIES = ("gn", "rot")
 # Sixteenths: a line of them is exact, so ties stay ties.
@@ -26,14 +25,11 @@ def folder(tmp_path):
     rotated = np.array([family == "rot" for family, _, _ in keys])
     scores = {"affine": 3 * people + 1, "curved": np.exp(3 * people), "alarmed": people + 2 * rotated,
               "similar": 10 - people}
-    pairs = [ImagePair(f"raid/{family}_img_{ref}_level_{level:02}", f"img_{ref}.png", "d",
-                       RESPONSES[family, ref, level], tmp_path, tmp_path, family)
-             for family, ref, level in keys]
     for metric, values in scores.items():
-        file = ScoreFile(tmp_path / "scores/raid" / metric / "original.csv", {})
-        fill(file, pairs, values.tolist(),
-             {"dataset": {"name": "raid", "pairs": len(pairs), "higher_is_better": False}, "notes": [],
-              "score": {"higher_is_better": metric == "similar"}})
+        write_stored(tmp_path / "scores", ScoreKey("raid", metric, "original"), values, people,
+                     ids=[f"raid/{family}_img_{ref}_level_{level:02}" for family, ref, level in keys],
+                     refs=[f"img_{ref}.png" for _, ref, _ in keys], types=[family for family, *_ in keys],
+                     higher_is_better=False, about={"score": {"higher_is_better": metric == "similar"}})
     return open_folder(tmp_path / "scores")
 
 

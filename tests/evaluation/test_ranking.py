@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fill, noisy, official_rows, write_official
+from conftest import noisy, official_rows, write_official, write_stored
 from scipy import stats
 
 from zsiqa.evaluation.bootstrap import (
@@ -23,8 +23,8 @@ from zsiqa.evaluation.paired_tests import holm, steiger, wilcoxon_over_reference
 from zsiqa.evaluation.ranking import Settings, analyse, between_share
 from zsiqa.report.ranking import to_text, write
 from zsiqa.results.folder import open_folder
-from zsiqa.results.score_file import ScoreFile
-from zsiqa.types import ImagePair, StoreError
+from zsiqa.results.scores import ScoreKey
+from zsiqa.types import StoreError
 
 # Ten references with twelve versions each. What the labels say of the reference, a metric need not know.
 REFS = np.repeat([f"r{number}" for number in range(10)], 12)
@@ -44,12 +44,9 @@ def _store(root, quality, labels=LABELS, refs=REFS, kinds=KINDS):
     """Our own files of a data set `set`; labels by metric where they are a mapping."""
     for metric, values in quality.items():
         own = labels[metric] if isinstance(labels, dict) else labels
-        pairs = [ImagePair(f"set/{row}", ref, f"{row}.png", float(label), root / ref, root / str(row), kind)
-                 for row, (ref, kind, label) in enumerate(zip(refs, kinds, own, strict=False))]
-        file = ScoreFile(root / f"set/{metric}/original.csv", {"metric": metric})
-        info = {"dataset": {"name": "set", "higher_is_better": True, "pairs": len(pairs)},
-                "notes": ["a caveat"]}
-        fill(file, pairs, -np.asarray(values, dtype=float), info)
+        write_stored(root, ScoreKey("set", metric, "original"), -np.asarray(values, dtype=float), own,
+                     ids=[f"set/{row}" for row in range(len(refs))], refs=refs, types=kinds,
+                     notes=["a caveat"])
     return open_folder(root)
 
 

@@ -7,15 +7,8 @@ import pytest
 from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.tables import (
-    PAPER,
-    at_scale,
-    build_table,
-    count_verdicts,
-    read_specs,
-    table_names,
-    to_frame,
-)
+from zsiqa.evaluation.table_specs import PAPER, at_scale, read_specs, table_names
+from zsiqa.evaluation.tables import build_table, count_verdicts, to_frame
 from zsiqa.evaluation.verdicts import VERDICTS
 from zsiqa.results.folder import open_folder, stored_scales
 from zsiqa.results.official import conventions, file_name

@@ -3,15 +3,14 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import fill, noisy, official_rows, write_official
+from conftest import noisy, official_rows, write_official, write_stored
 
 from zsiqa.cli.main import main
 from zsiqa.evaluation.correlation import correlate
 from zsiqa.evaluation.verification import to_text, verify
 from zsiqa.results.folder import open_folder
-from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.scores import ScoreKey
-from zsiqa.types import ImagePair, StoreError
+from zsiqa.types import StoreError
 
 ROWS = official_rows("tid2013")
 THEIRS = noisy(ROWS, 0)
@@ -25,12 +24,9 @@ def _id(row):
 
 def _ours(tmp_path, scores, key=KEY, rows=ROWS):
     """Our own file of these scores, as a run writes it."""
-    pairs = [ImagePair(f"tid2013/{dis.lower().removesuffix('.bmp')}", ref, dis, mos, tmp_path / ref,
-                       tmp_path / dis)
-             for dis, ref, mos in rows]
-    file = ScoreFile(tmp_path / f"ours/{'/'.join(key)}.csv", {})
-    info = {"dataset": {"name": "tid2013", "higher_is_better": False, "pairs": len(pairs)}, "notes": []}
-    fill(file, pairs, scores, info)
+    write_stored(tmp_path / "ours", key, scores, [mos for *_, mos in rows], refs=[ref for _, ref, _ in rows],
+                 ids=[f"tid2013/{dis.lower().removesuffix('.bmp')}" for dis, *_ in rows],
+                 higher_is_better=False)
 
 
 def _verify(tmp_path, datasets=None, metrics=None, rtol=1e-3):

@@ -208,12 +208,12 @@ def test_an_empty_folder_is_one_error(tmp_path, capsys):
 
 
 def test_tables_are_those_with_a_cell_and_all_metrics_of_the_other_data_sets(report, tmp_path):
-    assert [table.title for table in report.tables] == ["All metrics on mine"]
+    assert [table.title for table in report.tables] == ["Stored scores: mine"]
     rows = official_rows("live")
     write_official(tmp_path / "theirs/live_dinov1_l2.csv", rows, noisy(rows, 1))
     write_official(tmp_path / "theirs/live_psnr.csv", rows, noisy(rows, 2))
     tables = collected(tmp_path / "theirs").tables
-    assert [table.title.partition(":")[0] for table in tables] == ["Table 2", "All metrics on LIVE"]
+    assert [table.name for table in tables] == ["table2", "stored_live"]
 
 
 def test_runs_of_the_same_origin_are_one_line(report, page):

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.tables import PAPER, Group, Row, Table, build_table, read_specs, to_frame
+from zsiqa.evaluation.table_specs import PAPER, read_specs
+from zsiqa.evaluation.tables import Group, Row, Table, build_table, to_frame
 from zsiqa.evaluation.verdicts import Cell, Column
 from zsiqa.releases import MetricFacts
 from zsiqa.report.tables import to_html, to_latex, to_latex_document, to_markdown, write_tables

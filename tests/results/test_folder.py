@@ -6,7 +6,7 @@ import pytest
 from conftest import image_pair, noisy, official_rows, write_official, write_stored
 
 from zsiqa.results.files import digest
-from zsiqa.results.folder import StoredFolder, load_whole, open_folder
+from zsiqa.results.folder import StoredFolder, open_folder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import write_pairs
 from zsiqa.results.score_file import ScoreFile
@@ -80,7 +80,7 @@ def test_a_part_of_a_published_data_set_is_not_the_whole(tmp_path):
     key = ScoreKey("tid2013", "net-features-l2", "original")
     path = write_stored(tmp_path, key, [0.5, 0.25])
     assert StoredFolder(tmp_path).load(key, path).expected == 3000
-    assert load_whole(StoredFolder(tmp_path), key) is None
+    assert StoredFolder(tmp_path).load_whole(key) is None
 
 
 def test_a_file_without_any_score_is_not_there(tmp_path):
@@ -136,7 +136,7 @@ def test_whole_scores_come_from_the_named_file_if_it_is_whole(tmp_path):
     rows = official_rows("live")
     named = write_official(tmp_path / "live_psnr.csv", rows, noisy(rows, 0))
     write_official(tmp_path / "live_psnr copy.csv", rows, noisy(rows, 1))
-    scores = load_whole(open_folder(tmp_path), PSNR)
+    scores = open_folder(tmp_path).load_whole(PSNR)
     assert scores.path.name == "live_psnr.csv"
     assert scores.values.tolist() == named.tolist()
 
@@ -153,7 +153,7 @@ def test_whole_scores_come_from_a_twin_if_the_named_file_is_not_whole(tmp_path, 
     write_official(tmp_path / "live_psnr (1).csv", rows[:10], noisy(rows[:10], 1))
     twin = write_official(tmp_path / "live_psnr copy.csv", rows, noisy(rows, 2))
     spoil(tmp_path / "live_psnr.csv")
-    scores = load_whole(open_folder(tmp_path), PSNR)
+    scores = open_folder(tmp_path).load_whole(PSNR)
     assert scores.path.name == "live_psnr copy.csv"
     assert scores.values.tolist() == twin.tolist()
     assert scores.key == PSNR
@@ -164,21 +164,21 @@ def test_there_may_be_no_whole_scores(tmp_path):
     rows = official_rows("live")[:10]
     write_official(tmp_path / "live_psnr.csv", rows, noisy(rows, 0))
     write_official(tmp_path / "live_psnr copy.csv", rows, noisy(rows, 0))
-    assert load_whole(open_folder(tmp_path), PSNR) is None
-    assert load_whole(open_folder(tmp_path), ScoreKey("live", "dists", "original")) is None
-    assert load_whole(open_folder(tmp_path), KEY) is None
+    assert open_folder(tmp_path).load_whole(PSNR) is None
+    assert open_folder(tmp_path).load_whole(ScoreKey("live", "dists", "original")) is None
+    assert open_folder(tmp_path).load_whole(KEY) is None
 
 
 def test_the_copy_of_a_perturbed_set_of_scores_never_stands_in_for_the_original(tmp_path):
     rows = official_rows("live")
     write_official(tmp_path / "live_psnr.csv", [], [])
     write_official(tmp_path / "live_psnr_rot-1 copy.csv", rows, noisy(rows, 0))
-    assert load_whole(open_folder(tmp_path), PSNR) is None
-    assert load_whole(open_folder(tmp_path), PSNR._replace(perturbation="rotate")) is not None
+    assert open_folder(tmp_path).load_whole(PSNR) is None
+    assert open_folder(tmp_path).load_whole(PSNR._replace(perturbation="rotate")) is not None
 
 
 def test_the_authors_empty_file_has_a_whole_twin(authors):
-    scores = load_whole(open_folder(authors), ScoreKey("pipal", "imagenet_vit-features-cosine", "original"))
+    scores = open_folder(authors).load_whole(ScoreKey("pipal", "imagenet_vit-features-cosine", "original"))
     assert scores.path.name == "pipal_imagenet_vit_cos copy.csv"
     assert scores.expected == len(scores.values) == 23200
 

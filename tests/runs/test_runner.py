@@ -387,7 +387,7 @@ def test_all_that_lacks_is_told_at_once(tmp_path):
     arguments = ["backbone=dinov1", "baseline=[psnr,dists]"]
     environment = {"TORCH_HOME": str(tmp_path / "torch")}
     output = run(*arguments, "dataset=tid2013", cwd=tmp_path, status=1, **environment)
-    assert output.startswith("error: 3 things lack:\n- [tid2013] folder not found: /")
+    assert output.startswith("error: 3 things are missing:\n- [tid2013] folder not found: /")
     assert "\n- model.safetensors of timm/vit_base_patch16_224.dino is not in" in output
     assert "\n- dists: vgg16-397923af.pth is not in" in output
     assert "to download it in advance (327 MiB), " in output
@@ -396,7 +396,7 @@ def test_all_that_lacks_is_told_at_once(tmp_path):
     (tmp_path / "dis0_2.png").unlink()
     output = run("backbone=dinov1", "dataset=pairs", "dataset.csv=pairs.csv", cwd=tmp_path, status=1,
                  **environment)
-    assert output.startswith("error: 2 things lack:")
+    assert output.startswith("error: 2 things are missing:")
     assert "1 of 2 pairs of pairs lack an image" in output
 
 
@@ -459,7 +459,7 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["official_train_mode=true"],
      "official_train_mode=true has nothing to imitate with backbone=efficientnet_lite0"),
     (["precision=clip_fp16_official"], "nothing to imitate with backbone=efficientnet_lite0"),
-    (["backbone.model.normalize=imagenet"], "normalize must be one of none, native, found 'imagenet'"),
+    (["backbone.model.normalize=imagenet"], "normalize must be none or native, found 'imagenet'"),
     (["perturbation=translate", "perturbations.translate.percent=200"],
      "percent must be at least 0 and less than 100"),
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],

@@ -3,11 +3,8 @@
 import csv
 import json
 
-import numpy as np
 import pytest
-import torch
-from conftest import write_pairs
-from PIL import Image
+from conftest import tensor, write_pairs
 from test_configs import composed
 
 from zsiqa.baselines.psnr import PSNR
@@ -23,10 +20,6 @@ from zsiqa.types import StoreError, ZsiqaError
 TINY = ["backbone=timm", "backbone.model_name=test_vit.r160_in1k", "backbone.pretrained=false",
         "window=160", "stride=140"]
 NAME = "test_vit.r160_in1k_RANDOM_WEIGHTS-features-l2"
-
-
-def image(path):
-    return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +59,7 @@ def test_each_scale_has_its_own_place_and_identity(scored):
         assert identity.get("scale") == (
             {"name": "short_200", "side": 200, "enlarge": False} if "@" in folder else None)
         for row in read(path):
-            pair = image(file.parent / row["ref"]), image(file.parent / row["dis"])
+            pair = tensor(file.parent / row["ref"]), tensor(file.parent / row["dis"])
             if folder in metrics:
                 assert metrics[folder].name == folder
                 expected = metrics[folder](*pair).item()

@@ -8,7 +8,7 @@ from test_configs import composed
 
 from zsiqa import CONFIGS
 from zsiqa.config import check_settings
-from zsiqa.evaluation.tables import PAPER
+from zsiqa.evaluation.table_specs import PAPER
 from zsiqa.runs.progress import look
 from zsiqa.runs.sweep import expand, jobs_of
 from zsiqa.types import ZsiqaError

@@ -171,13 +171,3 @@ def layers_listed_by_timm(model: Any) -> Layers:
 def has_channels_last(model: nn.Module) -> bool:
     """Return whether the maps of a model of timm are (B, H, W, C), by its own `output_fmt`."""
     return bool(getattr(model, "output_fmt", "NCHW") == "NHWC")
-
-
-def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    """Check an option that comes from a configuration.
-
-    Raises:
-        ValueError: if the value is not one of the choices, which the message lists.
-    """
-    if value not in choices:
-        raise ValueError(f"{option} must be one of {', '.join(choices)}, found {value!r}")

@@ -25,14 +25,13 @@ from zsiqa.backbones.frozen import (
     FrozenBackbone,
     Layers,
     at_least_float32,
-    check_choice,
     has_channels_last,
     layers_listed_by_timm,
     matching_layers,
 )
 from zsiqa.backbones.state_dicts import load_strictly, read_state_dict, visual_tower
 from zsiqa.backbones.whole_images import allow_any_size
-from zsiqa.types import ZsiqaError
+from zsiqa.types import ZsiqaError, check_choice
 
 # open_clip builds both towers. The text tower is dropped, so it is built as small as possible.
 _NO_TEXT = {"width": 64, "heads": 1, "layers": 1, "vocab_size": 1, "context_length": 1}

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from zsiqa.backbones.frozen import (
     FrozenBackbone,
-    check_choice,
     has_channels_last,
     layers_listed_by_timm,
     matching_layers,
 )
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
 from zsiqa.backbones.whole_images import allow_any_size
+from zsiqa.types import check_choice
 
 
 class TimmBackbone(FrozenBackbone):

@@ -20,7 +20,7 @@ from torchvision.models import efficientnet_b7, mobilenet_v3_small, squeezenet1_
 
 from zsiqa.backbones.frozen import at_least_float32
 from zsiqa.backbones.state_dicts import StateDict, load_strictly, read_state_dict
-from zsiqa.types import Features
+from zsiqa.types import Features, check_choice
 
 VGG19_ENDS = (3, 8, 17, 26, 35)  # relu1_2, relu2_2, relu3_4, relu4_4, relu5_4
 VGG19_POOLS = {4: 64, 9: 128, 18: 256, 27: 512}  # layer: channels
@@ -57,8 +57,7 @@ class Stages(nn.Module):
     def __init__(self, layers: nn.Sequential, ends: Sequence[int], *, weights: Path | None,
                  normalize: Literal["none", "native"] = "none", train_mode: bool = False) -> None:
         super().__init__()
-        if normalize not in ("none", "native"):
-            raise ValueError(f"normalize must be one of none, native, found {normalize!r}")
+        check_choice("normalize", normalize, ("none", "native"))
         self.features = layers
         self.ends = frozenset(ends)
         self._train_mode = train_mode

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsiqa import __version__
 from zsiqa.cli.options import examples, show_help_alone
-from zsiqa.terminal import escape, plural
+from zsiqa.terminal import aligned, escape, listed, plural
 from zsiqa.types import DatasetError, Manifest, did_you_mean
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def _list(_options: argparse.Namespace) -> int:
         rows.append((name, f"{facts['pairs']:,}",
                      "higher = better" if facts["higher_is_better"] else "higher = worse",
                      f"{root.absolute()}{by}", found))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(field.ljust(width) for field, width in zip(row, widths, strict=True)).rstrip())
+    print(*aligned(rows), sep="\n")
     print("\nIf a set is elsewhere: set ZSIQA_LIVE=DIR and so on, or give dataset.root=DIR to run.py, "
           "--root DIR here. `zsiqa data check NAME` says where to get a set")
     return 0
@@ -126,7 +124,7 @@ def _check(options: argparse.Namespace) -> int:
         print(f"  equal    {plural(sum(map(len, groups)))} with the pixels of another one"
               f"{''.join(f', e.g. {paths[0].name} = {paths[1].name}' for paths in groups[:1])}")
     if found.unnamed:
-        names = ", ".join(escape(path.name) for path in sorted(found.unnamed)[:3])
+        names = listed([escape(path.name) for path in sorted(found.unnamed)], 3)
         print(f"  others   {plural(len(found.unnamed))} that no label names, left out, e.g. {names}")
     sys.stdout.flush()
     for warning in found.warnings:

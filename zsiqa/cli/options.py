@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from zsiqa.types import ZsiqaError, did_you_mean
 
 if TYPE_CHECKING:
-    from zsiqa.results.folder import ScoreFolder
+    from zsiqa.results.score_folder import ScoreFolder
 
 EXAMPLES = "examples:"
 DEFAULT = "results/scores"

@@ -46,14 +46,8 @@ def add_parser(commands: Any) -> None:
 def _tables(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.measurement import STATISTICS, Measurer
     from zsiqa.evaluation.stored_levels import WithoutCurves
-    from zsiqa.evaluation.tables import (
-        Table,
-        at_scale,
-        build_table,
-        choose_specs,
-        count_verdicts,
-        read_specs,
-    )
+    from zsiqa.evaluation.table_specs import at_scale, choose_specs, read_specs
+    from zsiqa.evaluation.tables import Table, build_table, count_verdicts
     from zsiqa.report.tables import write_tables
     from zsiqa.report.text_tables import text_legend, to_text
     from zsiqa.results.folder import name_ignored, stored_scales
@@ -65,7 +59,7 @@ def _tables(options: argparse.Namespace) -> int:
     names = [*(options.table or []), *(["extended"] if options.extended else [])]
     measurer = Measurer(open_scores(options))
     specs, left_out = ([spec for name in names for spec in read_specs(name)], []) if names else (
-        choose_specs(WithoutCurves(measurer.folder)))
+        choose_specs(WithoutCurves(measurer.folder).held()))
     if not specs:
         require_scores(WithoutCurves(measurer.folder))
     if options.out:

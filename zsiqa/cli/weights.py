@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.cli.options import examples, show_help_alone
+from zsiqa.terminal import aligned
 from zsiqa.types import WeightsError, ZsiqaError, did_you_mean
 
 ANY_OR_NONE = ("timm", "open_clip", "none", "all", "extended")  # configurations without weights of their own
@@ -132,11 +133,7 @@ def _list(options: argparse.Namespace) -> int:
         size = file.stat().st_size / 2**20 if file else known.get("mib")
         rows.append((one.name, "here" if file else "missing", "-" if size is None else f"{size:.3g} MiB",
                      one.source, known.get("licence", "-")))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for *cells, licence in rows:
-        name, state, size, source = (f"{cell:{'>' if number == 2 else '<'}{widths[number]}}"
-                                     for number, cell in enumerate(cells))
-        print(name, state, size, source, licence, sep="  ")
+    print(*aligned(rows, right={2}), sep="\n")
     return 0
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from zsiqa.datasets.labels import Label, lines, number, read_labels
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.labels import Label, lines, number
+from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest, missing_package
 
@@ -48,7 +48,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     facts = facts or published()["csiq"]
     tree = Tree("csiq", root)
     labels = read_labels(facts, tree, LABELS, {LABELS: parse_sheet, LIST: parse_list})
-    return build_manifest(facts, tree, labels, _name)
+    return build_manifest(facts, tree, labels, by_name(NAME, _name))
 
 
 def parse_sheet(data: bytes) -> list[Label]:
@@ -105,10 +105,7 @@ def parse_list(data: bytes) -> list[Label]:
     return labels
 
 
-def _name(label: Label) -> Name | None:
-    match = NAME.fullmatch(label.dis.rpartition("/")[2])
-    if not match:
-        return None
+def _name(match: re.Match[str]) -> Name:
     image, kind, level = (part.lower() for part in match.groups())
     spelled = next(name for name in SPELLED.values() if name.lower() == kind)
     stem = f"{image}.{kind}.{level}"

@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 from zsiqa.datasets.images import EIGHT_BIT_MODES, open_image, open_rgb
 from zsiqa.datasets.release import names_of
 from zsiqa.releases import ref_id
-from zsiqa.terminal import plural
+from zsiqa.terminal import listed, plural
 from zsiqa.types import ImageError, ImagePair, Manifest
 
 LEAST = 224  # the default window; see docs/protocol.md section 3
@@ -101,7 +101,7 @@ def missing(manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
         if paths:
             problems.append(f"{plural(len(paths), f'{kind} image')} named in "
                             f"{names_of(manifest.label_files)} missing, "
-                            f"e.g. {_examples(_short(path) for path in paths)}. "
+                            f"e.g. {listed([_short(path) for path in paths], 3)}. "
                             f"Fix: unpack the archive again; names are matched ignoring case")
     return problems
 
@@ -144,7 +144,7 @@ def describe_headers(headers: Mapping[Path, Header]) -> str:
 
 
 def _problems(found: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"{plural(len(images))} {problem}, e.g. {_examples(images)}. Fix: unpack the archive again"
+    return [f"{plural(len(images))} {problem}, e.g. {listed(images, 3)}. Fix: unpack the archive again"
             for problem, images in found.items()]
 
 
@@ -167,7 +167,3 @@ def _decode(path: Path) -> tuple[str, str]:
 def _short(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
-
-def _examples(names: Iterable[object], most: int = 3) -> str:
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")

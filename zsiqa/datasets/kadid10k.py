@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.labels import Label, fields, number, read_labels
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.labels import Label, fields, number
+from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
-from zsiqa.types import DatasetError, Manifest
+from zsiqa.types import Manifest
 
 LABELS = "dmos.csv"
 COLUMNS = ["dist_img", "ref_img", "dmos", "var"]  # `var` holds standard deviations
@@ -33,7 +33,8 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     """
     facts = facts or published()["kadid10k"]
     tree = Tree("kadid10k", root)
-    return build_manifest(facts, tree, read_labels(facts, tree, LABELS, {LABELS: parse_labels}), _name)
+    labels = read_labels(facts, tree, LABELS, {LABELS: parse_labels})
+    return build_manifest(facts, tree, labels, by_name(NAME, _name))
 
 
 def parse_labels(data: bytes) -> list[Label]:
@@ -42,24 +43,14 @@ def parse_labels(data: bytes) -> list[Label]:
     Raises:
         DatasetError: if the file is not in the expected format.
     """
-    (_, header), *rows = fields(data, LABELS, "kadid10k") or [("", [])]
-    if header != COLUMNS:
-        raise DatasetError(f"[kadid10k] {LABELS} columns {', '.join(header) or 'none'}; expected "
-                           f"{', '.join(COLUMNS)}. Fix: restore the file")
     labels = []
-    for where, row in rows:
-        if len(row) != len(COLUMNS):
-            raise DatasetError(f"[kadid10k] {where}: {len(row)} fields, expected {len(COLUMNS)}. Fix: "
-                               f"restore the file")
-        dis, ref, dmos, std = row
+    for where, row in fields(data, LABELS, "kadid10k", COLUMNS)[1]:
+        dis, ref, dmos, std = (row[name] for name in COLUMNS)
         labels.append(Label(where, dis, number(dmos, where, "kadid10k"), ref, number(std, where, "kadid10k")))
     return labels
 
 
-def _name(label: Label) -> Name | None:
-    match = NAME.fullmatch(label.dis.rpartition("/")[2])
-    if not match:
-        return None
+def _name(match: re.Match[str]) -> Name:
     ref, kind, level = match.groups()
     return Name(f"i{ref}_{kind}_{level}", f"images/I{ref}_{kind}_{level}.png", f"images/I{ref}.png",
                 kind, level, match.groups())

@@ -6,10 +6,10 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from zsiqa.types import DatasetError
 
@@ -57,37 +57,6 @@ class Labels(NamedTuple):
     layout: str = "the release's own"
 
 
-class Finder(Protocol):
-    """Files by name: see `zsiqa.datasets.release.Tree`."""
-
-    def find(self, name: str) -> Path | None:
-        """Find the file of this name."""
-
-    def lacks(self, wanted: str, *others: str) -> DatasetError:
-        """Build the error for label files that are missing."""
-
-
-def read_labels(facts: Mapping[str, Any], tree: Finder, wanted: str,
-                own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
-    """Read the first label file that exists: the data set's own, then tables of other toolboxes.
-
-    Args:
-        wanted: the label file that the error message names if there is none.
-        own: parsers by file name; the first file is the release's.
-
-    Raises:
-        DatasetError: if there is none, or it is wrong.
-    """
-    for place, (name, parse) in enumerate(own.items()):
-        if path := tree.find(name):
-            return Labels(parse(path.read_bytes()), [path], *(["a list of another toolbox"] if place else []))
-    for name in facts["tables"]:
-        if path := tree.find(name):
-            rows = parse_table(path.read_bytes(), path.name, facts["name"])
-            return Labels(rows, [path], "a table of another toolbox")
-    raise tree.lacks(wanted, *facts["tables"])
-
-
 def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
     """Parse the rows of Waterloo's text files, pyiqa's meta CSV files, and the official code's live.txt.
 
@@ -98,32 +67,30 @@ def parse_table(data: bytes, file: str, dataset: str) -> list[Label]:
     Raises:
         DatasetError: if a column is missing, or a row does not fit the header.
     """
-    header, *rows = fields(data, file, dataset) or [(f"{file} line 1", [])]
-    columns = {meaning: next((name for name in names if name in header[1]), "")
+    header, rows = fields(data, file, dataset)
+    columns = {meaning: next((name for name in names if name in header), "")
                for meaning, names in COLUMNS.items()}
     if not (columns["dis"] and columns["score"]):
-        raise DatasetError(f"[{dataset}] {file} columns {', '.join(header[1]) or 'none'}; expected "
+        raise DatasetError(f"[{dataset}] {file} columns {', '.join(header) or 'none'}; expected "
                            f"{' or '.join(COLUMNS['dis'])}, and {' or '.join(COLUMNS['score'])}. Fix: "
                            f"restore the label file")
     labels = []
-    for where, row in rows:
-        if len(row) != len(header[1]):
-            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header[1])}. Fix: "
-                               f"restore the label file")
-        values = dict(zip(header[1], row, strict=True))
+    for where, values in rows:
         labels.append(Label(where, values[columns["dis"]], number(values[columns["score"]], where, dataset),
                             values[columns["ref"]] if columns["ref"] else "",
                             number(values[columns["std"]], where, dataset) if columns["std"] else math.nan))
     return labels
 
 
-def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
-    """Split every line of a CSV file: (file and line, fields). The first line is the header.
+def fields(data: bytes, file: str, dataset: str,
+           needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    """Split a CSV file into its header, and (file and line, fields by column) of each line below.
 
     Raises:
-        DatasetError: if the file is not text, a line is not valid CSV, or the header has a column twice.
+        DatasetError: if the file is not text, the header lacks a column or has one twice, or a line is not
+            valid CSV or has not as many fields as the header.
     """
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
     for where, line in lines(data, file, dataset):
         try:
             row = next(csv.reader([line], strict=True))
@@ -135,10 +102,18 @@ def fields(data: bytes, file: str, dataset: str) -> list[tuple[str, list[str]]]:
             raise DatasetError(f"[{dataset}] {where}: a tab inside of a field of {row}. Fix: restore the "
                                f"label file")
         rows.append((where, row))
-    if rows and (twice := repeated(rows[0][1])):
+    header = rows[0][1] if rows else []
+    if twice := repeated(header):
         raise DatasetError(f"[{dataset}] {file}: column {twice!r} twice in the header. Fix: restore the "
                            f"label file")
-    return rows
+    if missing := [name for name in needed if name not in header]:
+        raise DatasetError(f"[{dataset}] {file} has the columns {', '.join(header) or 'none'}; expected also "
+                           f"{', '.join(missing)}. Fix: restore the label file")
+    for where, row in rows:
+        if len(row) != len(header):
+            raise DatasetError(f"[{dataset}] {where}: {len(row)} fields, expected {len(header)}. Fix: "
+                               f"restore the label file")
+    return header, [(where, dict(zip(header, row, strict=True))) for where, row in rows[1:]]
 
 
 def lines(data: bytes, file: str, dataset: str) -> list[tuple[str, str]]:

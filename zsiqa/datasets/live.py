@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from zsiqa.datasets.labels import Label, Labels, read_labels
+from zsiqa.datasets.labels import Label, Labels
 from zsiqa.datasets.matlab import read_variables
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.release import Name, Tree, build_manifest, read_labels
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 

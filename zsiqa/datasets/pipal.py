@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.labels import Label, Labels, lines, number, read_labels
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.labels import Label, Labels, lines, number
+from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
@@ -38,7 +38,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
                     paths)
     if not paths:
         labels = read_labels(facts, tree, "Train_Label/*.txt", {})
-    return build_manifest(facts, tree, labels, _name)
+    return build_manifest(facts, tree, labels, by_name(NAME, _name))
 
 
 def parse_labels(data: bytes, file: str, count: int) -> list[Label]:
@@ -59,10 +59,7 @@ def parse_labels(data: bytes, file: str, count: int) -> list[Label]:
     return labels
 
 
-def _name(label: Label) -> Name | None:
-    match = NAME.fullmatch(label.dis.rpartition("/")[2])
-    if not match:
-        return None
+def _name(match: re.Match[str]) -> Name:
     ref, kind, number_ = match.groups()
     ref = ref.upper()
     return Name(f"{ref}_{kind}_{number_}", f"Train_Dis/{ref}_{kind}_{number_}.bmp", f"Train_Ref/{ref}.bmp",

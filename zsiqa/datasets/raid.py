@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.labels import Label, fields, number, read_labels
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.labels import Label, fields, number
+from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
@@ -42,7 +42,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
     facts = facts or published()["raid"]
     tree = Tree("raid", root)
     labels = read_labels(facts, tree, LABELS, {LABELS: parse_responses})
-    return build_manifest(facts, tree, labels, _name)
+    return build_manifest(facts, tree, labels, by_name(NAME, _name))
 
 
 def parse_responses(data: bytes) -> list[Label]:
@@ -51,16 +51,9 @@ def parse_responses(data: bytes) -> list[Label]:
     Raises:
         DatasetError: if the file is not in the expected format, or a reference differs from itself.
     """
-    (_, header), *rows = fields(data, LABELS, "raid") or [("", [])]
-    if missing := [name for name in COLUMNS if name not in header]:
-        raise DatasetError(f"[raid] {LABELS} has the columns {', '.join(header) or 'none'}; expected also "
-                           f"{', '.join(missing)}. Fix: download it again")
     labels = []
-    for where, row in rows:
-        if len(row) != len(header):
-            raise DatasetError(f"[raid] {where}: {len(row)} fields, expected {len(header)}. Fix: download it "
-                               f"again")
-        reference, distorted, response = (row[header.index(name)] for name in COLUMNS)
+    for where, row in fields(data, LABELS, "raid", COLUMNS)[1]:
+        reference, distorted, response = (row[name] for name in COLUMNS)
         label = Label(where, distorted, number(response, where, "raid"), reference)
         match = NAME.fullmatch(distorted)
         if match and int(match[3]) == UNDISTORTED:
@@ -72,10 +65,7 @@ def parse_responses(data: bytes) -> list[Label]:
     return labels
 
 
-def _name(label: Label) -> Name | None:
-    match = NAME.fullmatch(label.dis.rpartition("/")[2])
-    if not match:
-        return None
+def _name(match: re.Match[str]) -> Name:
     kind, reference, level = match[1].lower(), match[2].lower(), match[3]
     stem = f"{kind}_{reference}_level_{level}"
     return Name(stem, f"imagenes_bd/{stem}.png", f"imagenes_bd/{reference}.png", kind, str(int(level)),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.labels import Label, Labels
+from zsiqa.datasets.labels import Label, Labels, parse_table
 from zsiqa.releases import labels_sha256, published
 from zsiqa.types import DatasetError, ImagePair, Manifest
 
@@ -140,6 +140,36 @@ def _walk(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
                     yield from _walk(entry.path, f"{prefix}{entry.name}/", depth - 1)
             elif entry.is_file():
                 yield entry.name, prefix + entry.name
+
+
+def read_labels(facts: Mapping[str, Any], tree: Tree, wanted: str,
+                own: Mapping[str, Callable[[bytes], list[Label]]]) -> Labels:
+    """Read the first label file that exists: the data set's own, then tables of other toolboxes.
+
+    Args:
+        wanted: the label file that the error message names if there is none.
+        own: parsers by file name; the first file is the release's.
+
+    Raises:
+        DatasetError: if there is none, or it is wrong.
+    """
+    for place, (name, parse) in enumerate(own.items()):
+        if path := tree.find(name):
+            return Labels(parse(path.read_bytes()), [path], *(["a list of another toolbox"] if place else []))
+    for name in facts["tables"]:
+        if path := tree.find(name):
+            rows = parse_table(path.read_bytes(), path.name, facts["name"])
+            return Labels(rows, [path], "a table of another toolbox")
+    raise tree.lacks(wanted, *facts["tables"])
+
+
+def by_name(pattern: re.Pattern[str],
+            name_of: Callable[[re.Match[str]], Name]) -> Callable[[Label], Name | None]:
+    """Make the argument `name_of` of `build_manifest` for file names that match a pattern."""
+    def parse(label: Label) -> Name | None:
+        match = pattern.fullmatch(_base(label.dis))
+        return name_of(match) if match else None
+    return parse
 
 
 def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,

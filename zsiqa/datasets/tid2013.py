@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsiqa.datasets.labels import Label, lines, number, read_labels
-from zsiqa.datasets.release import Name, Tree, build_manifest
+from zsiqa.datasets.labels import Label, lines, number
+from zsiqa.datasets.release import Name, Tree, build_manifest, by_name, read_labels
 from zsiqa.releases import published
 from zsiqa.types import DatasetError, Manifest
 
@@ -42,7 +42,7 @@ def read(root: str | Path, facts: Mapping[str, Any] | None = None) -> Manifest:
         return labels
 
     labels = read_labels(facts, tree, LABELS, {LABELS: parse})
-    return build_manifest(facts, tree, labels, _name, lambda mos: 100.0 - mos)
+    return build_manifest(facts, tree, labels, by_name(NAME, _name), lambda mos: 100.0 - mos)
 
 
 def parse_labels(data: bytes) -> list[Label]:
@@ -93,10 +93,7 @@ def _add_std(labels: list[Label], values: list[float]) -> list[Label]:
     return [replace(label, std=value) for label, value in zip(labels, values, strict=True)]
 
 
-def _name(label: Label) -> Name | None:
-    match = NAME.fullmatch(label.dis.rpartition("/")[2])
-    if not match:
-        return None
+def _name(match: re.Match[str]) -> Name:
     ref, kind, level = match.groups()
     # A few names have another case than the rest in the release's label file, and also in the authors' files.
     initial = "I" if (kind, level) in {("01", "1"), ("11", "1"), ("13", "1")} else "i"

@@ -7,13 +7,15 @@ formulas are written so that nearly equal features lose as few digits as possibl
 official arithmetic, they compute the same quantity with less rounding. With `half`, l2, cosine, SKLD and JSD
 imitate the authors' half precision instead.
 
+Letters in shapes: B tiles, L layers, N tokens, D feature width; C, H, W channels, rows and columns of a CNN's
+map; M columns of 64 samples; n maps and c columns of one part.
+
 Sources: Ghildyal et al., ICASSP 2025, and its code (ZS-IQA `distances.py`, `run.py` at commit 1d8c1ce);
 Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
 """
 
-from zsiqa.distances.comparison import compare, compiled_compare
+from zsiqa.distances.comparison import Distance, compare, compiled_compare
 from zsiqa.distances.distribution import JSD, SKLD, WSD, ColumnDistance
-from zsiqa.distances.features import Distance
 from zsiqa.distances.pointwise import L2, Cosine
 from zsiqa.types import Features
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zsiqa.distances.columns import at_once, column_distances, parts
 from zsiqa.distances.distribution import ColumnDistance
-from zsiqa.distances.features import Distance
 from zsiqa.types import Features
+
+Distance = Callable[[Features, Features], Tensor]  # (features of reference tiles, of distorted tiles) to (B,)
 
 # Number of elements (of tiles) that are processed at once. On a CPU, a few tensors of this size fit into the
 # cache of all cores.

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from zsiqa.distances import half_precision
 from zsiqa.distances.columns import SAMPLES, Columns, SoftmaxOver, column_distances, columns_of_64
-from zsiqa.distances.features import check_option
-from zsiqa.types import Features
+from zsiqa.types import Features, check_choice
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class ColumnDistance(ABC):
     half: ClassVar[bool] = False  # only distances of probabilities can imitate half precision
 
     def __post_init__(self) -> None:
-        check_option("padding", self.padding, ("nearest", "up"))
-        check_option("windows", self.windows, ("memory", "spatial"))
+        check_choice("padding", self.padding, ("nearest", "up"))
+        check_choice("windows", self.windows, ("memory", "spatial"))
 
     @property
     def layout(self) -> tuple[str, str]:
@@ -82,9 +81,9 @@ class ProbabilityDistance(ColumnDistance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
+        check_choice("softmax_over", self.softmax_over, ("samples", "columns"))
         if self.half:
-            check_option("constant", self.constant, (10,))
+            check_choice("constant", self.constant, (10,))
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Compute the distance of each tile, (B,)."""
@@ -178,11 +177,11 @@ class WSD(ColumnDistance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_option("softmax_over", self.softmax_over, ("samples", "columns"))
-        check_option("order", self.order, (1, 2))
-        check_option("weights", self.weights, ("softmax", "energy", "features"))
+        check_choice("softmax_over", self.softmax_over, ("samples", "columns"))
+        check_choice("order", self.order, (1, 2))
+        check_choice("weights", self.weights, ("softmax", "energy", "features"))
         if self.weights == "features":  # the closed form of order 1 needs weights >= 0
-            check_option("order", self.order, (2,))
+            check_choice("order", self.order, (2,))
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""

@@ -8,7 +8,7 @@ result to float16, as float16 tensors still do. Softmax, sums and means accumula
 the code below does this explicitly. Later versions compute cosine similarity and KL divergence in another
 way; here they follow the older versions.
 
-Letters in shapes: see `zsiqa.distances.features`. Scores are float64, because the official code adds layers
+Letters in shapes: see `zsiqa.distances`. Scores are float64, because the official code adds layers
 and averages tiles in float64. Like the official scores, they can be slightly below 0, and are not finite
 where a step overflows. They are for comparison, not for gradients.
 """

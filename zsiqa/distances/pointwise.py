@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from zsiqa.distances import half_precision
-from zsiqa.distances.features import check_option
-from zsiqa.types import Features
+from zsiqa.types import Features, check_choice
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Cosine:
     half: bool = False
 
     def __post_init__(self) -> None:
-        check_option("axis", self.axis, ("last", "channel"))
+        check_choice("axis", self.axis, ("last", "channel"))
 
     def __call__(self, ref: Features, dis: Features) -> Tensor:
         """Compute the distance of each tile, (B,)."""

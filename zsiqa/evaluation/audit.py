@@ -20,7 +20,8 @@ from zsiqa.evaluation.file_checks import FileFinding, check_files, describe_agre
 from zsiqa.evaluation.half_grid import HalfGrid, find_half_grid
 from zsiqa.evaluation.identical_images import find_identical, name_pattern, noise_share
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.tables import PAPER, Table, build_table, count_verdicts, read_specs
+from zsiqa.evaluation.table_specs import PAPER, read_specs
+from zsiqa.evaluation.tables import Table, build_table, count_verdicts
 from zsiqa.evaluation.verdicts import Cell
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 

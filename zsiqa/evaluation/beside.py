@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +12,31 @@ import numpy as np
 
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.verdicts import Cell, Column, judge_row
-from zsiqa.results.folder import ScoreFolder
-from zsiqa.results.plain_folder import PlainFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError
 
 
-@dataclass
-class Side(PlainFolder):
+class Side(ScoreFolder):
     """One side of a table, ours or published, restricted to the pairs that both have.
 
     Metrics have their names without source. The labels are our own on both sides: data sets were published
     with other labels, too.
 
-    Attributes:
+    Args:
         folder: folder with the scores of both sides.
         keys, others: of this side and of the other one: keys in `folder`, by keys without source.
         own: whether this is our own side.
-        name: "".
-        files: paths of the score files of this side.
     """
 
-    folder: ScoreFolder
-    keys: Mapping[ScoreKey, ScoreKey]
-    others: Mapping[ScoreKey, ScoreKey]
-    own: bool
-    name: str = field(init=False, default="")
-    root: Path = field(init=False)
-    files: dict[ScoreKey, Path] = field(init=False)
-    strays: list[Path] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.root = self.folder.root
-        self.files = {key: self.folder.files[there] for key, there in self.keys.items()}
+    def __init__(self, folder: ScoreFolder, keys: Mapping[ScoreKey, ScoreKey],
+                 others: Mapping[ScoreKey, ScoreKey], *, own: bool) -> None:
+        self.folder, self.keys, self.others, self.own = folder, keys, others, own
+        self.root, self.name, self.strays = folder.root, "", []
+        self.files = {key: folder.files[there] for key, there in keys.items()}
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file; see the class.
-
-        Raises:
-            StoreError: if it is damaged.
-        """
+        """Load a score file; see the class."""
         scores = self.folder.load(self.keys[key], path)
         if key not in self.others:
             return scores
@@ -79,7 +64,10 @@ def keys_of(spec: Mapping[str, Any]) -> set[ScoreKey]:
 
 
 def held_of(spec: Mapping[str, Any], held: Iterable[ScoreKey]) -> set[ScoreKey]:
-    """Return those of the held keys that a table shows; of any source, if it has published scores, too."""
+    """Return those of the held keys that a table shows.
+
+    A table that also has published scores shows keys of any source.
+    """
     wanted = keys_of(spec)
     return {key for key in held if (without_source(key) if "published" in spec else key) in wanted}
 

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from zsiqa.evaluation.correlation import COEFFICIENTS
+from zsiqa.evaluation.correlation import COEFFICIENTS, checked
 from zsiqa.evaluation.resampled import kendall, pearson, spearman
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+LEVEL = 0.95  # of the intervals and tests of rankings, claims and curves
 
 
 class Interval(NamedTuple):
@@ -127,6 +129,11 @@ def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high), undefined)
 
 
+def interval_over_references(replicates: ArrayLike, references: int) -> Interval:
+    """Compute the percentile interval of `LEVEL`; NaN for one reference, which says nothing about others."""
+    return percentile_interval(replicates, LEVEL) if references > 1 else Interval(math.nan, math.nan, 0)
+
+
 def bca_interval(estimate: float, replicates: ArrayLike, jackknife: ArrayLike,
                  level: float = 0.95) -> Interval:
     """Compute the bias-corrected and accelerated (BCa) interval.
@@ -198,14 +205,10 @@ def paired_p_value(differences: ArrayLike) -> float:
 def _checked(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike,
              weights: ArrayLike) -> tuple[Floats, Floats, Integers, Integers]:
     """Check the arguments of `replicate` and return them as arrays."""
-    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    g, w = np.asarray(groups), np.asarray(weights)
-    if y.ndim != 1 or x.ndim not in (1, 2) or x.shape[-1:] != y.shape or g.shape != y.shape or not len(y):
+    (x, y), g, w = checked(scores, labels, several=True), np.asarray(groups), np.asarray(weights)
+    if g.shape != y.shape or not len(y):
         raise ValueError("expected scores (N,) or (M, N), labels (N,) and groups (N,) with N > 0, "
                          f"found shapes {x.shape}, {y.shape} and {g.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
-                         "and say how many")
     if w.ndim != 2 or g.dtype.kind not in "iu" or w.dtype.kind not in "iu" or (w < 0).any():
         raise ValueError("expected groups and weights (B, G) to be integers, weights >= 0; found "
                          f"{g.dtype} groups and {w.dtype} weights of shape {w.shape}")

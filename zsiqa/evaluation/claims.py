@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.bootstrap import LEVEL, percentile_interval
 from zsiqa.evaluation.coefficients import Coefficients, resample
 from zsiqa.evaluation.contrasts import Effect, contrasts
 from zsiqa.evaluation.paired_tests import holm
 from zsiqa.evaluation.score_table import load_table
 from zsiqa.releases import metric_facts
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.types import StoreError
 
-LEVEL = 0.95
 UNDECIDABLE = "undecidable"
 
 
@@ -105,7 +104,7 @@ class Verdict:
 def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
     """Adapt the claims of a paper to the data sets that there are scores of.
 
-    A claim is judged on those of its own data sets. A set that the paper does not use is held against all.
+    A claim is judged on those of its own data sets. Sets that the paper does not use belong to all claims.
     """
     own = {name for claim in paper["claims"] for name in claim["datasets"]}
     claims = [{**claim, "datasets": [name for name in datasets
@@ -259,7 +258,7 @@ def _measure(cell: Cell, found: Mapping[str, _Values]) -> Cell:
     except StoreError as error:
         return cell._replace(missing=str(error))
     groups = len(references.pop())
-    low, high, _ = bootstrap.percentile_interval(pooled[1:], LEVEL)
+    low, high, _ = percentile_interval(pooled[1:], LEVEL)
     spread = float(np.nanstd(pooled[1:], ddof=1)) * math.sqrt(groups / max(groups - 1, 1))
     inside = within[1:][np.isfinite(within[1:])]
     if not len(inside):

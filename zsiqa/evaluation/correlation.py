@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 COEFFICIENTS = ("plcc", "srcc", "krcc")
@@ -52,17 +52,28 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         >>> round(correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc, 12)
         1.0
     """
-    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
-                         "and say how many")
+    x, y = checked(scores, labels)
     if score_higher_is_better != label_higher_is_better:
         x = -x
     found = correlate_within(x[None], y, [np.arange(len(x))], coefficients)
     plcc, srcc, krcc = (float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS)
     return Correlation(plcc, srcc, krcc, len(x))
+
+
+def checked(scores: ArrayLike, labels: ArrayLike, *,
+            several: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores, (N,) or, of `several` metrics, also (M, N), and labels, (N,), as arrays.
+
+    Raises:
+        ValueError: if the lengths differ or a value is not finite.
+    """
+    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if y.ndim != 1 or x.ndim not in ((1, 2) if several else (1,)) or x.shape[-1:] != y.shape:
+        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
+                         "and say how many")
+    return x, y
 
 
 def correlate_within(quality: np.ndarray, oriented_labels: np.ndarray, subsets: Sequence[np.ndarray],
@@ -183,17 +194,22 @@ def per_reference(quality: ArrayLike, oriented_labels: ArrayLike, refs: ArrayLik
         >>> per_reference([1, 2, 1, 2], [1, 2, 5, 3], ["a", "a", "b", "b"])["srcc"]
         array([ 1., -1.])
     """
-    quality, oriented_labels = np.asarray(quality), np.asarray(oriented_labels)
-    if quality.shape[-1:] != oriented_labels.shape:
-        raise ValueError(f"expected as many scores as labels, found shapes {quality.shape} and "
-                         f"{oriented_labels.shape}")
-    if not (np.isfinite(quality).all() and np.isfinite(oriented_labels).all()):
-        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
-                         "and say how many")
+    quality, oriented_labels = checked(quality, oriented_labels, several=True)
     _, groups, sizes = np.unique(refs, return_inverse=True, return_counts=True)
     by_group = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
     found = correlate_within(np.atleast_2d(quality), oriented_labels, by_group, coefficients)
     return {name: values if quality.ndim > 1 else values[0] for name, values in found.items()}
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """Compute the mean of the values that are not NaN; NaN if there are none.
+
+    Examples:
+        >>> mean_of_defined(np.array([0.5, math.nan, 1.0]))
+        0.75
+    """
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else math.nan
 
 
 def between_share(values: np.ndarray, groups: np.ndarray) -> float:

@@ -13,8 +13,8 @@ import numpy as np
 from zsiqa.evaluation.labels import has_released_labels
 from zsiqa.perturbations import level_of
 from zsiqa.releases import published
-from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import conventions, file_name, keys_sha256
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL, Alignment, Pairs, ScoreKey, Scores, align
 from zsiqa.types import REFERENCES, StoreError
 
@@ -96,7 +96,7 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
     whole = {}
     for key in folder.held():
         held = read.get((key, folder.files[key])) if key in folder.files else None
-        complete = held if held is not None and len(held.values) == held.expected else load_whole(folder, key)
+        complete = held if held is not None and len(held.values) == held.expected else folder.load_whole(key)
         if complete is not None:
             whole[key] = complete
     return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,

@@ -15,12 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import correlate, per_reference
+from zsiqa.evaluation.correlation import correlate, mean_of_defined, per_reference
 from zsiqa.evaluation.score_table import ScoreTable, load_table
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 
 DATASET = "raid"
-LEVEL = 0.95
 COLUMNS = ("metric", "family", "pairs", "references", "srcc", "srcc_low", "srcc_high", "srcc_per_ref",
            "rmse_affine", "rmse_monotone", "sd", "bias")
 ALL = "all"
@@ -63,10 +62,10 @@ class People(NamedTuple):
         rows: one row a metric and family, and one for all families together. `srcc` between scores and
             responses, with interval, and `srcc_per_ref`, the mean within references. `rmse_affine` and
             `rmse_monotone`: root of the mean squared difference of responses and scores after the best line
-            and after the best rising step function; `sd`: that of a constant, so the most that either can be.
-            `bias`: mean over the family of people's response predicted from the scores by one rising step
-            function for all families, minus the response: above 0, the metric takes the family for a greater
-            difference than people do.
+            and after the best rising step function. `sd`: the same after the best constant, so the most that
+            the other two can be. `bias`: one rising step function for all families predicts people's
+            responses from the scores; `bias` is the mean over the family of the prediction minus the
+            response. Above 0, the metric takes the family for a greater difference than people do.
         curves: one row a metric, family and level: `response` of people and `fitted`, the metric's after the
             best line of its family; means over references. Empty if names do not hold levels.
     """
@@ -117,16 +116,13 @@ def _compare(table: ScoreTable, row: int, replicates: int, seed: int) -> list[di
         distances, wanted = -quality[use], responses[use]
         values = correlate(quality[use], table.labels[use], label_higher_is_better=True,
                            score_higher_is_better=True, coefficients=("srcc",))
-        low = high = math.nan
-        if len(refs) > 1:
-            drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
-                                        bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
-            low, high, _ = bootstrap.percentile_interval(drawn, LEVEL)
+        drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
+                                    bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
+        low, high, _ = bootstrap.interval_over_references(drawn, len(refs))
         within = per_reference(quality[use], table.labels[use], table.refs[use], ("srcc",))["srcc"]
-        within = within[np.isfinite(within)]
         lines.append(dict(zip(COLUMNS, (
             table.metrics[row], family, int(use.sum()), len(refs), values.srcc, low, high,
-            float(within.mean()) if len(within) else math.nan,
+            mean_of_defined(within),
             _rms(affine_fit(distances, wanted) - wanted), _rms(monotone_fit(distances, wanted) - wanted),
             float(wanted.std()), float(bias[use].mean())), strict=True)))
     return lines

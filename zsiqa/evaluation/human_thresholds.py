@@ -25,11 +25,12 @@ class HumanThreshold:
 
     Attributes:
         families: names of the families of perturbations.
-        value: in `unit`: that of a curve of the families, or, for pixels, `visual_deg`, degrees of visual
-            angle.
+        value: the change, in `unit`.
+        unit: the unit of a curve of the families, or `visual_deg` (degrees of visual angle) for a curve in
+            pixels.
         source: place where the value was read.
         checked: False if the value is quoted from elsewhere and was not read at its source.
-        assumption: behind a use of the value here.
+        assumption: what is assumed where zsiqa uses the value.
     """
 
     families: tuple[str, ...]

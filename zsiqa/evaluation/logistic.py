@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, optimize, special
 
+from zsiqa.evaluation.correlation import checked
+
 Floats = NDArray[np.float64]
 
 # Bounds of the width, in standard deviations of the scores. Below them the curve is a step, above them a
@@ -95,12 +97,7 @@ def fit_logistic(scores: ArrayLike, labels: ArrayLike, parameters: Literal[4, 5]
         >>> [round(float(b), 3) for b in fit.parameters], round(fit.plcc, 6), fit.problem
         ([80.0, 20.0, 0.4, 0.1], 1.0, '')
     """
-    x, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"expected as many scores as labels, found shapes {x.shape} and {y.shape}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("scores and labels must be finite; leave out pairs without a score, "
-                         "and say how many")
+    x, y = checked(scores, labels)
     if parameters not in (4, 5):
         raise ValueError(f"expected 4 or 5 parameters, found {parameters}")
     if len(np.unique(x)) < parameters:

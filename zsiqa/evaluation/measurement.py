@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from zsiqa.evaluation.bootstrap import draw, percentile_interval, replicate
+from zsiqa.evaluation.bootstrap import draw, interval_over_references, replicate
 from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.releases import MetricFacts
 from zsiqa.results.files import digest
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores
 from zsiqa.types import StoreError
 
@@ -78,11 +78,9 @@ def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
     def interval(scores: Scores) -> dict[str, float]:
         use = scores.usable
         groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
-        if groups.max() < 1:  # one reference says nothing about others
-            return {f"{name}_low": math.nan, f"{name}_high": math.nan}
         weights = draw(int(groups.max()) + 1)
         replicates = replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])
-        low, high, _ = percentile_interval(replicates[name])
+        low, high, _ = interval_over_references(replicates[name], weights.shape[1])
         return {f"{name}_low": low, f"{name}_high": high}
     return interval
 

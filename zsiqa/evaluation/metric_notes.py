@@ -1,4 +1,4 @@
-"""Notes on metrics, in which a text that is true of several metrics stands once."""
+"""Notes on metrics; a note that several metrics have is one line."""
 
 from __future__ import annotations
 

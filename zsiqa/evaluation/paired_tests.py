@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.correlation import mid_ranks
 
 FEW_REFERENCES = 13  # as scipy: 2**13 choices of signs are below the 9,999 that its permutation test tries
@@ -203,6 +204,20 @@ def holm_of_pairs(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     corrected = np.full(p_values.shape, math.nan)
     corrected[above] = holm(p_values[above])
     return np.asarray(np.fmax(corrected, corrected.T))
+
+
+def best_group(estimates: ArrayLike, replicates: ArrayLike, groups: int) -> NDArray[np.bool_]:
+    """Return which metrics are not significantly worse than the best; False where the estimate is NaN, (M,).
+
+    The p-values of `bootstrap_t_tests` are corrected over all pairs of metrics.
+
+    Args:
+        estimates, replicates, groups: see `bootstrap_t_tests`.
+    """
+    values = np.asarray(estimates, dtype=np.float64)
+    worse = holm_of_pairs(bootstrap_t_tests(values, replicates, groups)) < 1 - LEVEL
+    best = int(np.argmax(np.nan_to_num(values, nan=-math.inf)))
+    return np.asarray(~worse[best] & np.isfinite(values))
 
 
 def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:

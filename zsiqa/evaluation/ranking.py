@@ -17,15 +17,14 @@ import pandas as pd
 from scipy import stats
 
 from zsiqa.evaluation import bootstrap, paired_tests
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.coefficients import Coefficients, resample
-from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate_within
+from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate_within, mean_of_defined
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.releases import published
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.types import StoreError
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _methods(resampled: Coefficients, settings: Settings, notes: list[str]) -> p
                              "which its interval leaves out")
         for name, values in within.items():
             defined = values[row][np.isfinite(values[row])]
-            line |= {f"{name}_per_ref": defined.mean() if len(defined) else math.nan,
+            line |= {f"{name}_per_ref": mean_of_defined(values[row]),
                      f"{name}_per_ref_median": np.median(defined) if len(defined) else math.nan,
                      f"{name}_per_ref_sd": defined.std(ddof=1) if len(defined) > 1 else math.nan}
         low, high, _ = _mean_interval(within[settings.coefficient][row], weights, settings)
@@ -168,11 +167,9 @@ def _methods(resampled: Coefficients, settings: Settings, notes: list[str]) -> p
 
 def _interval(values: np.ndarray, groups: int, settings: Settings) -> bootstrap.Interval:
     """Compute an interval from the estimate, the G jackknife values (BCa only) and the replicates."""
-    if groups < 2:
-        return bootstrap.Interval(math.nan, math.nan, 0)
-    if settings.interval == "bca":
+    if settings.interval == "bca" and groups > 1:
         return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups], LEVEL)
-    return bootstrap.percentile_interval(values[1:], LEVEL)
+    return bootstrap.interval_over_references(values[1:], groups)
 
 
 def _mean_interval(values: np.ndarray, weights: np.ndarray, settings: Settings) -> bootstrap.Interval:

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from zsiqa.evaluation import bootstrap
-from zsiqa.evaluation.correlation import per_reference
+from zsiqa.evaluation.bootstrap import interval_over_references
+from zsiqa.evaluation.correlation import mean_of_defined, per_reference
 from zsiqa.evaluation.human_curves import DATASET, People, compare_with_people
 from zsiqa.evaluation.human_thresholds import HumanThreshold, threshold_of
 from zsiqa.evaluation.level_curves import first_reaching, in_units_of, mean_until, yardsticks
 from zsiqa.evaluation.metric_notes import MetricNotes
-from zsiqa.evaluation.robustness_ranking import CurveMean, interval, rank_by_worst_curve
+from zsiqa.evaluation.robustness_ranking import CurveMean, rank_by_worst_curve
 from zsiqa.evaluation.stored_levels import (
     check_names,
     curves_of,
@@ -29,12 +30,11 @@ from zsiqa.evaluation.stored_levels import (
     no_curve,
 )
 from zsiqa.perturbations import level_of
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
 from zsiqa.terminal import track
 from zsiqa.types import REFERENCES, StoreError
 
-LEVEL = 0.95
 KEY = ("dataset", "metric", "family", "unit")
 
 
@@ -59,18 +59,26 @@ class Robustness:
     """Curves of metrics.
 
     Attributes:
-        points: one row a point of a curve: `dataset, metric, family, unit, level, perturbation, pairs,
-            references`; `srcc, srcc_low, srcc_high`, `srcc_per_ref` (mean within references); `response` of
-            undistorted references in units of the metric (median over `response_references`), `in_mildest`,
-            `in_mildest_low`, `in_mildest_high` and `in_median`: in units of the mildest and the median real
-            distortion.
-        curves: one row a curve: `human`, the threshold in the curve's unit; `srcc_original`; `srcc_unseen`,
-            the mean SRCC over levels from 0 to the threshold, with `srcc_unseen_low` and `_high`; `loss`,
-            their difference, with `loss_low` and `loss_high`; `mean_until`, the end of this mean;
-            `mildest_at`, the level at which a perturbed reference scores worse than the mildest real
-            distortion (infinity: not reached, NaN: not known); `first`, the lowest level above 0, and
-            `last`; `pairs` of the `expected` ones; `references`; `response_references`, those behind the
-            response, of the `response_expected` ones of the data set.
+        points: one row for each point of a curve (`dataset, metric, family, unit, level, perturbation`):
+
+            - `pairs, references`: numbers of those that are used.
+            - `srcc, srcc_low, srcc_high`, and `srcc_per_ref`, the mean within references.
+            - `response` of undistorted references, in units of the metric: the median over
+              `response_references`.
+            - `in_mildest`, `in_mildest_low`, `in_mildest_high`: the response in units of the mildest real
+              distortion. `in_median`: in units of the median one.
+        curves: one row for each curve:
+
+            - `human`: the threshold in the curve's unit.
+            - `srcc_original`; `srcc_unseen`, the mean SRCC over levels from 0 to the threshold, or to
+              `mean_until`, with `srcc_unseen_low` and `_high`; and `loss`, their difference, with `loss_low`
+              and `loss_high`.
+            - `mildest_at`: the level at which a perturbed reference scores worse than the mildest real
+              distortion. Infinity: no level does. NaN: not known.
+            - `first`, the lowest level above 0, and `last`, the highest.
+            - `pairs`, of the `expected` ones, and `references`.
+            - `response_references`, those behind the response, of the `response_expected` ones of the data
+              set.
         ranking: one row a data set and metric, the best first: `rank_by_worst_curve`.
         people: metrics beside people's response curves; None without scores of RAID.
         settings: of the analysis.
@@ -86,7 +94,10 @@ class Robustness:
 
 
 class _Response(NamedTuple):
-    """Response of undistorted references at the levels of a curve, (L,) each; references used, and of all."""
+    """Response of undistorted references: (L,) arrays over the levels of a curve.
+
+    `references` counts the references that are used, `expected` all of the data set.
+    """
 
     response: np.ndarray
     in_mildest: np.ndarray
@@ -172,11 +183,10 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
         key = dict(zip(KEY, (dataset, metric, family, unit), strict=True))
         lines = []
         for place, (level, name) in enumerate(levels.items()):
-            low, high = interval(srcc[row[name], 1:], len(refs))
-            inside = within[row[name]][np.isfinite(within[row[name]])]
+            low, high, _ = interval_over_references(srcc[row[name], 1:], len(refs))
             line = {**key, "level": level, "perturbation": name, "pairs": len(scored.labels),
                     "references": len(refs), "srcc": srcc[row[name], 0], "srcc_low": low, "srcc_high": high,
-                    "srcc_per_ref": inside.mean() if len(inside) else math.nan,
+                    "srcc_per_ref": mean_of_defined(within[row[name]]),
                     "response_references": response.references if response else 0}
             for text in ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_median"):
                 line[text] = float(getattr(response, text)[place]) if response else math.nan
@@ -184,11 +194,12 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
         resampled = (np.full(srcc.shape[1], math.nan) if math.isnan(human)
                      else mean_until(places, srcc[values], human))
         mildest_at = math.nan if response is None else first_reaching(places, response.in_mildest, 1.0)
-        unseen, lost = interval(resampled[1:], len(refs)), interval(srcc[0, 1:] - resampled[1:], len(refs))
+        unseen, lost = (interval_over_references(values, len(refs))
+                        for values in (resampled[1:], srcc[0, 1:] - resampled[1:]))
         measured.append((lines, CurveMean(
             **key, human=human, mean_until=min(human, places[-1]), srcc_original=float(srcc[0, 0]),
-            srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen[0], srcc_unseen_high=unseen[1],
-            loss=float(srcc[0, 0] - resampled[0]), loss_low=lost[0], loss_high=lost[1],
+            srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen.low, srcc_unseen_high=unseen.high,
+            loss=float(srcc[0, 0] - resampled[0]), loss_low=lost.low, loss_high=lost.high,
             mildest_at=mildest_at, first=places[1], last=places[-1], pairs=len(scored.labels),
             expected=scored.expected, references=len(refs),
             response_references=response.references if response else 0,
@@ -237,7 +248,7 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
         places = [moved.names.index(name) for name in levels.values()]
         distances = same - moved.quality[np.ix_(places, rows)]
         mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
-        low, high = np.array([interval(one, len(known)) for one in mildest.replicates]).T
+        low, high, _ = np.array([interval_over_references(one, len(known)) for one in mildest.replicates]).T
         found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values,
                                  len(known), moved.expected)
     return found

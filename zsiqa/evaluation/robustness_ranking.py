@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.bootstrap import interval_over_references
 from zsiqa.evaluation.level_curves import mean_until
 from zsiqa.evaluation.metric_notes import MetricNotes
-from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
+from zsiqa.evaluation.paired_tests import best_group
 
-LEVEL = 0.95
 PREFERRED = ("px", "pct", "deg")  # if as many metrics have each of two units of a family, the first counts
 
 
@@ -68,11 +67,13 @@ def rank_by_worst_curve(means: Sequence[CurveMean], notes: MetricNotes) -> pd.Da
         notes: get a line for everything that is left out.
 
     Returns:
-        One row a data set and metric, the best first: `dataset, metric, rank, srcc_original`, `worst` (the
-        lowest mean) with `worst_low, worst_high`, `worst_family`, `loss` (of the worst curve) with
-        `loss_low, loss_high`, `in_best_group` (not significantly worse than the first: Student's t of the
-        difference over its bootstrap error, Holm over all pairs of metrics; False for a single metric),
-        `pairs, expected`, and `unseen_FAMILY`, the mean of each curve, over levels up to `until_FAMILY`.
+        One row for each data set and metric, the best first (`dataset, metric, rank, pairs, expected`):
+
+        - `srcc_original`; `unseen_FAMILY`, the mean of each curve, over levels up to `until_FAMILY`.
+        - `worst`, the lowest mean, with `worst_low, worst_high`; `worst_family`, its family; `loss` of this
+          curve, with `loss_low, loss_high`.
+        - `in_best_group`: True if the metric is not significantly worse than the first (Student's t of the
+          difference over its bootstrap error, Holm over all pairs of metrics). False for a single metric.
     """
     frames = []
     for dataset in dict.fromkeys(mean.dataset for mean in means):
@@ -179,8 +180,8 @@ def _rank(dataset: str, ranked: Mapping[str, Mapping[str, CurveMean]], shared: M
         worst_replicates.append(worst)
         one = curves[next(iter(shared))]
         original = one.srcc[0]
-        low, high = interval(worst[1:], one.references)
-        lost_low, lost_high = interval(original[1:] - worst[1:], one.references)
+        low, high, _ = interval_over_references(worst[1:], one.references)
+        lost_low, lost_high, _ = interval_over_references(original[1:] - worst[1:], one.references)
         lines.append({"dataset": dataset, "metric": metric, "srcc_original": original[0],
                       "worst": worst[0], "worst_low": low, "worst_high": high,
                       "worst_family": min(means, key=lambda family: float(means[family][0])),
@@ -206,14 +207,4 @@ def _best_group(dataset: str, means: Sequence[CurveMean], worst: np.ndarray,
     if any(not np.array_equal(np.sort(mean.ids), np.sort(means[0].ids)) for mean in means):
         notes.add(dataset, "the metrics have scores of different pairs, so no best group is marked")
         return [False] * len(means)
-    p = holm_of_pairs(bootstrap_t_tests(worst[:, 0], worst[:, 1:], means[0].references))
-    best = int(np.argmax(worst[:, 0]))
-    return [place == best or not p[best, place] < 1 - LEVEL for place in range(len(means))]
-
-
-def interval(replicates: np.ndarray, references: int) -> tuple[float, float]:
-    """Compute the percentile interval; NaN for one reference, which says nothing about others."""
-    if references < 2:
-        return math.nan, math.nan
-    low, high, _ = bootstrap.percentile_interval(replicates, LEVEL)
-    return low, high
+    return list(best_group(worst[:, 0], worst[:, 1:], means[0].references))

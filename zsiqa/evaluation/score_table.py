@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zsiqa.evaluation.labels import reconcile
-from zsiqa.results.folder import ScoreFolder, load_fullest
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
@@ -82,7 +82,7 @@ def _load(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Sequenc
     for metric in dict.fromkeys(metrics or available):
         key = ScoreKey(dataset, metric, perturbation)
         try:
-            scores = load_fullest(folder, key)
+            scores = folder.load_fullest(key)
         except StoreError as error:
             if metrics:
                 raise

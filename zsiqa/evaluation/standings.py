@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from zsiqa.evaluation import bootstrap
+from zsiqa.evaluation.bootstrap import LEVEL, interval_over_references
 from zsiqa.evaluation.coefficients import resample
-from zsiqa.evaluation.correlation import COEFFICIENTS, correlate_within
+from zsiqa.evaluation.correlation import COEFFICIENTS, correlate_within, mean_of_defined
 from zsiqa.evaluation.cost import cost_of
 from zsiqa.evaluation.findings import Finding, find_in_labels
 from zsiqa.evaluation.half_grid import is_on_half_grid
 from zsiqa.evaluation.identical_images import Identical, find_identical
-from zsiqa.evaluation.paired_tests import bootstrap_t_tests, holm_of_pairs
+from zsiqa.evaluation.paired_tests import best_group
 from zsiqa.evaluation.score_table import ScoreTable, load_table
-from zsiqa.results.folder import ScoreFolder
-from zsiqa.terminal import track
+from zsiqa.results.score_folder import ScoreFolder
+from zsiqa.terminal import listed, track
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
-LEVEL = 0.95
 # Letters of flags: what changes how a number may be read.
 FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
          "unlike its authors": "s", "authors' use unknown": "?", "unchecked": "u"}
@@ -97,7 +96,7 @@ def _nothing(folder: ScoreFolder, *wanted: Sequence[str] | None) -> str:
     if not there[0]:
         return (f"{folder.root} holds no scores; score something first (python run.py), or name other "
                 f"sources with --scores")
-    texts = [f"{kind} {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    texts = [f"{kind} {listed(names, 8)}"
              for kind, names in zip(("data sets", "perturbations", "metrics"), there, strict=True)]
     known = [name for names in there for name in names]
     hint = did_you_mean([name for names in wanted for name in names or () if name not in known], known)
@@ -112,21 +111,18 @@ def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, 
     estimate, drawn = resampled.pooled["srcc"][:, 0], resampled.pooled["srcc"][:, 1:]
     values = correlate_within(table.quality, table.labels, [np.arange(len(table.labels))])
     ranks = stats.rankdata(-np.nan_to_num(drawn, nan=-2.0), axis=0, method="min")  # undefined: last
-    worse = holm_of_pairs(bootstrap_t_tests(estimate, drawn, groups)) < 1 - LEVEL
-    best = int(np.argmax(np.nan_to_num(estimate, nan=-math.inf)))
+    best = best_group(estimate, drawn, groups)
     lines = []
     for row, (metric, scores) in enumerate(zip(table.metrics, table.files, strict=True)):
-        low, high, _ = bootstrap.percentile_interval(drawn[row], LEVEL) if groups > 1 else (math.nan,) * 3
+        low, high, _ = interval_over_references(drawn[row], groups)
         rank_low, rank_high = (np.quantile(ranks[row], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
                                if groups > 1 else (math.nan,) * 2)
-        defined, cost = within[row][np.isfinite(within[row])], cost_of(metric)
+        cost = cost_of(metric)
         lines.append(dict(zip(COLUMNS, (
             dataset, metric, perturbation, len(table.labels),
             *(values[name][row, 0] for name in COEFFICIENTS), low, high,
-            defined.mean() if len(defined) else math.nan, math.nan, rank_low, rank_high,
-            not worse[best, row] and math.isfinite(estimate[row]),
-            _flags(table, row, dataset, same), *scores.facts.use.values(),
-            scores.facts.title, scores.source,
+            mean_of_defined(within[row]), math.nan, rank_low, rank_high, best[row],
+            _flags(table, row, dataset, same), *scores.facts.use.values(), scores.facts.title, scores.source,
             cost.ms_pair if cost else math.nan), strict=True)))
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     frame["rank"] = frame["srcc"].rank(ascending=False, method="min")

@@ -9,8 +9,7 @@ import numpy as np
 
 from zsiqa.evaluation.metric_notes import MetricNotes
 from zsiqa.perturbations import FAMILIES, PAPER, level_of
-from zsiqa.results.filtered_folder import FilteredFolder
-from zsiqa.results.folder import ScoreFolder, load_fullest
+from zsiqa.results.score_folder import FilteredFolder, ScoreFolder
 from zsiqa.results.scores import ORIGINAL, ScoreKey, Scores, align
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
@@ -149,7 +148,7 @@ def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[
     loaded: dict[str, Scores] = {}
     for name in names:
         try:
-            loaded[name] = load_fullest(folder, ScoreKey(dataset, metric, name))
+            loaded[name] = folder.load_fullest(ScoreKey(dataset, metric, name))
         except StoreError:
             if name == ORIGINAL:
                 raise

@@ -10,19 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from zsiqa import CONFIGS
-from zsiqa.evaluation.beside import held_of, judge_beside, sides
+from zsiqa.evaluation.beside import judge_beside, sides
 from zsiqa.evaluation.measurement import Measurement, Measurer
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.releases import MetricFacts, joint_use
-from zsiqa.results.folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, split_metric, split_scale
-from zsiqa.types import StoreError, did_you_mean
-
-PAPER = ("table1", "table2", "table3")
-BESIDE = ("liao2024",)  # tables of our own scores beside published ones
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Table:
         labels: names of data sets in headings.
         notes: caveats that must be shown with the numbers.
         problems: score files that could not be read, and why.
-        figures: what the figures beside values are: the figure is what ... instead.
+        figures: where the figures beside values come from; it completes "the figure is what ... instead".
     """
 
     name: str
@@ -131,69 +124,6 @@ class Table:
                 lines.setdefault((text, dataset, tuple(names)), []).append(row.metric)
         return [f"{text}: {dataset} ({', '.join(names)}): {', '.join(metrics)}"
                 for (text, dataset, names), metrics in lines.items()]
-
-
-def table_names() -> list[str]:
-    """List the names of the tables in `configs/table`."""
-    return sorted(file.stem for file in (CONFIGS / "table").glob("*.yaml"))
-
-
-def read_specs(name: str) -> list[dict[str, Any]]:
-    """Read the specification of a table from `configs/table`.
-
-    Returns:
-        One specification; with `one_per_dataset`, one for each of its data sets.
-
-    Raises:
-        StoreError: if there is no such table.
-    """
-    if name not in table_names():
-        raise StoreError(f"no table {name} in {CONFIGS / 'table'}{did_you_mean(name, table_names())}; "
-                         f"there are {', '.join(table_names())}")
-    spec = yaml.safe_load((CONFIGS / "table" / f"{name}.yaml").read_text(encoding="utf-8"))
-    spec["name"] = name
-    if not spec.pop("one_per_dataset", False):
-        return [spec]
-    return [{**spec, "name": f"{name}_{dataset}", "datasets": [dataset],
-             "title": f"{spec['title']}: {spec['labels'][dataset]}"} for dataset in spec["datasets"]]
-
-
-def choose_specs(folder: ScoreFolder) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose the tables of a folder: those of the paper that it has scores for, then its other scores.
-
-    Returns:
-        Specifications as of `read_specs`, and the names of the paper's tables without scores.
-    """
-    held = folder.held()
-    specs = {name: read_specs(name)[0] for name in (*PAPER, *BESIDE)}
-    covered = {name: held_of(spec, held) for name, spec in specs.items()}
-    shown = [name for name in specs if covered[name]]
-    rest = [key for key in held if not any(key in covered[name] for name in shown)]
-    others = []
-    for dataset in sorted({key.dataset for key in rest}):
-        metrics, perturbations = (sorted({key[place] for key in rest if key.dataset == dataset})
-                                  for place in (1, 2))
-        title = f"Stored scores{' that are not in these tables' if shown else ''}: {dataset}"
-        others.append({"name": f"stored_{dataset}", "title": title, "stub": ["", "Metric"],
-                       "datasets": [dataset], "labels": {dataset: dataset},
-                       "perturbations": sorted(perturbations, key="original".__ne__),
-                       "coefficients": ["plcc", "srcc", "krcc"],
-                       "groups": [{"name": "", "rows": [{"name": one, "metric": one} for one in metrics]}]})
-    return [*(specs[name] for name in shown), *others], [name for name in PAPER if name not in shown]
-
-
-def at_scale(spec: Mapping[str, Any], scale: str) -> dict[str, Any]:
-    """Make the specification of a table at another scale: without printed figures and rows of other scales.
-
-    Args:
-        spec: from `read_specs`.
-        scale: as in names of metrics, `average_256`.
-    """
-    groups = [{**group, "rows": [{"name": row["name"], "metric": f"{row['metric']}@{scale}"}
-                                 for row in group["rows"] if not split_scale(row["metric"])[1]]}
-              for group in spec["groups"]]
-    return {**spec, "name": f"{spec['name']}_{scale}", "title": f"{spec['title']}, at {scale}",
-            "groups": groups}
 
 
 def build_table(spec: Mapping[str, Any], measurer: Measurer, also: Sequence[str] = ()) -> Table:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsiqa.evaluation.correlation import correlate
-from zsiqa.results.folder import ScoreFolder, load_whole
 from zsiqa.results.official import file_name
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
 
@@ -92,7 +92,7 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
     comparisons, not_theirs = [], []
     unreadable: list[str] = []
     for key in our_keys:
-        their_scores = load_whole(theirs, key)
+        their_scores = theirs.load_whole(key)
         if their_scores is None:
             not_theirs.append(key)
             continue

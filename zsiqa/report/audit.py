@@ -12,14 +12,13 @@ from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.half_grid import HalfGrid
 from zsiqa.evaluation.identical_images import FEWEST_METRICS
 from zsiqa.evaluation.tables import to_frame
+from zsiqa.report.download import plain_data
 from zsiqa.terminal import by_folder, plural
 
 
 def to_json(found: Audit) -> dict[str, Any]:
     """Convert the findings to plain data; a number that is missing or undefined becomes null."""
-    cells = [{name: None if isinstance(value, float) and math.isnan(value) else value
-              for name, value in line.items()} for line in to_frame(found.tables).to_dict("records")]
-    return {name: _plain(value) for name, value in {
+    about: dict[str, Any] = plain_data({
         "scores": str(found.root), "counts": found.counts,
         "odd_rows": [asdict(row) for row in found.odd_rows],
         "contradictions_in_the_paper": found.contradictions, "files": found.files,
@@ -28,15 +27,9 @@ def to_json(found: Audit) -> dict[str, Any]:
         "identical_images": [asdict(one) for one in found.duplicates],
         "not_deterministic": [asdict(one) for one in found.non_deterministic],
         "half_precision": [asdict(one) for one in found.half_precision],
-        "wrong_sign": [asdict(one) for one in found.wrong_sign], "cells": cells}.items()}
-
-
-def _plain(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(name): _plain(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+        "wrong_sign": [asdict(one) for one in found.wrong_sign],
+        "cells": to_frame(found.tables).to_dict("records")})
+    return about
 
 
 def to_text(found: Audit) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zsiqa.evaluation.claims import LEVEL, UNDECIDABLE, Cell, Count, Verdict
+from zsiqa.evaluation.bootstrap import LEVEL
+from zsiqa.evaluation.claims import UNDECIDABLE, Cell, Count, Verdict
+from zsiqa.report.download import markdown_table
 from zsiqa.report.download import to_csv as frame_to_csv
 from zsiqa.terminal import plural
 
@@ -36,8 +38,7 @@ def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:
     """Write one table of all claims."""
-    rows = [HEADS, ["---"] * len(HEADS), *map(_row, verdicts)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return markdown_table(HEADS, map(_row, verdicts)) + "\n"
 
 
 def to_html_part(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> str:

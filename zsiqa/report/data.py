@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from zsiqa.evaluation.beside import held_of
 from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import Verdict, claims_on, judge
 from zsiqa.evaluation.measurement import Measurer
 from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.stored_levels import WithoutCurves
-from zsiqa.evaluation.tables import BESIDE, PAPER, Table, build_table, read_specs
+from zsiqa.evaluation.table_specs import choose_specs, in_order
+from zsiqa.evaluation.tables import Table, build_table
 from zsiqa.releases import published
 from zsiqa.report.points import Points, points_of
-from zsiqa.results.filtered_folder import FilteredFolder
-from zsiqa.results.folder import ScoreFolder, load_whole, name_ignored
+from zsiqa.results.folder import name_ignored
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about
-from zsiqa.results.scores import ORIGINAL, Pairs, ScoreKey, Scores, align, split_metric
+from zsiqa.results.score_folder import FilteredFolder, ScoreFolder
+from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 from zsiqa.terminal import track
 from zsiqa.types import StoreError, did_you_mean
 
-ALL_METRICS = "all_"  # prefix of the names of tables that no configuration file declares
 FEWEST_PAIRS = 3
 MOST_POINTS = 5_000_000  # in all scatter plots together: 13 MB; the authors' 522 files have 4.9 million
-PERTURBATIONS = (ORIGINAL, "translate", "dilate", "rotate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,32 +69,32 @@ class Report:
     notes: Sequence[str]
 
 
-@dataclass
 class Readable(FilteredFolder):
     """Score folder that reads every file once and leaves out files with fewer than `FEWEST_PAIRS` scores.
 
-    Attributes:
+    Args:
         inner: the folder with all files.
+
+    Attributes:
         problems: files that could not be read, each with the reason.
         notes: by data set, readable files that are left out.
     """
 
-    problems: list[str] = field(init=False, default_factory=list)
-    notes: dict[str, list[str]] = field(init=False, default_factory=dict)
-    _read: dict[tuple[ScoreKey, Path], Scores | StoreError] = field(init=False, default_factory=dict)
-    _held: list[ScoreKey] = field(init=False, default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        keys = self.inner.held()
+    def __init__(self, inner: ScoreFolder) -> None:
+        super().__init__(inner)
+        self.problems: list[str] = []
+        self.notes: dict[str, list[str]] = {}
+        self._read: dict[tuple[ScoreKey, Path], Scores | StoreError] = {}
+        self._held: list[ScoreKey] = []
+        keys = inner.held()
         for key in track(keys, total=len(keys), unit="files", what="reading scores"):
-            path = self.inner.files.get(key)
+            path = inner.files.get(key)
             if path is not None:
                 try:
                     self.load(key, path)
                 except StoreError as error:
                     self.problems.append(str(error))
-            scores = load_whole(self, key)
+            scores = self.load_whole(key)
             if scores is not None and scores.usable.sum() < FEWEST_PAIRS:
                 self.notes.setdefault(key.dataset, []).append(
                     f"{'/'.join(key[1:])}: left out, only {scores.usable.sum()} pairs have a usable score")
@@ -112,15 +109,11 @@ class Readable(FilteredFolder):
         return whole
 
     def held(self) -> list[ScoreKey]:
-        """Keys with a score file or a misnamed copy."""
+        """Return the keys that are not left out."""
         return self._held
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file (cached; errors are raised again).
-
-        Raises:
-            StoreError: if the file is damaged.
-        """
+        """Load a score file (cached; errors are raised again); see `ScoreFolder`."""
         if (key, path) not in self._read:
             try:
                 self._read[key, path] = self.inner.load(key, path)
@@ -161,8 +154,10 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
         found = _within_bounds([one for one in reports if one is not None])
-        tables = _tables(Measurer(readable.every()), datasets or there,
-                         {one.name: one.label for one in found})
+        measurer = Measurer(readable.every())
+        specs, _ = choose_specs([key for key in measurer.folder.held() if key.dataset in (datasets or there)],
+                                {one.name: one.label for one in found})
+        tables = [build_table(spec, measurer) for spec in specs]
         known = {(one.name, name): analysis.coefficients for one in found
                  for name, analysis in one.analyses.items()}
         verdicts, _ = judge(readable, claims_on(paper, [one.name for one in found]), settings.replicates,
@@ -176,17 +171,11 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     return Report(folder.root, len(files), tables, found, verdicts, read_runs(files), list(problems), notes)
 
 
-def in_order(perturbations: Sequence[str]) -> list[str]:
-    """Sort perturbations in the order of the paper; others follow."""
-    return sorted(set(perturbations), key=lambda name: (
-        PERTURBATIONS.index(name) if name in PERTURBATIONS else len(PERTURBATIONS), name))
-
-
 def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport | None:
     """Collect the contents for a data set; None without a usable file (reported by `Readable`)."""
     notes = list(folder.notes.get(name, ()))
     loaded = {key: scores for key in sorted(folder.held()) if key.dataset == name
-              for scores in [load_whole(folder, key)] if scores is not None}
+              for scores in [folder.load_whole(key)] if scores is not None}
     if not loaded:
         return None
     analyses = {}
@@ -245,33 +234,3 @@ def _within_bounds(reports: Sequence[DatasetReport]) -> list[DatasetReport]:
                  ] if withheld else []
         bounded.append(replace(report, points=points, notes=[*report.notes, *notes]))
     return bounded
-
-
-def _tables(measurer: Measurer, datasets: Sequence[str], labels: Mapping[str, str]) -> list[Table]:
-    """Declared tables with a file for at least one cell, and a table of all metrics per other data set."""
-    keys = {key for key in measurer.folder.held() if key.dataset in datasets}
-    specs: list[Mapping[str, Any]] = []
-    shown: set[ScoreKey] = set()
-    for name in (*PAPER, *BESIDE, "demo"):
-        for spec in read_specs(name):
-            if cells := held_of(spec, keys):
-                specs.append(spec)
-                shown |= cells
-    for dataset in sorted({key.dataset for key in keys - shown}):
-        of_dataset = [key for key in keys if key.dataset == dataset]
-        specs.append(_all_metrics(dataset, labels.get(dataset, dataset), of_dataset))
-    return [build_table(spec, measurer) for spec in specs]
-
-
-def _all_metrics(dataset: str, label: str, keys: Sequence[ScoreKey]) -> dict[str, Any]:
-    """Declare a table without a file: one row per metric, grouped by distance."""
-    groups: dict[str, list[Any]] = {}
-    for metric in sorted({key.metric for key in keys}):
-        name = "{2} of {1}".format(*split_metric(metric)) if split_metric(metric)[2] else "Baselines"
-        groups.setdefault(name, []).append({"name": metric, "metric": metric})
-    return {"name": f"{ALL_METRICS}{dataset}", "title": f"All metrics on {label}", "stub": ["Kind", "Metric"],
-            "datasets": [dataset], "labels": {dataset: label},
-            "perturbations": in_order([key.perturbation for key in keys]),
-            "coefficients": ["plcc", "srcc", "krcc"],
-            "groups": [{"name": name, "rows": groups[name]}
-                       for name in sorted(groups, key=lambda name: name != "Baselines")]}

@@ -1,10 +1,14 @@
-"""Tables as CSV, as text and as links of a page that need no server."""
+"""Frames and texts as CSV, Markdown, plain data for JSON, and links of a page that need no server."""
 
 from __future__ import annotations
 
 import base64
 import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zsiqa.terminal import escape_formula
@@ -13,6 +17,21 @@ from zsiqa.terminal import escape_formula
 def to_csv(frame: pd.DataFrame) -> str:
     """Write a frame as CSV; texts that a spreadsheet would take for a formula get an apostrophe."""
     return str(frame.map(escape_formula).to_csv(index=False, lineterminator="\n"))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table, without a line break at its end."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def plain_data(data: Any) -> Any:
+    """Convert nested data for JSON: numpy's numbers to Python's, and numbers that are not finite to None."""
+    if isinstance(data, Mapping):
+        return {str(name): plain_data(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain_data(value) for value in data]
+    data = data.item() if isinstance(data, np.generic) else data
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def csv_link(name: str, frame: pd.DataFrame) -> str:

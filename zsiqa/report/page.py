@@ -21,9 +21,10 @@ import pandas as pd
 from zsiqa import __version__
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
+from zsiqa.evaluation.table_specs import STORED
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.claims import to_html_part as claims_part
-from zsiqa.report.data import ALL_METRICS, DatasetReport, Report
+from zsiqa.report.data import DatasetReport, Report
 from zsiqa.report.overview import overview
 from zsiqa.report.points import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
@@ -93,8 +94,8 @@ def _read(name: str) -> str:
 
 
 def _tables(tables: Sequence[Table]) -> str:
-    """Write the declared tables open and the tables of all metrics folded (open if there are no others)."""
-    folded = [table for table in tables if table.name.startswith(ALL_METRICS)]
+    """Write the tables of the paper open and the others folded (open if there are no tables of the paper)."""
+    folded = [table for table in tables if table.name.startswith(STORED)]
     declared = [table for table in tables if table not in folded]
     opened = "" if declared else " open"
     return (to_html_part(declared) if declared else "") + "".join(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.correlation import COEFFICIENTS
-from zsiqa.evaluation.ranking import LEVEL, Analysis
+from zsiqa.evaluation.ranking import Analysis
 from zsiqa.terminal import escape_formula
 
 ALARMS_SHOWN = 10

@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.human_curves import ALL, DATASET
 from zsiqa.evaluation.human_thresholds import HumanThreshold
-from zsiqa.evaluation.robustness import LEVEL, Robustness
+from zsiqa.evaluation.robustness import Robustness
 from zsiqa.releases import published
+from zsiqa.report.download import markdown_table, plain_data
 from zsiqa.report.download import to_csv as frame_to_csv
 
 RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst",
@@ -187,8 +188,7 @@ def to_markdown(found: Robustness) -> str:
         tables.append([["RAID", "family", "SRCC", *numbers], *(
             [f"`{row['metric']}`", row["family"], f"{row['srcc']:.3f} {_interval(row, 'srcc')}".rstrip(),
              *(f"{row[name]:z.3f}" for name in numbers)] for row in found.people.rows.to_dict("records"))])
-    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
-                       for head, *body in tables) + "\n"
+    return "\n\n".join(markdown_table(head, body) for head, *body in tables) + "\n"
 
 
 def to_json(found: Robustness) -> str:
@@ -204,13 +204,7 @@ def to_json(found: Robustness) -> str:
     about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
              "pixels_per_degree": settings.pixels_per_degree,
              "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
-             **{name: [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
+             **{name: plain_data(frame.to_dict("records"))
                 for name, frame in (("ranking", found.ranking), ("curves", curves),
                                     ("points", found.points), *people)}}
     return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float | np.floating) and not math.isfinite(value):
-        return None
-    return value.item() if isinstance(value, np.generic) else value

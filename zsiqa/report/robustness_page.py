@@ -12,7 +12,7 @@ from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
 from zsiqa.evaluation.stored_levels import curves_of
 from zsiqa.report.download import csv_link
 from zsiqa.report.robustness import RANKING_LEGEND, describe_thresholds, people_lines, ranking_rows
-from zsiqa.results.folder import ScoreFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
 from zsiqa.types import REFERENCES, StoreError, require
 

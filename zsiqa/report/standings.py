@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
-from zsiqa.evaluation.standings import FLAGS, LEVEL, Standings
+from zsiqa.evaluation.standings import FLAGS, Standings
 from zsiqa.releases import describe_uses
+from zsiqa.report.download import markdown_table
 from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.terminal import listed
 
 MEANING = {"partial": "scores of a part of the data set's pairs",
            "not deterministic": "other scores for equal images, so the next run gives other numbers",
@@ -57,9 +60,7 @@ def to_markdown(found: Standings) -> str:
         head = [f"SRCC, {perturbation}", *(f"{name} ({_pairs(rows, name):,})" for name in datasets)]
         body = [[f"`{metric}`", *(cells.get((metric, name), "") for name in datasets)]
                 for metric in _order(rows)]
-        table = [head, ["---"] * len(head), *body]
-        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in table)
-                      + "\n\n" + "\n".join(_legend(rows, shared)))
+        blocks.append("\n".join([markdown_table(head, body), "", *_legend(rows, shared)]))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -74,8 +75,7 @@ def describe(dataset: str, findings: Sequence[Finding]) -> list[str]:
     for one in findings:
         what = ("score exactly 0 under most distances, as if they were their reference"
                 if one.kind == "as reference" else "score as another image of their reference does")
-        names = ", ".join(one.patterns[:SHOWN]) + (", ..." if len(one.patterns) > SHOWN else "")
-        lines.append(f"warning: {dataset}: {one.images:,} images ({names}) {what}. "
+        lines.append(f"warning: {dataset}: {one.images:,} images ({listed(one.patterns, SHOWN)}) {what}. "
                      f"Their labels still differ by a standard deviation of {one.label_sd:.3g} (all labels: "
                      f"{one.set_sd:.3g}); no metric can reproduce that, and PLCC cannot exceed "
                      f"{one.highest_plcc:.4f}.")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from zsiqa.evaluation.tables import Table
 from zsiqa.evaluation.verdicts import PARTIAL, Cell
 from zsiqa.report.tables import USE_MEANS, differs, named, remarks, spans_of
+from zsiqa.terminal import aligned
 
 
 def to_text(table: Table, width: int = 10_000) -> str:
@@ -69,10 +70,7 @@ def _lines(table: Table) -> list[str]:
     grid = [*_heading_rows(table),
             *([group.name * (row is group.rows[0]), named(row), *map(_plain, row.cells)]
               for group in table.groups for row in group.rows)]
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    return ["  ".join(text.ljust(width) if place < 2 else text.rjust(width)
-                      for place, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
-            for line in grid]
+    return aligned(grid, right=range(2, len(grid[0])))
 
 
 def _plain(cell: Cell) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from zsiqa.releases import MetricFacts, metric_facts, published
 from zsiqa.results.names import convert_labels, identify
-from zsiqa.results.plain_folder import PlainFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text
 from zsiqa.types import StoreError, did_you_mean
@@ -35,7 +35,7 @@ EXAMPLE = "FILE.csv,metric=ssim,dataset=tid2013,higher_is_better=true"
 
 
 @dataclass
-class DescribedFile(PlainFolder):
+class DescribedFile(ScoreFolder):
     """A CSV file with a description: one row an image, one column a metric.
 
     Args:

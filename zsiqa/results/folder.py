@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from zsiqa.releases import published
 from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.official import OfficialFolder
 from zsiqa.results.pair_list import read_pairs
-from zsiqa.results.plain_folder import PlainFolder
 from zsiqa.results.score_file import ScoreFile, part_files, read_about, without_sidecar
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, split_scale
 from zsiqa.results.settings import facts_of_run
 from zsiqa.results.table import is_checked, read_finished
@@ -22,53 +21,8 @@ from zsiqa.terminal import by_folder, plural
 from zsiqa.types import StoreError
 
 
-class ScoreFolder(Protocol):
-    """Folder of score files, as evaluation reads it.
-
-    Attributes:
-        root: the folder.
-        files: paths of the score files, by the key in their names.
-        strays: files that are not used.
-    """
-
-    root: Path
-    files: dict[ScoreKey, Path]
-    strays: list[Path]
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys with a score file or a misnamed copy."""
-
-    def twins(self, key: ScoreKey) -> list[Path]:
-        """Return misnamed copies of the file of this key."""
-
-    def stray_key(self, path: Path) -> ScoreKey:
-        """Return the key that a stray may hold, by its name.
-
-        Raises:
-            StoreError: if the name gives no key.
-        """
-
-    def source_of(self, key: ScoreKey) -> str:
-        """Return the name of the source of the scores of a key."""
-
-    def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file.
-
-        Raises:
-            StoreError: if it is damaged.
-        """
-
-
-class Source(ScoreFolder, Protocol):
-    """Folder of score files with a name, which tells its scores from those of other sources."""
-
-    @property
-    def name(self) -> str:
-        """Name of the source."""
-
-
 @dataclass
-class StoredFolder(PlainFolder):
+class StoredFolder(ScoreFolder):
     """Our own store: `<root>/<dataset>/<metric>/<perturbation>` as .csv with .json, or in parts.
 
     Parts that no run has joined yet are joined in memory when they are read.
@@ -77,13 +31,10 @@ class StoredFolder(PlainFolder):
     root: Path
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.root.absolute().name
+    name: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.name = self.root.absolute().name
         names = {path.with_suffix(".csv") for path in self.root.glob("*/*/*.json")}
         names |= {path.with_name(f"{path.stem.rpartition('.')[0]}.csv")
                   for path in self.root.glob("*/*/*.part")}
@@ -132,7 +83,7 @@ def _columns(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     return ids, refs, types, labels
 
 
-def open_folder(root: Path) -> Source:
+def open_folder(root: Path) -> ScoreFolder:
     """Open a folder of score files, by its content: ours, the authors', or that of Liao et al.
 
     Raises:
@@ -165,30 +116,3 @@ def name_ignored(folder: ScoreFolder) -> str:
 def stored_scales(folder: ScoreFolder) -> list[str]:
     """List the scales other than the native one of which a folder has scores."""
     return sorted({split_scale(key.metric)[1] for key in folder.files} - {""})
-
-
-def load_whole(folder: ScoreFolder, key: ScoreKey) -> Scores | None:
-    """Load the file of a key, or a copy, that has a row for every pair; None if there is none."""
-    for path in [*([folder.files[key]] if key in folder.files else []), *folder.twins(key)]:
-        try:
-            scores = folder.load(key, path)
-        except StoreError:
-            continue
-        if len(scores.values) == scores.expected:
-            return scores
-    return None
-
-
-def load_fullest(folder: ScoreFolder, key: ScoreKey) -> Scores:
-    """Load the scores of a key: a file or copy with a row for every pair, else the file under its name.
-
-    Raises:
-        StoreError: if there is none, or it is damaged.
-    """
-    scores = load_whole(folder, key)
-    if scores is not None:
-        return scores
-    try:
-        return folder.load(key, folder.files[key])
-    except (StoreError, KeyError) as error:
-        raise StoreError(f"{folder.files.get(key, key)} cannot be read; `zsiqa audit` says more") from error

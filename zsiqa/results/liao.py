@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import yaml
@@ -18,7 +18,7 @@ import yaml
 from zsiqa import CONFIGS
 from zsiqa.releases import metric_facts, published
 from zsiqa.results.names import convert_labels, identify
-from zsiqa.results.plain_folder import PlainFolder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import is_utf16, read_text
 from zsiqa.terminal import plural
@@ -33,7 +33,7 @@ def conventions() -> Mapping[str, Any]:
 
 
 @dataclass
-class LiaoFolder(PlainFolder):
+class LiaoFolder(ScoreFolder):
     """The folder `results/Quality assessment` of Liao et al.
 
     Attributes:
@@ -44,7 +44,7 @@ class LiaoFolder(PlainFolder):
     """
 
     root: Path
-    name: ClassVar[str] = "liao2024"
+    name: str = field(init=False, default="liao2024")
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
     _names: dict[str, tuple[list[str], np.ndarray]] = field(init=False, default_factory=dict, repr=False)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.releases import metric_facts, published
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
@@ -51,7 +52,7 @@ def file_name(key: ScoreKey) -> str | None:
 
 
 @dataclass
-class OfficialFolder:
+class OfficialFolder(ScoreFolder):
     """A folder of the authors' files.
 
     Attributes:
@@ -62,7 +63,7 @@ class OfficialFolder:
     """
 
     root: Path
-    name: ClassVar[str] = "ghildyal2025"
+    name: str = field(init=False, default="ghildyal2025")
     files: dict[ScoreKey, Path] = field(init=False)
     strays: list[Path] = field(init=False)
     _owners: dict[Path, ScoreKey] = field(init=False, repr=False)
@@ -103,10 +104,6 @@ class OfficialFolder:
     def held(self) -> list[ScoreKey]:
         """Return the keys with a score file or a misnamed copy."""
         return list(dict.fromkeys([*self.files, *self._owners.values()]))
-
-    def source_of(self, key: ScoreKey) -> str:  # noqa: ARG002 - the same for every key
-        """Return the name of the source of the scores of a key."""
-        return self.name
 
     def twins(self, key: ScoreKey) -> list[Path]:
         """Return copies of this key's file, by names such as `... copy.csv` or `... (1).csv`."""

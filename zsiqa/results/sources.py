@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.results.described import DescribedFile, parse_source
-from zsiqa.results.folder import Source, open_folder
+from zsiqa.results.folder import open_folder
+from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.types import StoreError
 
 
 @dataclass
-class Sources:
+class Sources(ScoreFolder):
     """Several folders and files of scores, as one folder.
 
     Where two sources hold the same scores by name, those of the first keep the name, and others are called
@@ -32,13 +33,13 @@ class Sources:
         strays: files that are not used.
     """
 
-    members: Sequence[Source]
+    members: Sequence[ScoreFolder]
     root: Path = field(init=False)
     name: str = field(init=False, default="")
     files: dict[ScoreKey, Path] = field(init=False, default_factory=dict)
     strays: list[Path] = field(init=False, default_factory=list)
     _donors: dict[str, Pairs | None] = field(init=False, default_factory=dict, repr=False)
-    _origin: dict[ScoreKey, tuple[Source, ScoreKey, str]] = field(init=False, default_factory=dict,
+    _origin: dict[ScoreKey, tuple[ScoreFolder, ScoreKey, str]] = field(init=False, default_factory=dict,
                                                                   repr=False)
 
     def __post_init__(self) -> None:
@@ -54,40 +55,32 @@ class Sources:
                     self.files[outer] = member.files[key].absolute()
 
     def held(self) -> list[ScoreKey]:
-        """Return the keys with scores."""
+        """Return the keys of all sources."""
         return list(self._origin)
 
     def source_of(self, key: ScoreKey) -> str:
-        """Return the name of the source of the scores of a key."""
+        """Return the name of the source; see `ScoreFolder`."""
         return self._origin[key][2]
 
     def twins(self, key: ScoreKey) -> list[Path]:
-        """Return misnamed copies of the file of this key."""
+        """Return misnamed copies; see `ScoreFolder`."""
         if key not in self._origin:
             return []
         member, inner, _ = self._origin[key]
         return [path.absolute() for path in member.twins(inner)]
 
     def stray_key(self, path: Path) -> ScoreKey:
-        """Return the key that a stray may hold, by its name.
-
-        Raises:
-            StoreError: if the name gives no key.
-        """
+        """Return the key that a stray may hold; see `ScoreFolder`."""
         return self._owner(path).stray_key(path)
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file.
-
-        Raises:
-            StoreError: if it is damaged.
-        """
+        """Load a score file; see `ScoreFolder`."""
         if key not in self._origin:  # a stray
             return self._owner(path).load(key, path)
         member, inner, name = self._origin[key]
         return replace(self._with_labels(member.load(inner, path), member), key=key, source=name)
 
-    def _with_labels(self, scores: Scores, member: Source) -> Scores:
+    def _with_labels(self, scores: Scores, member: ScoreFolder) -> Scores:
         """Take labels and references of a file without labels from another source that has all its pairs."""
         own = scores.pairs
         if np.isfinite(own.labels).all():
@@ -101,7 +94,7 @@ class Sources:
         return replace(scores, pairs=Pairs(own.ids, donor.refs[rows], donor.types[rows], donor.labels[rows],
                                            donor.higher_is_better))
 
-    def _find_donor(self, dataset: str, member: Source) -> Pairs | None:
+    def _find_donor(self, dataset: str, member: ScoreFolder) -> Pairs | None:
         for other, key, _ in self._origin.values():
             if other is not member and key.dataset == dataset and key in other.files:
                 try:
@@ -112,11 +105,11 @@ class Sources:
                     return pairs
         return None
 
-    def _owner(self, path: Path) -> Source:
+    def _owner(self, path: Path) -> ScoreFolder:
         return next(member for member in self.members if path in [one.absolute() for one in member.strays])
 
 
-def open_sources(texts: Sequence[str]) -> Source:
+def open_sources(texts: Sequence[str]) -> ScoreFolder:
     """Open sources of scores: folders, and CSV files with a description.
 
     Args:
@@ -130,7 +123,7 @@ def open_sources(texts: Sequence[str]) -> Source:
     return members[0] if len(members) == 1 else Sources(members)
 
 
-def _open(text: str) -> Source:
+def _open(text: str) -> ScoreFolder:
     path, description = parse_source(text)
     if path.is_file():
         return DescribedFile(path, description)

@@ -1,4 +1,4 @@
-"""Inputs of a run: data set, images and weights. What lacks is told at once, before any work."""
+"""Inputs of a run: data set, images and weights. All that is missing is reported at once, before any work."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def find_inputs(cfg: DictConfig) -> Inputs:
     """Read the data set and find the weights; no passes if this shard has no pairs.
 
     Raises:
-        ZsiqaError: names all that lacks. If the data set lacks, nothing is downloaded; if weights lack,
-            images are checked, too.
+        ZsiqaError: names all that is missing. If the data set is missing, nothing is downloaded. If weights
+            are missing, images are checked, too.
     """
     problems: list[ZsiqaError] = []
     dataset, selected = None, np.zeros(0, dtype=bool)
@@ -62,7 +62,8 @@ def find_inputs(cfg: DictConfig) -> Inputs:
             problems.append(error)
     if len(problems) == 1:
         raise problems[0]
-    raise ZsiqaError(f"{len(problems)} things lack:" + "".join(f"\n- {problem}" for problem in problems))
+    raise ZsiqaError(f"{len(problems)} things are missing:"
+                     + "".join(f"\n- {problem}" for problem in problems))
 
 
 def read_dataset(cfg: DictConfig) -> Dataset:

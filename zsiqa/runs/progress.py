@@ -22,7 +22,7 @@ from zsiqa.runs.heartbeats import Entry, read_journal
 from zsiqa.runs.inputs import read_dataset
 from zsiqa.runs.plan import file_names, identify_images, planned_files
 from zsiqa.runs.selection import part_of, select
-from zsiqa.terminal import plural
+from zsiqa.terminal import listed, plural
 from zsiqa.types import DatasetError, StoreError
 
 MOST_NAMES = 5  # references to name in a message
@@ -171,9 +171,8 @@ def _pairs_to_score(path: Path, **part: Any) -> Mapping[str, str]:
 
 def _name_references(refs: Sequence[str]) -> str:
     """Name the references of missing pairs."""
-    names = list(dict.fromkeys(refs))
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"missing: {plural(len(refs), 'pair')} of the references {', '.join(names[:MOST_NAMES])}{more}"
+    return (f"missing: {plural(len(refs), 'pair')} of the references "
+            f"{listed(list(dict.fromkeys(refs)), MOST_NAMES)}")
 
 
 def _cause(text: str) -> str:

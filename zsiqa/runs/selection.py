@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from zsiqa.runs.sharding import shard_of
+from zsiqa.terminal import listed
 from zsiqa.types import DatasetError, ImagePair, did_you_mean
 
 MOST = 40  # maximum number of names to list in an error
@@ -77,7 +78,6 @@ def _match(setting: str, wanted: Iterable[object], names: Sequence[Sequence[str]
     folded = {name: name.casefold() for name in dict.fromkeys(name for of_pair in names for name in of_pair)}
     if unknown := sorted(keys - set(folded.values())):
         known = sorted({name for of_pair in names for name in (of_pair[0], *of_pair[2:])} - {""})
-        more = f" and {len(known) - MOST} more" if len(known) > MOST else ""
         raise DatasetError(f"dataset.{setting}: unknown {', '.join(unknown)}{did_you_mean(unknown, known)}; "
-                           f"there are {', '.join(known[:MOST]) or 'none'}{more}")
+                           f"there are {listed(known, MOST) or 'none'}")
     return np.array([any(folded[name] in keys for name in of_pair) for of_pair in names], dtype=bool)

@@ -94,9 +94,9 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official` is
             implemented by the backbone and the distances themselves.
-        compile: let PyTorch compile backbone and distances (`distances`: these alone) at the first batch,
-            and the backbone once more, for any number of tiles, at the first shorter batch; scores change by
-            rounding. Code that it cannot compile runs uncompiled, with a warning.
+        compile: let PyTorch compile backbone and distances (`distances`: these alone) at the first batch. At
+            the first shorter batch, it compiles the backbone once more, for any number of tiles. Scores
+            change by rounding. Code that it cannot compile runs uncompiled, with a warning.
         noise_seed: for a backbone in training mode: encode each tile alone, under its own seed, and each
             reference again for every pair, as the official loop does. None for any other backbone.
         measure: measures the time of each step.

@@ -140,7 +140,7 @@ def test_the_page_of_baselines_has_each_with_its_direction_and_smallest_side():
 @pytest.mark.parametrize("name", ["psnr", "ms_ssim", "fsimc", "stlpips_alex", "stlpips_vgg"])
 def test_baselines_that_need_no_download_build(name):
     cfg = composed(f"baseline={name}")
-    baseline = instantiate(cfg.baselines[name].model, **find_baseline_files(cfg)[name])
+    baseline = instantiate(cfg.baselines[name].model, **find_baseline_files(cfg.baselines)[name])
     assert baseline(*torch.rand(2, 1, 3, 170, 170)).shape == (1,)
 
 

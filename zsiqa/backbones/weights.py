@@ -225,8 +225,12 @@ def find_weights(cfg: DictConfig, *, download: bool = True) -> Path | None:
     return file
 
 
-def find_baseline_files(cfg: DictConfig, *, download: bool = True) -> dict[str, dict[str, Path]]:
-    """Find the files with the weights of all baselines, by baseline and argument of its model.
+def find_baseline_files(baselines: Mapping[str, Any], *, download: bool = True) -> dict[str, dict[str, Path]]:
+    """Find the files with the weights of baselines, by baseline and argument of its model.
+
+    Args:
+        baselines: the configuration's `baselines`, or some of them.
+        download: whether what is not on this machine may be downloaded.
 
     Raises:
         WeightsError: if files are not on this machine and cannot be downloaded (or must not be, without
@@ -234,7 +238,7 @@ def find_baseline_files(cfg: DictConfig, *, download: bool = True) -> dict[str, 
     """
     files: dict[str, dict[str, Path]] = {}
     errors = []
-    for name, node in cfg.baselines.items():
+    for name, node in baselines.items():
         setting = f"baselines.{name}.checkpoint"
         files[name] = {}
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zsiqa.cli.options import examples, show_help_alone
 from zsiqa.terminal import aligned
 from zsiqa.types import WeightsError, ZsiqaError, did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 ANY_OR_NONE = ("timm", "open_clip", "none", "all", "extended")  # configurations without weights of their own
 
@@ -80,9 +83,11 @@ def _needed(options: argparse.Namespace) -> Iterator[Needed]:
     if not settings and (unknown := [name for name in names if name not in known]):
         raise ZsiqaError(f"no backbone or baseline {', '.join(unknown)}{did_you_mean(unknown, known)}; "
                          f"there are {', '.join(known)}")
-    for name in names or [name for name in (*backbones, *baselines) if name not in ANY_OR_NONE]:
-        is_baseline = name in baselines and name not in ANY_OR_NONE
-        needed = _of_baseline(name, settings) if is_baseline else _of_backbone(name, settings)
+    names_or_all = names or [name for name in (*backbones, *baselines) if name not in ANY_OR_NONE]
+    of_baselines = _of_baselines([name for name in names_or_all
+                                  if name in baselines and name not in ANY_OR_NONE], settings)
+    for name in names_or_all:
+        needed = of_baselines[name] if name in of_baselines else _of_backbone(name, settings)
         if needed:
             yield needed
         elif names:
@@ -111,17 +116,28 @@ def _of_backbone(name: str, settings: list[str]) -> Needed | None:
                   lambda file: instantiate(cfg.backbone.model, weights=file))
 
 
-def _of_baseline(name: str, settings: list[str]) -> Needed | None:
-    from zsiqa.backbones.weights import find_baseline_files
-    from zsiqa.config import compose, instantiate
+def _of_baselines(names: Sequence[str], settings: list[str]) -> dict[str, Needed | None]:
+    from omegaconf import OmegaConf
 
-    cfg = compose(f"baseline={name}", *settings)
-    node = cfg.baselines[name]
+    from zsiqa.config import compose
+
+    if not names:
+        return {}
+    cfg = compose(f"baseline=[{','.join(names)}]", *settings)  # in one step: each takes 0.1 s
+    return {name: _of_baseline(name, OmegaConf.masked_copy(cfg.baselines, name)) for name in names}
+
+
+def _of_baseline(name: str, baselines: DictConfig) -> Needed | None:
+    from zsiqa.backbones.weights import find_baseline_files
+    from zsiqa.config import instantiate
+
+    node = baselines[name]
     if node.weights is None:
         return None
     return Needed(name, str(node.checkpoint or node.weights.source),
-                  lambda download: find_baseline_files(cfg, download=download)[name]["weights"],
-                  lambda file: instantiate(node.model, **{**find_baseline_files(cfg)[name], "weights": file}))
+                  lambda download: find_baseline_files(baselines, download=download)[name]["weights"],
+                  lambda file: instantiate(node.model, **{**find_baseline_files(baselines)[name],
+                                                          "weights": file}))
 
 
 def _list(options: argparse.Namespace) -> int:

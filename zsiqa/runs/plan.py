@@ -182,7 +182,7 @@ def _plan_baselines(cfg: DictConfig) -> Pass:
 
     def identify_weights(weights: Mapping[str, Mapping[str, Path]], metric: MetricKey) -> Mapping[str, Any]:
         return {role: {"sha256": sha256(file)} for role, file in weights[metric[0]].items()}
-    return Pass(files, functools.partial(find_baseline_files, cfg), identify_weights,
+    return Pass(files, functools.partial(find_baseline_files, cfg.baselines), identify_weights,
                 functools.partial(build_baselines, cfg))
 
 

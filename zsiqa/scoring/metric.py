@@ -132,7 +132,7 @@ class Metric(nn.Module):
 
     def _build_baseline(self, cfg: DictConfig) -> None:
         [(self.name, node)] = cfg.baselines.items()
-        model = instantiate(node.model, **find_baseline_files(cfg)[self.name])
+        model = instantiate(node.model, **find_baseline_files(cfg.baselines)[self.name])
         self.baseline = model
         self.higher_is_better = node.higher_is_better
 

@@ -22,6 +22,8 @@ from zsiqa.types import ImagePair
 # Before torch is loaded, here and in processes that tests start: its threads sleep while they wait for each
 # other. They would spin, and with other work on the cores most of the time of the tests went there.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 os.environ.pop("COLUMNS", None)  # of the terminal that the tests run in: texts for people fold at 100
 
 

@@ -278,9 +278,9 @@ SMALL = ("psnr", "ms_ssim", "fsimc", "lpips_alex", "stlpips_alex")
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """Three references of two sizes, four distorted images each, interleaved."""
+    """Three references of two sizes, two distorted images each, interleaved."""
     folder = tmp_path_factory.mktemp("pairs")
-    return pairs_dataset.read(write_pairs(folder, [(180, 161), (170, 190), (180, 161)], levels=4)).pairs
+    return pairs_dataset.read(write_pairs(folder, [(180, 161), (170, 190), (180, 161)], levels=2)).pairs
 
 
 def score(everyone, pairs, todo=lambda _index, _name: True, names=SMALL, **settings):
@@ -342,11 +342,11 @@ def test_a_reference_is_encoded_once_and_once_more_when_it_is_cropped(pairs):
 
     counting = Counting()
     scorer = Scorer(counting, distances={("psnr",): PSNR().compare}, perturbations=PERTURBATIONS, window=None,
-                    batch_tiles=4)
-    assert len(list(scorer.score([pair for pair in pairs if pair.ref == "ref0.png"]))) == 16
-    # 13 images of one size and 5 of the other, by fours; the last of each is alone, and doubled (see
+                    batch_tiles=3)
+    assert len(list(scorer.score([pair for pair in pairs if pair.ref == "ref0.png"]))) == 8
+    # 7 images of one size and 3 of the other, by threes; the last of the first is alone, and doubled (see
     # Scorer._encode).
-    assert (counting.images, counting.calls) == (2 + 16 + 2, 4 + 2)
+    assert (counting.images, counting.calls) == (2 + 8 + 1, 3 + 1)
 
 
 def test_images_too_small_say_what_needs_more(everyone, tmp_path):

@@ -285,6 +285,10 @@ def test_the_public_names():
                           "torchmetrics"]
     assert {"dinov1", "timm", "vgg19"} < set(zsiqa.list_backbones())
     assert zsiqa.list_distances() == sorted(ALL)
+
+
+@pytest.mark.slow
+def test_every_name_that_is_listed_is_one_metric():
     for name in zsiqa.list_baselines():
         assert list(compose(f"baseline={name}").baselines) == [name], "one, not a list"
     assert all(compose(f"backbone={name}").backbone.model is not None for name in zsiqa.list_backbones())

@@ -226,6 +226,7 @@ def _reference_stlpips(name, reference, distorted):
     return total
 
 
+@pytest.mark.sample("alex-size1")
 @pytest.mark.parametrize("size", [(44, 33), (37, 50)])
 @pytest.mark.parametrize("name", STLPIPS)
 def test_stlpips_against_its_network_in_float64(name, size):

@@ -120,6 +120,7 @@ def scores_of(folder, metric, name, dataset="pairs"):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_levels_in_parts_are_the_scores_of_one_run(folder):
     """Some levels, some references and shards first, the rest later: the same bits, and no file but these."""
     run(*CURVE, "results_dir=all", cwd=folder)

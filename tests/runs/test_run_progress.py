@@ -76,6 +76,7 @@ def test_scores_of_other_settings_are_not_those_that_are_wanted(status):
     assert "  failed     1 file: there are scores of other settings: perturbation\n" in text
 
 
+@pytest.mark.slow
 def test_only_missing_leaves_out_what_is_there(folder):
     arguments = ["-m", *ARGUMENTS[:2], "baseline=psnr", "perturbation=original,rotate,dilate",
                  "only_missing=true"]
@@ -123,6 +124,7 @@ def test_a_finished_file_that_was_damaged_is_not_done(status, folder):
     assert "original.csv has no original.json beside it" in status(*arguments)[1]
 
 
+@pytest.mark.slow
 def test_pairs_and_labels_of_ones_own_may_change(status, folder):
     arguments = ["dataset=pairs", "dataset.csv=some.csv", "baseline=psnr", "results_dir=own"]
     header, *rows = (folder / "pairs.csv").read_text().splitlines(keepends=True)
@@ -153,6 +155,7 @@ def test_a_part_of_a_whole_is_counted_as_such(status):
     assert status(*arguments, "num_shards=2", "shard=range(2)")[1].count("1 file, 80 of 80 pairs\n") == 2
 
 
+@pytest.mark.slow
 def test_parts_that_nobody_has_joined_are_not_done(status, folder):
     arguments = [*ARGUMENTS[:2], "baseline=psnr"]
     for shard in "01":

@@ -150,7 +150,8 @@ def test_scores_do_not_depend_on_company(backbone, pairs, whole):
     assert scores == {("features", "wsd"): pytest.approx(whole[7, "rotate"]["features", "wsd"], rel=2e-5)}
 
 
-@pytest.mark.parametrize("step", [61, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [29, 7])
 def test_a_resumed_run_is_bit_equal_wherever_it_was_stopped(backbone, pairs, whole, step):
     order = list(whole)  # the order in which scores come
     for stopped in range(0, len(order), step):

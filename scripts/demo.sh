@@ -31,11 +31,13 @@ else
           'perturbation=[original,translate,rotate]')
     table=demo_short what="30 of the demo's 240 pairs"
 fi
-echo "scoring $what with PSNR, MS-SSIM, GMSD, MDSI, HaarPSI and EfficientNet-Lite0 (five distances) ..."
+echo "scoring $what with PSNR, MS-SSIM, GMSD, MDSI, HaarPSI and EfficientNet-Lite0 (five distances),"
+echo "  and one of these metrics once more, at a smaller scale (docs/scale.md) ..."
+# At the same time: both load PyTorch first. Through a pipe: of the two, one shows its progress.
+run "${part[@]}" backbone=efficientnet_lite0 distance=cosine scale=short_224 2> >(cat >&2) &
 run "${part[@]}" backbone=efficientnet_lite0 distance=all representation=all \
     'baseline=[psnr,ms_ssim,gmsd,mdsi,haarpsi]'
-echo "scoring one of these metrics once more, at a smaller scale (docs/scale.md) ..."
-run "${part[@]}" backbone=efficientnet_lite0 distance=cosine scale=short_224
+wait $!
 if [ "${1:-}" = full ]; then
     echo "scoring the original images with FSIMc and ST-LPIPS, which are slow ..."
     run 'baseline=[fsimc,stlpips_alex,stlpips_vgg]'

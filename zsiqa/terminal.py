@@ -56,6 +56,36 @@ def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[s
             for row in rows]
 
 
+def aligned_within(rows: Sequence[Sequence[str]], width: int, right: Container[int] = ()) -> list[str]:
+    r"""Align the texts of rows as columns; those beyond a width follow below, beside the first column.
+
+    Columns without any text are left out.
+
+    Examples:
+        >>> print(*aligned_within([("", "SRCC", "PLCC"), ("psnr", "0.6", "0.5")], 10), sep="\n")
+              SRCC
+        psnr  0.6
+        <BLANKLINE>
+              PLCC
+        psnr  0.5
+    """
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    blocks: list[list[int]] = [[]]
+    for place, one in enumerate(widths, start=1):
+        if not one:
+            continue
+        if blocks[-1] and first + 2 + one + sum(2 + widths[other - 1] for other in blocks[-1]) > width:
+            blocks.append([])
+        blocks[-1].append(place)
+    lines: list[str] = []
+    for block in blocks:
+        places = [0, *block]
+        lines += [*([""] if lines else []),
+                  *aligned([[row[place] for place in places] for row in rows],
+                           {index for index, place in enumerate(places) if place in right})]
+    return lines
+
+
 def by_folder(files: Iterable[str], most: int = 5) -> str:
     """List files by their folders; of a folder with more than `most` of them, their number.
 

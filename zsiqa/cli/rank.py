@@ -95,7 +95,7 @@ def _detail(options: argparse.Namespace, folder: Any, found: Any, *, printed: bo
             if (key.dataset, key.perturbation) == (dataset, perturbation) and key.metric in options.metric]
         details = analyse(folder, dataset, perturbation, wanted, settings)
         if options.detail and not printed:
-            print("\n" + fit(to_text(details)))
+            print("\n" + fit(to_text(details, width())))
         if options.out:
             written = ", ".join(str(path) for path in write(details, options.out))
             print("wrote", written, file=sys.stderr if printed else sys.stdout)

@@ -12,41 +12,39 @@ import pandas as pd
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
-from zsiqa.terminal import escape_formula
+from zsiqa.terminal import aligned_within, escape_formula
 
 ALARMS_SHOWN = 10
 FEW_REPLICATES = 500
 
 
-def to_text(found: Analysis) -> str:
-    """Write the analysis as text for a terminal."""
+def to_text(found: Analysis, width: int = 10_000) -> str:
+    """Write the analysis as text for a terminal of a width, in characters."""
     name, settings = found.settings.coefficient, found.settings
-    width = max(map(len, found.methods.index))
     chance = (found.references - 1) / (found.n - 1)
     lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
              f"references; {found.label_share:.1%} of the labels' variance lies between references "
              f"({chance:.1%} would by chance)",
              f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the "
-             f"references, seed {settings.seed}", "",
-             f"{'':{width}}  {'pooled':^61}  {'per reference: mean, median, SD':^34}  {'logistic':^14}"
-             f"  between",
-             f"{'metric':{width}}  " + "  ".join(f"{one.upper():<19}" for one in COEFFICIENTS)
-             + f"  {'PLCC':>6} {name.upper():>6} {'median':>6} {'SD':>6} {'undef.':>6}"
-               f"  {'PLCC':>6} {'RMSE':>7}  refs."]
+             f"references, seed {settings.seed}", ""]
+    upper = name.upper()
+    table = [["metric", *(one.upper() for one in COEFFICIENTS), "PLCC per ref.", f"{upper} per ref.",
+              "median", "SD", "undefined", "PLCC logistic", "RMSE", "between refs."]]
     for metric, row in found.methods.iterrows():
-        pooled = "  ".join(
-            f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
-            for one in COEFFICIENTS)
-        lines.append(f"{metric:{width}}  {pooled}  "
-                     f"{_digits(row['plcc_per_ref'])} {_digits(row[f'{name}_per_ref'])} "
-                     f"{_digits(row[f'{name}_per_ref_median'])} {_digits(row[f'{name}_per_ref_sd'])} "
-                     f"{int(row['undefined_refs']):6}  {_digits(row['plcc_mapped'])} {row['rmse']:7.4g}  "
-                     f"{row['between_share']:6.1%}")
+        table.append([
+            str(metric),
+            *(f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
+              for one in COEFFICIENTS),
+            *(_digits(row[one]) for one in ("plcc_per_ref", f"{name}_per_ref", f"{name}_per_ref_median",
+                                            f"{name}_per_ref_sd")),
+            str(int(row["undefined_refs"])), _digits(row["plcc_mapped"]), f"{row['rmse']:.4g}",
+            f"{row['between_share']:.1%}"])
+    lines += aligned_within(table, width, right=range(4, 12))
     if len(found.types.columns):
         lines += ["", f"{name.upper()} by distortion type",
-                  found.types.to_string(float_format="{:.3f}".format),
+                  found.types.to_string(float_format="{:.3f}".format, line_width=width),
                   *(f"  {column}: {text}" for column, text in found.type_names.items())]
-    lines += _comparisons_text(found)
+    lines += _comparisons_text(found, width)
     if found.alarms:
         sure = sum(alarm.sure for alarm in found.alarms)
         lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
@@ -57,7 +55,7 @@ def to_text(found: Analysis) -> str:
     return "\n".join([*lines, *([""] if found.notes else []), *found.notes])
 
 
-def _comparisons_text(found: Analysis) -> list[str]:
+def _comparisons_text(found: Analysis, width: int) -> list[str]:
     if found.comparisons.empty:
         return []
     name, settings = found.settings.coefficient, found.settings
@@ -68,14 +66,14 @@ def _comparisons_text(found: Analysis) -> list[str]:
         lines.append(f"  with fewer than {FEW_REPLICATES} resamples, the bootstrap error itself is uncertain")
     if len(found.comparisons) <= 15:
         shown = found.comparisons.set_index(["a", "b"])
-        lines.append(shown.to_string(float_format="{:.4g}".format))
+        lines.append(shown.to_string(float_format="{:.4g}".format, line_width=width))
         lines.append("  p_wilcoxon: over references. Williams, Steiger, Zou: assume independent pairs, which "
                      "these are not." if "p_williams" in shown else "  p_wilcoxon: over references.")
     else:
         lines.append("  + the row's is better, - it is worse, . undecided; columns in the order of the rows")
-        width = max(map(len, found.significance.index))
+        stub = max(map(len, found.significance.index))
         rows = zip(found.significance.index, found.significance.to_numpy(), strict=True)
-        lines += [f"  {metric:{width}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
+        lines += [f"  {metric:{stub}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
                   for metric, row in rows]
     best = [metric for metric in found.methods.index if found.methods.loc[metric, "not_worse_than_best"]]
     lines.append(f"  best, and not significantly worse than it: {', '.join(best)}")
@@ -118,4 +116,4 @@ def write(found: Analysis, folder: Path) -> list[Path]:
 
 
 def _digits(value: float) -> str:
-    return f"{'n/a':>6}" if math.isnan(value) else f"{value:6.3f}"
+    return "n/a" if math.isnan(value) else f"{value:.3f}"

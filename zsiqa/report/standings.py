@@ -13,7 +13,7 @@ from zsiqa.evaluation.standings import FLAGS, Standings
 from zsiqa.releases import describe_uses
 from zsiqa.report.download import markdown_table
 from zsiqa.report.download import to_csv as frame_to_csv
-from zsiqa.terminal import listed
+from zsiqa.terminal import aligned_within, listed
 
 MEANING = {"partial": "scores of a part of the data set's pairs",
            "not deterministic": "other scores for equal images, so the next run gives other numbers",
@@ -40,7 +40,7 @@ def to_text(found: Standings, width: int, coefficient: str = "srcc") -> str:
         lines += [*([""] if lines else []),
                   f"{'SRCC' if single else coefficient.upper()}, {perturbation} images; * = best by SRCC, or "
                   f"not significantly worse"]
-        lines += _one(rows, shared) if single else [
+        lines += _one(rows, shared, width) if single else [
             *_matrix(rows, shared, width, coefficient), "", "SRCC within references, mean",
             *_matrix(rows, set(FLAGS), width, "srcc_per_ref")]
         lines += _legend(rows, shared)
@@ -82,20 +82,17 @@ def describe(dataset: str, findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _one(rows: pd.DataFrame, shared: set[str]) -> list[str]:
-    width = max(map(len, rows["metric"]))
-    lines = [f"{rows['dataset'].iloc[0]}: {rows['pairs'].iloc[0]:,} pairs",
-             f"{'':{width}}  {'SRCC':6}  {'interval':14}  {'ranks':>7}  {'per ref.':>8}  {'PLCC':>6}  "
-             f"{'KRCC':>6}  {'ms a pair':>9}"]
+def _one(rows: pd.DataFrame, shared: set[str], width: int) -> list[str]:
+    table = [["", "SRCC", "interval", "ranks", "per ref.", "PLCC", "KRCC", "ms a pair", ""]]
     for row in rows.to_dict("records"):
         star, flags = "*" if row["in_best_group"] else " ", _letters(row["flags"], shared)
         ranks = "" if math.isnan(row["rank_low"]) else f"{row['rank_low']:.0f}-{row['rank_high']:.0f}"
         interval = f"[{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]"
-        lines.append(f"{row['metric']:{width}}  {row['srcc']:.3f}{star}  {interval:14}  {ranks:>7}  "
-                     f"{row['srcc_per_ref']:8.3f}  {row['plcc']:6.3f}  {row['krcc']:6.3f}  "
-                     f"{'' if math.isnan(row['ms_pair']) else format(row['ms_pair'], ',.0f'):>9}  "
-                     f"{flags}".rstrip())
-    return lines
+        table.append([row["metric"], f"{row['srcc']:.3f}{star}", interval, ranks,
+                      *(f"{row[name]:.3f}" for name in ("srcc_per_ref", "plcc", "krcc")),
+                      "" if math.isnan(row["ms_pair"]) else format(row["ms_pair"], ",.0f"), flags])
+    return [f"{rows['dataset'].iloc[0]}: {rows['pairs'].iloc[0]:,} pairs",
+            *aligned_within(table, width, right={3, 4, 5, 6, 7})]
 
 
 def _matrix(rows: pd.DataFrame, shared: set[str], width: int, column_name: str) -> list[str]:

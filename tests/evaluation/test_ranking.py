@@ -464,7 +464,7 @@ def test_the_text_has_the_essentials(found):
                  "a caveat"):
         assert part in text
     row = found.methods.loc["a"]
-    assert f"{row['srcc']:.3f} [{row['srcc_low']:6.3f}, {row['srcc_high']:6.3f}]" in text
+    assert f"{row['srcc']:.3f} [{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]" in text
 
 
 def test_many_comparisons_are_shown_as_a_matrix(tmp_path):

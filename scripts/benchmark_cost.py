@@ -108,11 +108,11 @@ def files_here(cfg: Any, name: str) -> dict[str, Path | None]:
     from zsiqa.types import WeightsError
 
     try:
-        return dict(find_baseline_files(cfg, download=False)[name])
+        return dict(find_baseline_files(cfg.baselines, download=False)[name])
     except WeightsError:
         without = cfg.copy()
         without.baselines[name].weights = None
-        return {**find_baseline_files(without, download=False)[name], "weights": None}
+        return {**find_baseline_files(without.baselines, download=False)[name], "weights": None}
 
 
 def download_bytes(node: Any) -> float:

@@ -166,4 +166,3 @@ def _decode(path: Path) -> tuple[str, str]:
 
 def _short(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-

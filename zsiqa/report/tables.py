@@ -289,4 +289,3 @@ def spans_of(table: Table) -> list[list[tuple[str, int, int]]]:
             start += width
         levels.append(spans)
     return levels
-

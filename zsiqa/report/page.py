@@ -21,7 +21,7 @@ import pandas as pd
 from zsiqa import __version__
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
-from zsiqa.evaluation.table_specs import STORED
+from zsiqa.evaluation.table_specs import STORED, in_order
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.claims import to_html_part as claims_part
 from zsiqa.report.data import DatasetReport, Report
@@ -58,8 +58,13 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str], curve
         notes.append(f"a report has at most {len(thumbnails.uris)} thumbnails, of the best metrics on "
                      f"original images first; {thumbnails.left_out} are left out")
     caveats = dict.fromkeys(f"{run.dataset}: {note}" for run in report.runs for note in run.notes)
-    incomplete = [f"{run.dataset} ({', '.join(run.perturbations)}): not all pairs have a score yet: "
-                  f"{', '.join(run.metrics)}" for run in report.runs if not run.complete]
+    partial: dict[tuple[str, str], dict[str, None]] = {}
+    for run in report.runs:
+        if not run.complete:
+            where = run.dataset, ", ".join(in_order(run.perturbations))
+            partial.setdefault(where, {}).update(dict.fromkeys(run.metrics))
+    incomplete = [f"{dataset} ({names}): not all pairs have a score yet: {', '.join(metrics)}"
+                  for (dataset, names), metrics in partial.items()]
     uris = {path: number for number, path in enumerate(path for path, uri in thumbnails.uris.items() if uri)}
     for one in datasets:
         one["images"] = {row: [uris.get(path, -1) for path in paths] for row, paths in one["images"].items()}

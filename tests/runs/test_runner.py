@@ -213,7 +213,7 @@ def test_other_weights_are_refused_and_overwrite_replaces(folder, tmp_path):
 
 @pytest.mark.numeric
 @pytest.mark.parametrize(("sizes", "levels", "kills", "metrics"), [
-    ([(300, 240), (230, 260)], 6, 1, ["distance=cosine", "representation=all", "perturbation=all"]),
+    ([(300, 240), (230, 260)], 6, 1, ["distance=cosine", "perturbation=[original,translate]"]),
     pytest.param([(424, 230), (260, 424), (300, 240), (230, 430)], 9, 4, EVERYTHING, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(tmp_path, sizes, levels, kills, metrics, device):
     """kill -9 at random moments; the files end up as those of an uninterrupted run, byte for

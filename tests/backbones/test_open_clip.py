@@ -101,7 +101,9 @@ def tiles():
     return torch.rand((2, 3, 224, 224), generator=random) * torch.tensor([1.0, 0.2]).view(2, 1, 1, 1)
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+# R-CLIP has the layers of CLIP ViT-B/32.
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=[pytest.mark.slow] if name == "rclip_vitb32" else []) for name in SHAPES])
 def case(request, tiles, tmp_path_factory):
     """(name, our backbone, its outputs, the original's feature maps batch first, its embedding not yet
     normalised)."""
@@ -324,7 +326,7 @@ def test_attention_is_plain_inside_and_as_it_was_outside(tiles):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-@pytest.mark.sample("clip_vitb32")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPENAI)
 def test_half_precision_is_openais(name, tiles, tmp_path):
     """OpenAI's own half-precision model on the same weights, one tile at a time, to the bit."""

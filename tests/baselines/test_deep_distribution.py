@@ -215,7 +215,8 @@ def test_every_variant_against_its_formula(files, trunks, network, kind):
     assert precise == pytest.approx(wanted, rel=1e-9)  # both float64, summed in other orders
 
 
-@pytest.mark.parametrize("network", BUILT_QUICKLY)
+@pytest.mark.parametrize("network", [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "vgg19" else []) for name in BUILT_QUICKLY])
 def test_degenerate_images_at_the_least_side(trunks, network):
     least = LEAST[network]
     black, white = (torch.full((1, 3, least, least + 3), value) for value in (0.0, 1.0))

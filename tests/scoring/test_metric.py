@@ -38,19 +38,20 @@ def noisy_pair(batch, height, width, dtype=torch.float32, seed=0):
 
 
 @pytest.mark.sample("tiles")
-@pytest.mark.parametrize(("settings", "sizes"), [
-    (["backbone=efficientnet_lite0", "distance=all", "representation=all"], [(430, 230), (240, 300)]),
-    # whole images
-    (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], [(65, 48), (40, 80)]),
-], ids=["tiles", "whole images"])
-def test_the_score_of_a_run(settings, sizes, tmp_path, capsys, device):
+@pytest.mark.parametrize(("settings", "files"), [
+    (["backbone=efficientnet_lite0", "distance=[cosine,wsd]", "representation=all"], 4),
+    (["backbone=efficientnet_lite0", "distance=[l2,skld,jsd]", "representation=all"], 6),
+    (["backbone=vgg19", "distance=all", "backbone.pretrained=false", "seed=3"], 5),
+], ids=["tiles", "tiles, other distances", "whole images"])
+def test_the_score_of_a_run(settings, files, tmp_path, capsys, device):
+    sizes = [(65, 48), (40, 80)] if "backbone=vgg19" in settings else [(430, 230), (240, 300)]
     file = write_pairs(tmp_path / "images", sizes, levels=1)
     run(compose(*settings, "dataset=pairs", f"dataset.csv={file}", f"results_dir={tmp_path}",
                 f"device={device}"))
     capsys.readouterr()
     backbone, seeds = settings[0].split("=")[1], [one for one in settings if one.startswith("seed")]
     stored = sorted(tmp_path.glob("scores/*/*/original.csv"))
-    assert len(stored) == (10 if "lite0" in backbone else 5)
+    assert len(stored) == files
     for scores in stored:
         *_, representation, distance = scores.parent.name.split("-")
         metric = Metric(backbone, distance, representation, pretrained="lite0" in backbone,

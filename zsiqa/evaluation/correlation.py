@@ -142,7 +142,7 @@ def mid_ranks(values: np.ndarray) -> np.ndarray:
         >>> mid_ranks(np.array([0.5, 0.1, 0.5]))
         array([2.5, 1. , 2.5])
     """
-    order = np.argsort(values, axis=-1, kind="stable")
+    order = np.argsort(values, axis=-1)  # of equal values, any order gives the same ranks
     ascending = np.take_along_axis(values, order, axis=-1)
     first = np.ones(values.shape, bool)  # of equal values
     first[..., 1:] = ascending[..., 1:] != ascending[..., :-1]

@@ -113,7 +113,7 @@ class _Order:
     """
 
     def __init__(self, values: Floats, group: Integers) -> None:
-        self.pairs = np.argsort(values, kind="stable")
+        self.pairs = np.argsort(values)  # of equal values, any order gives the same sums
         self.group = group[self.pairs]
         ascending = values[self.pairs]
         starts = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])

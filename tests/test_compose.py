@@ -85,3 +85,10 @@ def test_a_misspelt_option_of_a_distance_shows_when_it_is_built():
 def test_a_setting_of_another_choice_is_known_with_that_choice():
     with pytest.raises(ZsiqaError, match=r"dataset.cvs \(did you mean dataset.csv=a.csv\?\)"):
         compose("dataset=pairs", "dataset.cvs=a.csv")
+
+
+def test_names_of_ones_own_folder_are_suggested(tmp_path):
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone/tiny_vit.yaml").write_text("defaults: [timm]\n")
+    with pytest.raises(ZsiqaError, match=r"did you mean tiny_vit\?.*timm, tiny_vit, vgg19"):
+        compose(f"hydra.searchpath=[file://{tmp_path}]", "backbone=tiny_vi")

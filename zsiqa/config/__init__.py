@@ -84,7 +84,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
         for launcher, package in PLUGINS.items():
             if file.startswith(f"hydra/launcher/{launcher}"):
                 return str(missing_package("this launcher", package))
-        return unknown_name(file)
+        return unknown_name(file, error.options)
     if lacking := re.match(r"Could not override '([^']+)'\.\nTo append", str(error)):
         name, given = lacking[1], [one for one in overrides if "=" in one and one[0] != "-"]
         value = next((one.partition("=")[2] for one in given if one.startswith(f"{name}=")), "VALUE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ def names_of(group: str | Path) -> list[str]:
     return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
 
 
-def unknown_name(file: str) -> str:
-    """Say that a group has no file of this name, which one may be meant, and which there are."""
+def unknown_name(file: str, options: Sequence[str] | None = None) -> str:
+    """Say that a group has no file of this name, which one may be meant, and which there are.
+
+    Args:
+        file: group/name.
+        options: names that Hydra found in the group, with those of a `hydra.searchpath`; else the shipped.
+    """
     named = CONFIGS / file.partition("/..")[0]
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
-    known = names_of(group)
+    known = list(options or names_of(group))
     given = file.rpartition("/")[2]
     near = did_you_mean(given, known) or did_you_mean(given, [
         f"{other}={given}" for other in groups() if given in names_of(other)])  # of another group

@@ -40,8 +40,8 @@ class DescribedFile(ScoreFolder):
 
     Args:
         root: the file.
-        description: some of `KEYS`, for all metrics; `metrics` maps names of metrics to more of them. It adds
-            to the YAML file of the same name beside the CSV.
+        description: some of `KEYS`, for all metrics; `metrics` maps names of metrics to more of them. The
+            description is added to the YAML file of the same name beside the CSV.
 
     Attributes:
         name: of the source: the file's name without suffix.

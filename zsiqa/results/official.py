@@ -26,7 +26,7 @@ from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
 
 COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}
-COPY = re.compile(r"([ .(]|[_-]?copy).*", re.IGNORECASE)  # what follows the name in that of a copy
+COPY = re.compile(r"([ .(]|[_-]?copy).*", re.IGNORECASE)  # a copy's name continues like this
 
 
 @functools.cache

@@ -10,8 +10,8 @@ In <results_dir>/scores/<dataset>/<metric>:
 The *identity* contains all that decides the scores; scores of different identities are never mixed. Each run
 appends to its own part, so a killed run loses only the scores that it had not flushed, and runs at the same
 time never write to the same file. There are no locks: NFS breaks them. A run that finds a score for every
-pair writes the CSV file, then the sidecar, then removes the parts: a file is finished from the moment on that
-its sidecar exists, and parts beside a finished file have no effect. docs/score_files.md has the details.
+pair writes the CSV file, then the sidecar, then removes the parts. So a file is finished when its sidecar
+exists. Parts beside a finished file have no effect. docs/score_files.md has the details.
 """
 
 from __future__ import annotations
@@ -209,7 +209,8 @@ class ScoreFile:
         """Refuse scores of another identity, and scores without a sidecar.
 
         Args:
-            before: a session; parts of other identities that began after it are not refused: they stop.
+            before: a session; parts of other identities that began after it are not refused, because their
+                runs stop.
         """
         if self.is_finished():
             self._refuse_others(read_sidecar(self.sidecar)["identity"])

@@ -79,7 +79,7 @@ class ScoreFolder(ABC):
 
 
 class FilteredFolder(ScoreFolder):
-    """Score folder that shows a part of another one: the keys that `keeps` accepts, here all.
+    """Score folder that shows a part of another one: the keys that `keeps` accepts, by default all.
 
     Args:
         inner: the whole folder.

@@ -5,8 +5,8 @@ reference once (and once more for a condition that changes it), then its distort
 condition: a perturbation at a scale. Blocks depend on the data set only, not on which scores exist or which
 run computes them.
 
-Of many conditions that change the reference, a few at a time take part in this sequence, and the next ones
-follow in the same way (`zsiqa.scoring.rounds`): so the features of few references are kept at a time.
+If many conditions change the reference, a few of them at a time take part in this sequence, and the next ones
+follow in the same way (`zsiqa.scoring.rounds`). So the features of only a few references are kept at a time.
 
 Letters: T tiles of an image; H, W its sides in pixels.
 """
@@ -186,7 +186,7 @@ class Loader:
         return found
 
     def distorted(self, index: int, names: Sequence[str], *, again: bool) -> list[TiledImage]:
-        """Load the pair's distorted image under the conditions, but not where it is its reference.
+        """Load the pair's distorted image under the conditions, except where it is the reference itself.
 
         Args:
             names: the conditions.

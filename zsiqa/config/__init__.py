@@ -71,8 +71,8 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Explain an error of Hydra in one message, with the possible choices.
 
     Args:
-        error: that composing `overrides` raised.
-        overrides: arguments of the command line; others than overrides have no effect.
+        error: raised by composing `overrides`.
+        overrides: arguments of the command line; those that are no overrides have no effect.
     """
     if isinstance(error, errors.OverrideParseException):
         if re.fullmatch(r"[\w./-]+", error.override or ""):

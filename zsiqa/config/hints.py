@@ -1,4 +1,4 @@
-"""Messages on unknown names of the configuration: which one may be meant, and which there are."""
+"""Messages on unknown names of the configuration: which name may be meant, and which names exist."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names_of(group: str | Path) -> list[str]:
 
 
 def unknown_name(file: str) -> str:
-    """Say that a group has no file of this name, which one may be meant, and which there are."""
+    """Say that a group has no file of this name, which name may be meant, and which names exist."""
     named = CONFIGS / file.partition("/..")[0]
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
     known = names_of(group)

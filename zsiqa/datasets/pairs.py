@@ -62,7 +62,7 @@ def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
     reader = csv.reader(stream, strict=True)
     header = next(reader, [])
     _check_header(header, path)
-    # A column that is not there is the empty field that each row gets at its end.
+    # A missing column is read from the empty field that each row gets at its end.
     fields = itemgetter(*(header.index(name) if name in header else len(header)
                           for name in (*NEEDED, *OPTIONAL)))
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Numbers of a curve against the level of a perturbation. Letters: L levels, G references, B replicates."""
+"""Summary numbers of a curve over levels. Letters: L levels, G references, B replicates."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def yardsticks(distances: ArrayLike, groups: ArrayLike, count: int) -> Yardstick
 
 
 class Ratios(NamedTuple):
-    """A response in units of a yardstick at each level, with the replicates of it: (L,), (L, B)."""
+    """Response in units of a yardstick at each level, and its replicates: (L,), (L, B)."""
 
     values: Floats
     replicates: Floats

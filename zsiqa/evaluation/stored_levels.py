@@ -1,4 +1,4 @@
-"""Scores of one metric at all levels of perturbations, on the pairs that it has scores of at each level."""
+"""Scores of one metric at all levels of perturbations, on the pairs with a score at each level."""
 
 from __future__ import annotations
 

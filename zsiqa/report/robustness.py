@@ -23,7 +23,7 @@ UNITS = {"px": "px", "pct": "%", "deg": "deg", "visual_deg": "degrees of visual 
 
 
 def to_text(found: Robustness, width: int) -> str:
-    """Write the ranking, the levels at which unseen changes look like damage, and the comparison with people.
+    """Write the ranking, the levels that score like real distortions, and the comparison with people.
 
     Args:
         found: the curves.

@@ -24,7 +24,7 @@ def published() -> Mapping[str, Mapping[str, Any]]:
 
 
 class MetricFacts(NamedTuple):
-    """Facts about a metric that change how its numbers may be read.
+    """Facts about a metric that a reader of its numbers must know.
 
     Attributes:
         title: its name in print; "" for the name of its scores.

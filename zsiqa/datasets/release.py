@@ -215,7 +215,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
     pairs = tuple(pair for _, pair in found)
     for pair, following in zip(pairs, pairs[1:], strict=False):
         if pair.pair_id == following.pair_id:
-            raise tree.error(f"the pair {pair.pair_id} stands twice in {source}", "restore the label file")
+            raise tree.error(f"the pair {pair.pair_id} is listed twice in {source}", "restore the label file")
     if len(pairs) != facts["pairs"]:
         raise tree.error(f"{len(pairs)} label rows in {source}, expected {facts['pairs']}",
                          "unpack the archive again, all of it")

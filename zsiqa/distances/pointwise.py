@@ -42,7 +42,7 @@ class Cosine:
     """Sum over layers of the mean over positions of (1 - cosine similarity).
 
     1 - cos is computed as half the squared distance of the unit vectors, so equal features give exactly 0. A
-    vector that is all zero in either image has no direction and is left out of the mean: the float32
+    vector that is all zero in either image has no direction, and is left out of the mean. This is the float32
     counterpart of the official code's rule for CLIP RN50 (docs/protocol.md section 5). The paper's other
     models have no such vectors. A layer that has only such vectors adds 0.
 

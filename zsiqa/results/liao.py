@@ -17,7 +17,7 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.releases import metric_facts, published
-from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.image_names import convert_labels, identify
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import is_utf16, read_text

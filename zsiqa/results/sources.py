@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsiqa.results.described import DescribedFile, parse_source
+from zsiqa.results.described_csv import DescribedFile, parse_source
 from zsiqa.results.folder import open_folder
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from zsiqa.datasets.images import MAX_MEGAPIXELS, decode_rgb, open_image
-from zsiqa.scoring.decoded import Decoded
+from zsiqa.scoring.image_cache import ImageCache
 from zsiqa.scoring.profiling import Measure, unmeasured
 from zsiqa.scoring.rounds import Perturbation, distinct, plan_rounds, unmoved
 from zsiqa.scoring.tiling import extract_tiles
@@ -103,7 +103,7 @@ class Loader:
     measure: Measure = unmeasured
     scales: Mapping[str, Native] = field(default_factory=dict)
     check_size: Callable[[int, int], None] = lambda *_: None
-    decoded: Decoded = field(default_factory=Decoded)
+    decoded: ImageCache = field(default_factory=ImageCache)
 
     @cached_property
     def _alone(self) -> set[Path]:

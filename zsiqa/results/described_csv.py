@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from zsiqa.releases import MetricFacts, metric_facts, published
-from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.image_names import convert_labels, identify
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text

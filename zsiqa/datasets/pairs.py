@@ -48,7 +48,7 @@ def read(csv_path: str | Path) -> Manifest:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would search all pairs again and again, a quarter of the time."""
+    """Pause the garbage collector: its searches of all pairs take a quarter of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -19,7 +19,7 @@ from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text
 from zsiqa.types import StoreError, did_you_mean
 
-# What a description may say, for the file or for one of its `metrics`, and an example of each.
+# Keys of a description, for the file or for one of its `metrics`, each with an example.
 KEYS = {"metric": "my_metric", "dataset": "tid2013", "higher_is_better": "false", "perturbation": "original",
         "title": "My metric", "trained_on": "[kadid10k]", "unlike_authors": "how it was run otherwise",
         "as_authors": "true",

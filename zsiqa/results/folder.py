@@ -1,4 +1,4 @@
-"""Folders of score files: our own store, or the authors' results."""
+"""Folders of score files: our own store, the authors' results, or those of Liao et al."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Metric(nn.Module):
 
     Attributes:
         name: as in the name of a run's folder, `efficientnet_lite0-features-cosine` or `psnr`.
-        higher_is_better: False, but for some baselines.
+        higher_is_better: False, except for some baselines.
         scale: the function that scales images.
         window: shortest permitted side of a scaled image, in pixels; None for a backbone that sees whole
             images.

@@ -50,7 +50,7 @@ def test_a_stored_file_is_read_in_full(tmp_path):
     path = write_stored(tmp_path, KEY, [0.5, math.nan, 0.25, 2.0 / 3.0], notes=["a caveat"])
     folder = StoredFolder(tmp_path)
     assert folder.files == {KEY: path}
-    assert folder.strays == folder.twins(KEY) == []
+    assert folder.strays == folder.copies(KEY) == []
     scores = folder.load(KEY, path)
     assert (scores.key, scores.path, scores.expected) == (KEY, path, 4)
     assert scores.values[[0, 2, 3]].tolist() == [0.5, 0.25, 2.0 / 3.0]

@@ -70,7 +70,7 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
     for (key, path), scores in read.items():
         problems = []
         if path in folder.strays:
-            twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
+            twin_of = [file_name(key) for key in folder.held() if path in folder.copies(key)]
             problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of
                             else "the name is that of no metric")
         if len(scores.values) < scores.expected:

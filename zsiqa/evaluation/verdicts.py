@@ -133,7 +133,7 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
                            why=f"{why}, of {own.n} of {own.expected} pairs that have a usable score")
         return replace(cell, verdict="drift", why=why)
     state = own.problem or f"{own.rows} of {own.expected} rows"
-    for twin in folder.twins(key):
+    for twin in folder.copies(key):
         sibling = measurer.measure(key, twin, [column.statistic])
         cell = _cell(column, printed, twin, sibling, measurer)
         if sibling.whole and (printed is None or agrees(cell.value, printed)):

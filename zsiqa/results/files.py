@@ -89,7 +89,7 @@ def cannot_write(path: Path, error: OSError) -> StoreError:
                       f"some space or correct the permissions, and run the same command again")
 
 
-def remove_litter(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed runs left in a folder, never those of a live run."""
     for path in folder.glob("*.tmp"):
         host, _, process = path.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.files import digest, find_differences, remove_litter, replace_file
+from zsiqa.results.files import digest, find_differences, remove_temporary_files, replace_file
 from zsiqa.results.parts import Part, PartWriter, join, read_part
 from zsiqa.results.sidecar import REMEDY, read_sidecar, stamp, write_sidecar
 from zsiqa.results.table import format_scores, read_bytes, read_finished
@@ -81,7 +81,7 @@ class ScoreFile:
         """
         self._check()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_litter(self.path.parent)
+        remove_temporary_files(self.path.parent)
         self._header = {**info, "session": session}
 
     def clear(self) -> None:
@@ -178,7 +178,7 @@ class ScoreFile:
         """Remove what has no use beside a finished file: parts, partial scores, files of killed runs."""
         for path in [*part_files(self.path), self.path.with_suffix(".partial.csv")]:
             path.unlink(missing_ok=True)
-        remove_litter(self.path.parent)
+        remove_temporary_files(self.path.parent)
 
     def _publish(self, table: str, about: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         """Write the CSV file and the sidecar. A kill at any moment leaves a finished file or all parts."""

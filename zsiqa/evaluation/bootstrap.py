@@ -130,7 +130,7 @@ def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
 
 
 def interval_over_references(replicates: ArrayLike, references: int) -> Interval:
-    """Compute the percentile interval of `LEVEL`; NaN for a single reference, which has no variation."""
+    """Compute the percentile interval of `LEVEL`; NaN for one reference, which says nothing about others."""
     return percentile_interval(replicates, LEVEL) if references > 1 else Interval(math.nan, math.nan, 0)
 
 

@@ -23,7 +23,7 @@ from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.terminal import listed, track
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
-# Letters of flags. A flag is a reason to read a number with care.
+# Letters of flags: what changes how a number may be read.
 FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
          "unlike its authors": "s", "authors' use unknown": "?", "unchecked": "u"}
 COLUMNS = ("dataset", "metric", "perturbation", "pairs", *COEFFICIENTS, "srcc_low", "srcc_high",
@@ -38,7 +38,7 @@ class Standings:
     Attributes:
         rows: one row a (dataset, perturbation, metric), the best first within a data set and perturbation,
             with the columns `COLUMNS`. `flags`: tuple of names in `FLAGS`.
-        findings: facts about a data set that its scores reveal, by data set.
+        findings: by data set, what the scores say about it.
         notes: what was left out or replaced.
         replicates: of the bootstrap.
     """

@@ -21,7 +21,7 @@ WORSE, UNDECIDED, BETTER = "#d55e00", "#f2f2f2", "#0072b2"
 # the colours repeat with the next mark.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 MARKS = ("o", "s", "D", "^", "x")
-# A dollar sign in a name does not start a formula. Publishers accept font type 42.
+# A dollar sign in a name does not begin mathematics. Font type 42 is accepted by publishers.
 STYLE: dict[Any, Any] = {"text.parse_math": False, "pdf.fonttype": 42, "font.size": 8}
 
 

@@ -65,7 +65,7 @@ def test_every_name_leads_back_to_its_scores(tmp_path):
     folder = touch(tmp_path, *names)
     assert folder.files == {key: tmp_path / name for key, name in zip(keys, names, strict=True)}
     assert folder.strays == []
-    assert [twin for key in keys for twin in folder.copies(key)] == []
+    assert [path for key in keys for path in folder.copies(key)] == []
 
 
 def test_unknown_names_are_strays_and_other_files_are_nothing(tmp_path):
@@ -111,7 +111,7 @@ def test_copies_are_strays_recognised_by_their_name(tmp_path):
     ("live_lpips_vgg copy.csv", ("live", "lpips_vgg", "original")),
     ("live_lpips_vgg_kadid_tra-1 (1).csv", ("live", "lpips_vgg_kadid", "translate")),
 ])
-def test_a_copy_is_the_twin_of_the_longest_name_that_it_continues_and_of_no_other(tmp_path, name, owner):
+def test_a_copy_belongs_to_the_longest_name_that_it_continues_and_to_no_other(tmp_path, name, owner):
     """The copy of a rotated set of scores must never stand in for the unrotated one."""
     folder = touch(tmp_path, name)
     assert [ScoreKey("live", metric, perturbation) for metric in conventions()["metrics"]

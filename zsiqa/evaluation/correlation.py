@@ -62,7 +62,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
 
 def checked(scores: ArrayLike, labels: ArrayLike, *,
             several: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores, (N,) or, of `several` metrics, also (M, N), and labels, (N,), as arrays.
+    """Check scores, (N,), or (M, N) if `several` is allowed, and labels, (N,); return them as arrays.
 
     Raises:
         ValueError: if the lengths differ or a value is not finite.

@@ -94,7 +94,7 @@ def yardsticks(distances: ArrayLike, groups: ArrayLike, count: int) -> Yardstick
 
 
 class Ratios(NamedTuple):
-    """Response in units of a yardstick at each level, and its replicates: (L,), (L, B)."""
+    """A response in units of a yardstick at each level, with the replicates of it: (L,), (L, B)."""
 
     values: Floats
     replicates: Floats

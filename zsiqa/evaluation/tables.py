@@ -50,7 +50,7 @@ class Table:
         labels: names of data sets in headings.
         notes: caveats that must be shown with the numbers.
         problems: score files that could not be read, and why.
-        figures: begins the sentence of the legend on the figures beside values, "... this instead".
+        figures: start of the legend's sentence on figures beside values: "the paper prints" this instead.
     """
 
     name: str

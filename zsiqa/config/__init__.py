@@ -219,7 +219,7 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 def check_names(cfg: DictConfig) -> None:
-    """Check that there is no unknown entry, as of `+misspelt=1`, and that no entry with parts is one value.
+    """Refuse unknown entries, as of `+misspelt=1`, and single values in place of entries with parts.
 
     Raises:
         ZsiqaError: names the entry.

@@ -24,7 +24,7 @@ def names_of(group: str | Path) -> list[str]:
 
 
 def unknown_name(file: str) -> str:
-    """Say that a group has no file of this name, which name may be meant, and which names exist."""
+    """Say that a group has no file of this name, which one may be meant, and which there are."""
     named = CONFIGS / file.partition("/..")[0]
     group = next(folder for folder in (named, *named.parents) if folder.is_dir())
     known = names_of(group)

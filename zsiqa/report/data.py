@@ -103,7 +103,7 @@ class Readable(FilteredFolder):
                 self._held.append(key)
 
     def every(self) -> Readable:
-        """Return the folder with all its files, for tables; no file is read twice."""
+        """Return the folder with all its files, for tables; what has been read is not read again."""
         whole = copy.copy(self)
         whole.files, whole._held = self.inner.files, self.inner.held()
         return whole

@@ -111,7 +111,7 @@ class Journal:
             self._write(error=str(error) or type(error).__name__)
 
     def remove_stopped(self) -> None:
-        """Remove the files of stopped runs of any shard. To be called when all score files are complete."""
+        """Remove the files of stopped runs of any shard. Call this when all score files are complete."""
         self._remove_stopped(of_any_shard=True)
 
     def _remove_stopped(self, *, of_any_shard: bool = False) -> None:

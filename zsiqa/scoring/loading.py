@@ -215,7 +215,7 @@ class Loader:
                 and perturbation.reference(image) is image and perturbation.distorted(image) is image)
 
     def _decode(self, path: Path, others: Sequence[Path], *, again: bool) -> Image.Image | Unusable:
-        """Decode an image, unless its header shows that it has the size of none of the others."""
+        """Decode an image, unless its header shows that no image in `others`, its partners, has its size."""
         if again or list(others) == [path]:
             found: Image.Image | Unusable = self.decoded.get(
                 (path, *others), partial(self._decode_now, path, others))

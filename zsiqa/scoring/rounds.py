@@ -1,4 +1,4 @@
-"""Conditions and the work that they share: rounds, and perturbations that do the same."""
+"""Rounds of conditions that are scored together, and perturbations that have the same effect."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
         name = given.lstrip("+~").split("=")[0].split("@")[0]
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
             raise ZsiqaError(f"{given}: this setting has no effect here{did_you_mean(name, known)}; "
-                             f"known are {', '.join(known)}")
+                             f"those that have one: {', '.join(known)}")
 
 
 def dataset_name(cfg: DictConfig) -> str:

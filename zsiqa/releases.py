@@ -24,13 +24,13 @@ def published() -> Mapping[str, Mapping[str, Any]]:
 
 
 class MetricFacts(NamedTuple):
-    """Facts about a metric that change how its numbers may be read.
+    """Facts about a metric that a reader of its numbers must know.
 
     Attributes:
         title: its name in print; "" for the name of its scores.
         trained_on: data sets of human opinion that it learned from.
-        unlike_authors: how these scores were made otherwise than the metric's authors make them, or why that
-            is not known; "" if there is nothing to say.
+        unlike_authors: difference from how the metric's authors make such scores, or why it is not known; ""
+            if there is nothing to say.
         as_authors: whether they were made as the metric's authors make them; None if that is not known.
     """
 
@@ -94,7 +94,7 @@ def joint_use(uses: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def describe_uses(uses: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Say which metrics were run otherwise than their authors run them, and how, or why that is not known.
+    """Name the metrics that were not run as by their authors, with the difference, or why it is not known.
 
     Equal reasons share a line.
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
-# What a terminal would obey, what would split a line, and bytes of file names that are not UTF-8 (Python
-# reads byte 0xNN as U+DCNN).
+# Characters that a terminal would obey or that would split a line, and bytes of file names that are not UTF-8
+# (Python reads byte 0xNN as U+DCNN).
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Beginnings that spreadsheets take for a formula, in texts other than plain numbers and a dash.
 FORMULA = re.compile(r"(?![+-][0-9.]*$)[=+\-@\t\r]")

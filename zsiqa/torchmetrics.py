@@ -53,7 +53,7 @@ class ZeroShotIQA(torchmetrics.Metric):
 
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]  # torchmetrics: one value for a class
-        """False, but for some baselines."""
+        """False, except for some baselines."""
         return self.metric.higher_is_better
 
     def update(self, preds: Tensor, target: Tensor) -> None:

@@ -115,7 +115,7 @@ def test_the_page_has_the_curves_and_no_level_elsewhere(store, tmp_path):
     picture = base64.b64decode(re.search(r"data:image/svg\+xml;base64,([^\"]+)", part)[1]).decode()
     assert "human threshold" in picture
     assert "<td>tolerant</td>" in part
-    assert "loss: at 0 less worst" in part
+    assert "loss: at 0 minus worst" in part
     assert "rotate_3deg" not in page
     assert "mine_references" not in page
 

@@ -379,7 +379,7 @@ def test_folders_without_a_common_name(folders, tmp_path):
     (["{ref}", "{dis}", "--distance", "wsdd"], "distance can be: all, cosine"),
     (["{ref}", "{dis}", "--baseline", "psnr", "--distance", "l2"], "--distance needs a backbone"),
     (["{ref}", "{dis}", "--backbone", "none"], "nothing to score"),
-    (["{ref}", "{dis}", "--override", "perturbation=all"], "no setting that decides anything here"),
+    (["{ref}", "{dis}", "--override", "perturbation=all"], "this setting has no effect here"),
     (["{ref}", "{dis}", "--override", "backbone.checkpoint=no.pth"], "no.pth"),
     (["{ref}", "{dis}", "--csv", "/dev/null/x.csv"], "/dev/null"),
     (["{ref}", "{dis}", "--distance", "l2,wsd", "--heatmap", "x.png"], "--heatmap is of one metric"),

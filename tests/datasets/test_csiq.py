@@ -57,7 +57,7 @@ def test_labels_of_other_toolboxes(tmp_path, name, content):
     ({"rows": [*CSIQ_ROWS, ("elk", 1, "blur", 1, 0, 1.5)]}, r"row 9: score 1.5, expected 0..1"),
     ({"rows": [*CSIQ_ROWS, ("../elk", 1, "blur", 1, 0, 1)]},
      r"row 9: '../elk.BLUR.1.png' is no image of CSIQ"),
-    ({"rows": [*CSIQ_ROWS, CSIQ_ROWS[0]]}, "the pair csiq/1600.awgn.1 stands twice in csiq.DMOS.xlsx"),
+    ({"rows": [*CSIQ_ROWS, CSIQ_ROWS[0]]}, "the pair csiq/1600.awgn.1 is listed twice in csiq.DMOS.xlsx"),
     ({"header": (*CSIQ_HEADER, "dmos")}, "column 'dmos' twice in the header of csiq.DMOS.xlsx"),
     ({"rows": CSIQ_ROWS[:3]}, "3 label rows in csiq.DMOS.xlsx, expected 4"),
 ])

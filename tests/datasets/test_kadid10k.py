@@ -47,7 +47,7 @@ def test_every_type_is_in_one_group():
      "line 2: the reference of I01_01_01.png is I01.png, not I02.png"),
     ("I01_01_01.png,I01.png", "../I01_01_01.png,I01.png", "'../I01_01_01.png' is no image of KADID-10k"),
     ("I01_01_01.png,I01.png", "I01_01_02.png,I01.png",
-     "the pair kadid10k/i01_01_02 stands twice in dmos.csv"),
+     "the pair kadid10k/i01_01_02 is listed twice in dmos.csv"),
     ('I01_01_01.png,I01.png', '"I01_01_01.png,I01.png', "dmos.csv line 2: expected comma-separated fields"),
     ("I01_01_01.png,I01.png,4.57,0.496\n", "", "3 label rows in dmos.csv, expected 4"),
     ("I01_01_01.png,I01.png,4.57,0.496\n", "\n", "dmos.csv line 2: 0 fields, expected 4"),

@@ -79,7 +79,7 @@ def test_a_folder_too_deep(tmp_path):
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("A0200_06_01.bmp,", "A0200_06_01.bmp;", r"A0200.txt line 6: expected \"A0001_00_00.bmp,<Elo>\""),
     ("A0200_06_01.bmp,", "A0200_06_00.bmp,",
-     "the pair pipal/A0200_06_00 stands twice in A0001.txt ... A0200.txt"),
+     "the pair pipal/A0200_06_00 is listed twice in A0001.txt ... A0200.txt"),
     ("A0200_06_01.bmp", "A0200_06_01.bmp,1500\nA0200_06_02.bmp", "A0200.txt: 7 lines, expected 6"),
     ("A0200_06_01.bmp,", "../A0200_06_01.bmp,", "A0200.txt line 6: expected"),
     ("A0200_06_01.bmp,1", "A0200_06_01.bmp,inf1", "A0200.txt line 6: expected a finite number, got 'inf1"),

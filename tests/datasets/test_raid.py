@@ -39,7 +39,7 @@ def test_the_counts_of_the_release():
      "line 2: the response of an undistorted image is 0.1, expected 0"),
     ("rot_img_01_level_02", "turn_img_01_level_02", "'turn_img_01_level_02.png' is no image of RAID"),
     ("img_01.png,rot_img_01_level_02", "img_02.png,rot_img_01_level_02", "the reference of .* not img_02"),
-    ("rot_img_01_level_03", "rot_img_01_level_02", "stands twice"),
+    ("rot_img_01_level_03", "rot_img_01_level_02", "is listed twice"),
     (",5\r\nimg_01.png,rot_img_01_level_03", "\r\nimg_01.png,rot_img_01_level_03",
      "line 3: 5 fields, expected 6"),
     (f"{raid_response('rot', 1, 3)},5", "99,5", "score 99.0, expected -1..10"),

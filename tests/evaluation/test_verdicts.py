@@ -212,7 +212,7 @@ def test_a_wrong_file_says_what_is_the_matter_with_the_right_one(folder, rows, s
     assert folder.judge("dists", folder.printed["dists"])[0].why.startswith(state)
 
 
-def test_the_first_twin_that_is_whole_and_agrees_is_taken(folder):
+def test_the_first_copy_that_is_whole_and_agrees_is_taken(folder):
     write_official(folder.copy("dists", name="(1)"), ROWS, noisy(ROWS, 99))
     for name in ("(2)", "(3)", "(4)"):
         folder.copy("dists", name=name).write_bytes(folder.path("dists").read_bytes())
@@ -222,7 +222,7 @@ def test_the_first_twin_that_is_whole_and_agrees_is_taken(folder):
     assert (cell.verdict, cell.source) == ("wrong file", "live_dists (3).csv")
 
 
-def test_a_twin_that_does_not_agree_is_no_answer(folder):
+def test_a_copy_that_does_not_agree_is_no_answer(folder):
     write_official(folder.copy("dists"), ROWS, noisy(ROWS, 99))
     cut(folder.path("dists"), 0)
     cell = folder.judge("dists", folder.printed["dists"])[0]
@@ -232,7 +232,7 @@ def test_a_twin_that_does_not_agree_is_no_answer(folder):
     assert "live_dists copy.csv: does not agree" in cell.why
 
 
-def test_a_twin_that_is_not_whole_is_no_answer_and_says_why(folder):
+def test_a_copy_that_is_not_whole_is_no_answer_and_says_why(folder):
     folder.copy("dists").write_bytes(folder.path("dists").read_bytes())
     cut(folder.copy("dists"), 778)
     cut(folder.path("dists"), 0)
@@ -241,7 +241,7 @@ def test_a_twin_that_is_not_whole_is_no_answer_and_says_why(folder):
     assert "live_dists copy.csv: 778 of 779 rows" in cell.why
 
 
-def test_a_twin_never_replaces_a_whole_file(folder):
+def test_a_copy_never_replaces_a_whole_file(folder):
     folder.copy("dists").write_bytes(folder.path("dists").read_bytes())
     write_official(folder.path("dists"), ROWS, noisy(ROWS, 99))
     cell = folder.judge("dists", folder.printed["dists"])[0]

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from zsiqa.results.files import parse_json, remove_litter, replace_file
+from zsiqa.results.files import parse_json, remove_temporary_files, replace_file
 from zsiqa.types import StoreError
 
 
-def test_a_full_disk_leaves_the_old_file_no_litter_and_an_error_with_the_name(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file_no_temporary_file_and_an_error_with_the_name(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     replace_file(path, "old")
 
@@ -38,21 +38,21 @@ def test_temporary_files_of_dead_runs_are_removed_and_no_others(tmp_path):
              "of an older version.tmp": True, "a.csv": True}
     for name in names:
         (tmp_path / name).write_text("")
-    remove_litter(tmp_path)
+    remove_temporary_files(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {name for name, stays in names.items() if stays}
     day_ago = time.time() - 86400
     for file in tmp_path.iterdir():
         os.utime(file, (day_ago, day_ago))
-    remove_litter(tmp_path)
+    remove_temporary_files(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_kill_while_writing_leaves_litter_that_the_next_write_removes(tmp_path):
+def test_a_kill_while_writing_leaves_a_file_that_the_next_write_removes(tmp_path):
     code = ("import os, sys, zsiqa.results.files as files; os.fsync = lambda _: os.kill(os.getpid(), 9); "
             "import pathlib; files.replace_file(pathlib.Path(sys.argv[1]), 'new')")
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")], check=False)
     assert [file.suffix for file in tmp_path.iterdir()] == [".tmp"]
-    remove_litter(tmp_path)
+    remove_temporary_files(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,7 +50,7 @@ def test_a_stored_file_is_read_in_full(tmp_path):
     path = write_stored(tmp_path, KEY, [0.5, math.nan, 0.25, 2.0 / 3.0], notes=["a caveat"])
     folder = StoredFolder(tmp_path)
     assert folder.files == {KEY: path}
-    assert folder.strays == folder.twins(KEY) == []
+    assert folder.strays == folder.copies(KEY) == []
     scores = folder.load(KEY, path)
     assert (scores.key, scores.path, scores.expected) == (KEY, path, 4)
     assert scores.values[[0, 2, 3]].tolist() == [0.5, 0.25, 2.0 / 3.0]
@@ -147,15 +147,15 @@ def test_whole_scores_come_from_the_named_file_if_it_is_whole(tmp_path):
     lambda path: path.write_text(""),
     lambda path: path.write_text("".join(path.read_text().splitlines(keepends=True)[:7])),
 ], ids=["missing", "header only", "empty", "cut short"])
-def test_whole_scores_come_from_a_twin_if_the_named_file_is_not_whole(tmp_path, spoil):
+def test_whole_scores_come_from_a_copy_if_the_named_file_is_not_whole(tmp_path, spoil):
     rows = official_rows("live")
     write_official(tmp_path / "live_psnr.csv", rows, noisy(rows, 0))
     write_official(tmp_path / "live_psnr (1).csv", rows[:10], noisy(rows[:10], 1))
-    twin = write_official(tmp_path / "live_psnr copy.csv", rows, noisy(rows, 2))
+    copy = write_official(tmp_path / "live_psnr copy.csv", rows, noisy(rows, 2))
     spoil(tmp_path / "live_psnr.csv")
     scores = open_folder(tmp_path).load_whole(PSNR)
     assert scores.path.name == "live_psnr copy.csv"
-    assert scores.values.tolist() == twin.tolist()
+    assert scores.values.tolist() == copy.tolist()
     assert scores.key == PSNR
     assert scores.higher_is_better
 
@@ -177,7 +177,7 @@ def test_the_copy_of_a_perturbed_set_of_scores_never_stands_in_for_the_original(
     assert open_folder(tmp_path).load_whole(PSNR._replace(perturbation="rotate")) is not None
 
 
-def test_the_authors_empty_file_has_a_whole_twin(authors):
+def test_the_authors_empty_file_has_a_whole_copy(authors):
     scores = open_folder(authors).load_whole(ScoreKey("pipal", "imagenet_vit-features-cosine", "original"))
     assert scores.path.name == "pipal_imagenet_vit_cos copy.csv"
     assert scores.expected == len(scores.values) == 23200

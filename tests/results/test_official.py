@@ -65,7 +65,7 @@ def test_every_name_leads_back_to_its_scores(tmp_path):
     folder = touch(tmp_path, *names)
     assert folder.files == {key: tmp_path / name for key, name in zip(keys, names, strict=True)}
     assert folder.strays == []
-    assert [twin for key in keys for twin in folder.twins(key)] == []
+    assert [path for key in keys for path in folder.copies(key)] == []
 
 
 def test_unknown_names_are_strays_and_other_files_are_nothing(tmp_path):
@@ -94,16 +94,16 @@ def test_a_name_without_a_data_set_is_a_clear_error(tmp_path, name):
         touch(tmp_path, name).stray_key(tmp_path / name)
 
 
-def test_twins_are_strays_that_are_copies_by_their_name(tmp_path):
-    twins = ["live_lpips (1).csv", "live_lpips copy.csv", "live_lpips(1).csv", "live_lpips-copy.csv",
-             "live_lpips.bak.csv", "live_lpips_copy.csv"]
+def test_copies_are_strays_recognised_by_their_name(tmp_path):
+    copies = ["live_lpips (1).csv", "live_lpips copy.csv", "live_lpips(1).csv", "live_lpips-copy.csv",
+              "live_lpips.bak.csv", "live_lpips_copy.csv"]
     others = ["live_lpips.csv", "live_lpips_rot-1.csv", "live_lpips_vgg.csv", "live_lpips2.csv",
               "live_lpipsvgg.csv",
               "live_lpips_squeeze.csv", "tid2013_lpips copy.csv", "copy of live_lpips.csv"]
-    folder = touch(tmp_path, *twins, *others)
-    assert [path.name for path in folder.twins(ScoreKey("live", "lpips_alex", "original"))] == twins
-    assert folder.twins(ScoreKey("demo", "net-features-l2", "original")) == []
-    assert folder.twins(ScoreKey("live", "dists", "original")) == []
+    folder = touch(tmp_path, *copies, *others)
+    assert [path.name for path in folder.copies(ScoreKey("live", "lpips_alex", "original"))] == copies
+    assert folder.copies(ScoreKey("demo", "net-features-l2", "original")) == []
+    assert folder.copies(ScoreKey("live", "dists", "original")) == []
 
 
 @pytest.mark.parametrize(("name", "owner"), [
@@ -111,12 +111,12 @@ def test_twins_are_strays_that_are_copies_by_their_name(tmp_path):
     ("live_lpips_vgg copy.csv", ("live", "lpips_vgg", "original")),
     ("live_lpips_vgg_kadid_tra-1 (1).csv", ("live", "lpips_vgg_kadid", "translate")),
 ])
-def test_a_copy_is_the_twin_of_the_longest_name_that_it_continues_and_of_no_other(tmp_path, name, owner):
+def test_a_copy_belongs_to_the_longest_name_that_it_continues_and_to_no_other(tmp_path, name, owner):
     """The copy of a rotated set of scores must never stand in for the unrotated one."""
     folder = touch(tmp_path, name)
     assert [ScoreKey("live", metric, perturbation) for metric in conventions()["metrics"]
             for perturbation in conventions()["perturbations"]
-            if folder.twins(ScoreKey("live", metric, perturbation))] == [owner]
+            if folder.copies(ScoreKey("live", metric, perturbation))] == [owner]
 
 
 def test_a_file_of_live_tells_the_folders_by_the_order_of_its_rows(load):

@@ -75,9 +75,9 @@ def test_a_sign_of_life(tmp_path):
     own = journal(tmp_path)
     with own.at_work():
         os.utime(own.path, (0, 0))
-        own.sign()
+        own.beat()
         assert read_journal(tmp_path)[0].age < 60
-    own.sign()  # its file is gone: nothing happens
+    own.beat()  # its file is gone: nothing happens
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"host": "a"}', '{"files": "many"}', "[" * 100_000,

@@ -225,7 +225,7 @@ def test_wrong_images_are_refused(ref, dis, message):
     ({"backbone": "vgg19", "representation": "embedding"}, "VGG|vgg19 has no embedding"),
     ({"backbone": "none"}, "backbone=none is none"),
     ({"backbone": "timm"}, "model_name"),
-    ({"overrides": ["dataset=live"]}, "dataset=live: no setting that decides anything here"),
+    ({"overrides": ["dataset=live"]}, "dataset=live: this setting has no effect here"),
     ({"overrides": "stride=50"}, "overrides must be a list"),
     ({"overrides": ["stride=500"]}, "stride=500 is larger than window=224"),
     ({"pretrained": False, "checkpoint": "x"}, "exclude each other"),

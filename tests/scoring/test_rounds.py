@@ -19,8 +19,8 @@ from zsiqa.datasets import pairs as pairs_dataset
 from zsiqa.datasets.references import pair_references
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
 from zsiqa.scoring import loading
-from zsiqa.scoring.decoded import BYTES_PER_PIXEL, Decoded
 from zsiqa.scoring.engine import Scorer
+from zsiqa.scoring.image_cache import BYTES_PER_PIXEL, ImageCache
 from zsiqa.scoring.rounds import TOGETHER, plan_rounds
 
 pytestmark = pytest.mark.numeric
@@ -197,7 +197,7 @@ def test_rounds_hold_all_conditions_once_and_few_that_change_the_reference():
 
 
 def test_decoded_images_are_kept_up_to_a_limit():
-    decoded, decodings = Decoded(limit=2 * 100 * BYTES_PER_PIXEL), []
+    decoded, decodings = ImageCache(limit=2 * 100 * BYTES_PER_PIXEL), []
 
     def decode(key):
         decodings.append(key)
@@ -213,7 +213,7 @@ def test_decoded_images_are_kept_up_to_a_limit():
 
 
 def test_threads_that_need_one_image_decode_it_once():
-    decoded, decodings, together = Decoded(), [], threading.Barrier(4)
+    decoded, decodings, together = ImageCache(), [], threading.Barrier(4)
 
     def job(_):
         together.wait()

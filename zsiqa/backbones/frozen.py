@@ -36,8 +36,8 @@ class FrozenBackbone(nn.Module, ABC):
             ran three of theirs so). Otherwise it is in evaluation mode.
 
     Attributes:
-        patch: sides (height, width) of which an image's are multiples; rows below and columns on the right
-            that do not fill a patch are cut. (1, 1) until `allow_any_size`.
+        patch: (height, width) of a patch. Rows below and columns on the right that do not fill a patch are
+            cut. (1, 1) until `allow_any_size` is called.
     """
 
     mean: Tensor

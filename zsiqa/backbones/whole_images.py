@@ -15,7 +15,7 @@ def allow_any_size(model: Any) -> tuple[int, int]:
     For the size that it was built with, nothing changes.
 
     Returns:
-        Height and width of a patch, of which an image's must be multiples; (1, 1) for other models.
+        Height and width of a patch; an image's sides must be multiples of them. (1, 1) for other models.
     """
     if isinstance(model, VisionTransformer) and not model.dynamic_img_size:
         model.dynamic_img_size = True  # type: ignore[misc]  # final for TorchScript only

@@ -25,7 +25,7 @@ class Baseline(nn.Module, ABC):
 
     @property
     def encoder(self) -> Hashable:
-        """Key that is equal for baselines which encode images in the same way; by default, each is alone."""
+        """Key that is equal for baselines that encode images in the same way; by default, unique."""
         return id(self)
 
     def check_size(self, height: int, width: int) -> None:

@@ -2,7 +2,7 @@
 
 Source: the package `DeepDC_PyTorch` 0.2. It cannot read a local file of weights, and needs a Python below
 3.12, so we implement it here. It asks for the outputs of five convolutions, but the ReLU after each works in
-place: four of the five maps are what the ReLU leaves. The last one has no ReLU after it.
+place: four of the five maps are outputs of the ReLU. The last one has no ReLU after it.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class DeepDistribution(Baseline):
 
     @property
     def encoder(self) -> Hashable:
-        """Network, scale and file of weights; with random weights, each is alone."""
+        """Network, scale and file of weights; unique with random weights. See `Baseline`."""
         return self._encoder
 
     def check_size(self, height: int, width: int) -> None:

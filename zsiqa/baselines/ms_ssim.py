@@ -1,8 +1,8 @@
 """Multi-scale structural similarity (Wang et al., Asilomar 2003) of luma; it gives the numbers of pyiqa.
 
-We implement it here because the licence of pyiqa, whose `ms_ssim` the authors ran, is not free, and libraries
-with a free licence differ: piq and pytorch-msssim use the three channels, without rounding. Constants and
-weights are those of the MS-SSIM paper.
+We implement it here because the licence of pyiqa, whose `ms_ssim` the authors ran, is not free. Libraries
+with a free licence give other numbers: piq and pytorch-msssim use the three channels, without rounding.
+Constants and weights are those of the MS-SSIM paper.
 """
 
 from __future__ import annotations

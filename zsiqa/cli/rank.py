@@ -26,10 +26,10 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand to argparse's `commands`."""
     parser = commands.add_parser(
         "rank", parents=[scores_option()], help="rank metrics, with intervals and paired tests",
-        description="Rank metrics by SRCC with human opinion, on every data set that they have scores of: "
-                    "the best group, intervals, ranks, and flags that change how a number may be read. With "
-                    "--detail or --out: coefficients per reference and per distortion type, and tests of "
-                    "every pair of metrics.",
+        description="Rank metrics by SRCC with human opinion, on every data set with scores: the best "
+                    "group, intervals, ranks, and flags on numbers to read with care. With --detail or "
+                    "--out: coefficients per reference and per distortion type, and tests of every pair of "
+                    "metrics.",
         **examples("zsiqa rank",
                    "zsiqa rank --scores ZS-IQA/results --dataset tid2013 --detail",
                    "zsiqa rank --scores ZS-IQA/results "
@@ -44,8 +44,8 @@ def add_parser(commands: Any) -> None:
                         help="replicates of the bootstrap (1000; 2000 with --detail or --out)")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (%(default)s)")
     parser.add_argument("--coefficient", default="srcc", choices=("plcc", "srcc", "krcc"),
-                        help="coefficient to show (%(default)s); intervals, ranks and the best group are of "
-                             "SRCC, those of --detail of this one")
+                        help="coefficient to show (%(default)s), and for --detail; the intervals, ranks and "
+                             "best group of the ranking are always of SRCC")
     add_outputs(parser, "a metric, data set and perturbation")
     detail = parser.add_argument_group("details of each data set")
     detail.add_argument("--detail", action="store_true", help="also show them")

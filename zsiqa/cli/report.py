@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",
                         help="resamples of the references, for intervals and tests (%(default)s)")
     parser.add_argument("--claims", default="ghildyal2025", metavar="CLAIMS",
-                        help="claims of a paper to judge, as of zsiqa claims (%(default)s)")
+                        help="claims of a paper to judge, as for zsiqa claims (%(default)s)")
     parser.set_defaults(command=_report)
 
 

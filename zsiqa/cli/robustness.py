@@ -28,10 +28,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "robustness", parents=[scores_option()],
         help="curves against the level of a shift, enlargement or rotation, beside human thresholds",
-        description="Follow each metric from no change to visible changes: SRCC with human opinion against "
+        description="Measure each metric from no change to visible changes: SRCC with human opinion against "
                     "the level, the response of undistorted references in units of real distortions, and a "
                     "ranking by the worst curve up to the human threshold. With scores of RAID: the curves "
-                    "beside people's. It needs scores at levels (zsiqa run ... perturbation=curves).",
+                    "beside people's. Needs scores at levels (zsiqa run ... perturbation=curves).",
         **examples("zsiqa run dataset=demo baseline=psnr perturbation=curves",
                    "zsiqa robustness --figures figures",
                    "zsiqa robustness --dataset tid2013 --pixels-per-degree 60 --csv points.csv"))
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
                         help="metric; may be repeated (all that have curves)")
     parser.add_argument("--pixels-per-degree", type=positive, metavar="P",
                         help="pixels of an image in a degree of visual angle, to convert thresholds (29.2, "
-                             "as the source of the thresholds has it)")
+                             "from the source of the thresholds)")
     parser.add_argument("--thresholds", type=Path, metavar="FILE",
                         help="YAML file of human thresholds (configs/human_thresholds.yaml)")
     parser.add_argument("--replicates", type=at_least(100), default=1000, metavar="B",

@@ -93,7 +93,7 @@ def as_text(found: Found) -> str:
 
 
 def write(found: Found, csv: Path | None, json: Path | None) -> list[str]:
-    """Print the scores and write the files; what cannot be written does not stop the others.
+    """Print the scores and write the files; a file that cannot be written does not stop the others.
 
     Args:
         found: the outcomes.

@@ -20,9 +20,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "tables", parents=[scores_option()],
         help="tables of stored scores; the paper's beside the printed figures",
-        description="Build tables from stored scores: those of the paper that there are scores for, and all "
-                    "other scores by data set, your own sets too. Compare each cell with the printed "
-                    "figure, and name the missing cells. Exit status 1 if a score file could not be read.",
+        description="Build tables from stored scores: the paper's tables, as far as there are scores, and a "
+                    "table of all other scores for each data set, your own sets too. Compare each cell with "
+                    "the printed figure, and name the missing cells. Exit status 1 if a score file could not "
+                    "be read.",
         **examples("zsiqa tables", "zsiqa tables --table table2 --also srcc_low,srcc_high",
                    "zsiqa tables --scores results/scores --out tables --format md,csv"))
     parser.add_argument("--table", action="append", metavar="NAME",

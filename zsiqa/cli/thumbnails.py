@@ -53,7 +53,7 @@ def find_images(dataset: str, files: Mapping[ScoreKey, Path], data_dir: Path | N
 
 
 def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
-    """Data set settings that the first readable score file states; {} without one, as for the authors'."""
+    """Read the data set's settings from the first score file that states them; {} if none does."""
     for key, path in files.items():
         if key.dataset == dataset:
             try:
@@ -67,7 +67,7 @@ def _stored(dataset: str, files: Mapping[ScoreKey, Path]) -> Mapping[str, Any]:
 
 def _overrides(dataset: str, stored: Mapping[str, Any], data_dir: Path | None,
                root: Path | None) -> tuple[Sequence[str], Path | None]:
-    """Overrides that name the data set to run.py, and the place that must exist.
+    """Return the overrides that name the data set to run.py, and the place that must exist.
 
     The place is None if it comes from the configuration.
 

@@ -71,8 +71,8 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Explain an error of Hydra in one message, with the possible choices.
 
     Args:
-        error: that composing `overrides` raised.
-        overrides: arguments of the command line; others than overrides have no effect.
+        error: raised by composing `overrides`.
+        overrides: arguments of the command line; those that are no overrides have no effect.
     """
     if isinstance(error, errors.OverrideParseException):
         if re.fullmatch(r"[\w./-]+", error.override or ""):
@@ -219,7 +219,7 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 def check_names(cfg: DictConfig) -> None:
-    """Check that there is no unknown entry, as of `+misspelt=1`, and that no entry with parts is one value.
+    """Refuse unknown entries, as of `+misspelt=1`, and single values in place of entries with parts.
 
     Raises:
         ZsiqaError: names the entry.
@@ -264,8 +264,8 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
     for given in overrides:
         name = given.lstrip("+~").split("=")[0].split("@")[0]
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
-            raise ZsiqaError(f"{given}: no setting that decides anything here{did_you_mean(name, known)}; "
-                             f"those are {', '.join(known)}")
+            raise ZsiqaError(f"{given}: this setting has no effect here{did_you_mean(name, known)}; "
+                             f"those that have one: {', '.join(known)}")
 
 
 def dataset_name(cfg: DictConfig) -> str:

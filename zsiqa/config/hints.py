@@ -1,4 +1,4 @@
-"""Messages on unknown names of the configuration: which one may be meant, and which there are."""
+"""Messages on unknown names of the configuration: which name may be meant, and which names exist."""
 
 from __future__ import annotations
 

@@ -160,5 +160,5 @@ def advise(text: str) -> str:
 
 
 def repeated(header: Sequence[str]) -> str:
-    """Return the first name that stands twice in a header, "" if none; columns without a name are ignored."""
+    """Return the first name that occurs twice in a header, "" if none; columns without a name are ignored."""
     return next((name for name, count in Counter(header).items() if name and count > 1), "")

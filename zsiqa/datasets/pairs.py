@@ -48,7 +48,7 @@ def read(csv_path: str | Path) -> Manifest:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would search all pairs again and again, a quarter of the time."""
+    """Pause the garbage collector: its searches of all pairs take a quarter of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -62,7 +62,7 @@ def _pairs(stream: Iterable[str], path: Path) -> Iterator[ImagePair]:
     reader = csv.reader(stream, strict=True)
     header = next(reader, [])
     _check_header(header, path)
-    # A column that is not there is the empty field that each row gets at its end.
+    # A missing column is read from the empty field that each row gets at its end.
     fields = itemgetter(*(header.index(name) if name in header else len(header)
                           for name in (*NEEDED, *OPTIONAL)))
     seen: set[str] = set()

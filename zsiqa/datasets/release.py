@@ -183,8 +183,8 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
         to_mos: converts the release's label to the label that the official code uses.
 
     Raises:
-        DatasetError: if a row has no image of the data set or no usable score, a pair is listed twice, or the
-            number of pairs or references is not that of the release.
+        DatasetError: if a row names no image of the data set or has no usable score, if a pair is listed
+            twice, or if the number of pairs or references differs from the release.
     """
     subsets = {kind: tuple(name for name, kinds in facts["subsets"].items() if kind in kinds)
                for kind in facts["types"]}
@@ -215,7 +215,7 @@ def build_manifest(facts: Mapping[str, Any], tree: Tree, labels: Labels,
     pairs = tuple(pair for _, pair in found)
     for pair, following in zip(pairs, pairs[1:], strict=False):
         if pair.pair_id == following.pair_id:
-            raise tree.error(f"the pair {pair.pair_id} stands twice in {source}", "restore the label file")
+            raise tree.error(f"the pair {pair.pair_id} is listed twice in {source}", "restore the label file")
     if len(pairs) != facts["pairs"]:
         raise tree.error(f"{len(pairs)} label rows in {source}, expected {facts['pairs']}",
                          "unpack the archive again, all of it")

@@ -23,9 +23,11 @@ class ColumnDistance(ABC):
     """Base class of SKLD, JSD and WSD.
 
     Every map is cut into columns of 64 samples (`columns_of_64`). k is the divergence of a column, E the sum
-    of its squared differences. The value of a map is the mean over its columns of k + E w(k), where
-    w(k) = 1 / (sqrt(exp(-1 / (k + c))) (k + c)^2), or the mean of k alone. The score of a tile is
-    log(1 + mean over maps)^0.25.
+    of its squared differences. The value of a column is k + E w(k), or k alone, with
+
+        w(k) = 1 / (sqrt(exp(-1 / (k + c))) (k + c)^2).
+
+    The value of a map is the mean over its columns. The score of a tile is log(1 + mean over maps)^0.25.
 
     The token features of a ViT are *one* map with the layers as channels, as in the official code. For the
     features of a CNN (L maps a stack) and for embeddings we extend this: the same for each map, then the mean
@@ -154,11 +156,11 @@ class WSD(ColumnDistance):
 
     p = softmax over the *columns*, q likewise (so the weights of a column do not sum to 1), on the support
     0..63. For order 1, the integral over quantiles on a shared, sorted, unit-spaced support equals the l1
-    distance of the cumulative weights, without the last sample. This also holds for unequal masses, and needs
-    no sorting.
+    distance of the cumulative weights, without the last sample. This also holds if the weights of p and q
+    have different sums, and needs no sorting.
 
-    p and q are float64: for nearly equal images, a float32 normaliser changed scores by up to 5e-4, and by a
-    different amount on each instruction set (docs/performance.md gives the cost of float64).
+    p and q are float64. For nearly equal images, a float32 normaliser changed scores by up to 5e-4, and
+    differently on each instruction set (docs/performance.md gives the cost of float64).
 
     Args:
         softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.

@@ -42,9 +42,9 @@ class Cosine:
     """Sum over layers of the mean over positions of (1 - cosine similarity).
 
     1 - cos is computed as half the squared distance of the unit vectors, so equal features give exactly 0. A
-    vector that is all zero in either image has no direction and is left out of the mean: the float32
+    vector that is all zero in either image has no direction, and is left out of the mean. This is the float32
     counterpart of the official code's rule for CLIP RN50 (docs/protocol.md section 5). The paper's other
-    models have no such vectors. A layer with such vectors only adds 0.
+    models have no such vectors. A layer that has only such vectors adds 0.
 
     Args:
         axis: the vectors that are compared. `last` (the official code): a token's D features; in the maps of

@@ -28,7 +28,7 @@ from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 
 @dataclass(frozen=True)
 class OddRow:
-    """Cells of a table row with one verdict (mislabelled, wrong file or drift) and one reason."""
+    """Cells of a table row with the same verdict (mislabelled, wrong file or drift) and reason."""
 
     table: str
     group: str

@@ -64,9 +64,9 @@ def keys_of(spec: Mapping[str, Any]) -> set[ScoreKey]:
 
 
 def held_of(spec: Mapping[str, Any], held: Iterable[ScoreKey]) -> set[ScoreKey]:
-    """Return those of the held keys that a table shows.
+    """Return the held keys that a table shows.
 
-    A table that also has published scores shows keys of any source.
+    In a table with published scores, these are keys of all sources.
     """
     wanted = keys_of(spec)
     return {key for key in held if (without_source(key) if "published" in spec else key) in wanted}

@@ -71,8 +71,8 @@ def replicate(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: 
               coefficients: Sequence[str] = COEFFICIENTS) -> dict[str, Floats]:
     """Correlate scores with labels, pooled over the pairs of the drawn references, for every replicate.
 
-    Methods on the same pairs share the draws, so that their differences are paired, and the work on the
-    labels. A row of ones, `leave_one_out` and `draw` may be stacked into one array of weights: estimate,
+    Methods on the same pairs share the draws, so their differences are paired. They also share the work on
+    the labels. A row of ones, `leave_one_out` and `draw` may be stacked into one array of weights: estimate,
     jackknife and bootstrap then need one preparation. Each further method adds about N G bytes of memory.
 
     Args:

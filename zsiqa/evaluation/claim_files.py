@@ -12,7 +12,7 @@ from zsiqa import CONFIGS
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.types import ZsiqaError, did_you_mean
 
-# What each rule needs, beside the name, the text, its place in the paper, the rule and the data sets.
+# Entries that each rule needs, beside name, text, place in the paper, rule and data sets.
 RULES = {"each": {"better", "than"}, "all": {"groups"}, "best": {"better", "than"}, "order": {"lists"},
          "equal": {"better", "than", "margin"}, "drop": {"metrics", "margin"}}
 NEEDED = {"name", "text", "place", "rule", "datasets"}

@@ -37,9 +37,10 @@ class Cell(NamedTuple):
         metrics: all metrics in it.
         effect: computes the effect, in the same layout as its `Lookup`.
         value, low, high: the effect, with its interval over resampled references; NaN without scores.
-        p: of an effect of 0: Student's t over resampled references, after Holm over all cells of all claims.
-        within, p_within: mean of the effect within each reference, and Student's t over references, after
-            Holm.
+        p: p-value of no effect, by Student's t over resampled references, after Holm's correction over all
+            cells of all claims.
+        within, p_within: mean of the effect within each reference, and its p-value by Student's t over
+            references, after the same correction.
         missing: why there is no value.
     """
 
@@ -102,9 +103,9 @@ class Verdict:
 
 
 def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
-    """Adapt the claims of a paper to the data sets that there are scores of.
+    """Adapt the claims of a paper to the data sets with scores.
 
-    A claim is judged on those of its own data sets. Sets that the paper does not use belong to all claims.
+    A claim is judged on its own data sets among these. Data sets that no claim names belong to all claims.
     """
     own = {name for claim in paper["claims"] for name in claim["datasets"]}
     claims = [{**claim, "datasets": [name for name in datasets
@@ -121,7 +122,8 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
         folder: folder of scores, or several sources.
         paper: from `zsiqa.evaluation.claim_files.read_claims`.
         replicates, seed: of the bootstrap over references.
-        known: by data set and perturbation, coefficients that have been computed with these already.
+        known: coefficients that were already computed with these replicates and seed, by data set and
+            perturbation.
 
     Returns:
         Verdicts in the order of the claims, and notes on scores that were left out or replaced.

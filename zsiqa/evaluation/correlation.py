@@ -62,7 +62,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
 
 def checked(scores: ArrayLike, labels: ArrayLike, *,
             several: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scores, (N,) or, of `several` metrics, also (M, N), and labels, (N,), as arrays.
+    """Check scores, (N,), or (M, N) if `several` is allowed, and labels, (N,); return them as arrays.
 
     Raises:
         ValueError: if the lengths differ or a value is not finite.
@@ -136,7 +136,7 @@ def why_undefined(scores: ArrayLike, labels: ArrayLike) -> str:
 def mid_ranks(values: np.ndarray) -> np.ndarray:
     """Rank values from 1 along the last axis; equal values share the mean of their ranks.
 
-    `scipy.stats.rankdata` takes longer.
+    Faster than `scipy.stats.rankdata`.
 
     Examples:
         >>> mid_ranks(np.array([0.5, 0.1, 0.5]))

@@ -70,8 +70,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
     for (key, path), scores in read.items():
         problems = []
         if path in folder.strays:
-            twin_of = [file_name(key) for key in folder.held() if path in folder.twins(key)]
-            problems.append(f"a copy of {twin_of[0]}, by its name" if twin_of
+            copy_of = [file_name(key) for key in folder.held() if path in folder.copies(key)]
+            problems.append(f"a copy of {copy_of[0]}, by its name" if copy_of
                             else "the name is that of no metric")
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"

@@ -15,8 +15,8 @@ from zsiqa.evaluation.correlation import correlate
 from zsiqa.results.scores import Scores
 
 # A score is coarse if it has at most 24 - 3 significant bits, and is a multiple of 2^-24 times 2^3 (2^-24 is
-# the finest step of 1 - x in float32). One in 8 float32 scores is coarse by chance; more than half are not
-# by chance.
+# the finest step of 1 - x in float32). By chance, one in 8 float32 scores is coarse, so more than half cannot
+# be chance.
 MOST_BITS, FINEST_STEP = 21, 2.0**-21
 SHARE = 0.5
 FEWEST = 30  # different scores; more than half of 30 in float32 are coarse by chance once in a million files

@@ -62,12 +62,13 @@ class People(NamedTuple):
         rows: one row a metric and family, and one for all families together. `srcc` between scores and
             responses, with interval, and `srcc_per_ref`, the mean within references. `rmse_affine` and
             `rmse_monotone`: root of the mean squared difference of responses and scores after the best line
-            and after the best rising step function. `sd`: the same after the best constant, so the most that
-            the other two can be. `bias`: one rising step function for all families predicts people's
-            responses from the scores; `bias` is the mean over the family of the prediction minus the
-            response. Above 0, the metric takes the family for a greater difference than people do.
-        curves: one row a metric, family and level: `response` of people and `fitted`, the metric's after the
-            best line of its family; means over references. Empty if names do not hold levels.
+            and after the best rising step function. `sd`: the same after the best constant; the other two are
+            never larger. `bias`: one rising step function for all families predicts people's responses from
+            the scores; `bias` is the mean over the family of the prediction minus the response. Above 0, the
+            metric finds the family's differences larger than people do.
+        curves: one row a metric, family and level: `response` of people, and `fitted`, the response predicted
+            from the metric by the best line of the family. Both are means over references. Empty if names do
+            not hold levels.
     """
 
     rows: pd.DataFrame

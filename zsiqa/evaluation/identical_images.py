@@ -40,8 +40,8 @@ def find_identical(values: np.ndarray, refs: np.ndarray, metrics: Sequence[str] 
     Args:
         values: (M, N) scores of M metrics.
         refs: (N,) the reference of each image; only versions of one reference are compared.
-        metrics: (M,) the metric of each row of `values`; several rows of one metric count as one witness, for
-            they share their ties. None: every row is a metric.
+        metrics: (M,) the metric of each row of `values`; several rows of one metric count once, because they
+            share their ties. None: every row is a metric.
     """
     num_metrics, num_images = values.shape
     nothing = Identical(np.empty((0, 2), dtype=int), [], np.full(num_metrics, np.nan),

@@ -69,7 +69,7 @@ def has_released_labels(pairs: Pairs, dataset: str) -> bool:
 
 def _with_usual_labels(loaded: Sequence[Scores], notes: list[str],
                        *, named: bool) -> tuple[Scores, list[Scores]]:
-    """Return scores with the labels and references that most have: one, and all.
+    """Find the commonest labels and references: return one of the scores that have them, and all of these.
 
     Raises:
         StoreError: if the metrics were `named` and one of them has other labels or references.

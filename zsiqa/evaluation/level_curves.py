@@ -1,4 +1,4 @@
-"""Numbers of a curve against the level of a perturbation. Letters: L levels, G references, B replicates."""
+"""Summary numbers of a curve over levels. Letters: L levels, G references, B replicates."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def bootstrap_t_tests(estimates: ArrayLike, replicates: ArrayLike, groups: int) 
 
     Args:
         estimates: (M,) a coefficient of each metric.
-        replicates: (M, B) of it, on the same draws; NaN where undefined.
+        replicates: (M, B) of this coefficient, on the same draws; NaN where undefined.
         groups: G, the number of references.
 
     Returns:
@@ -276,7 +276,7 @@ def _signed_rank(differences: np.ndarray) -> tuple[float, float]:
 
 @cache
 def _rank_sum_probabilities(n: int) -> NDArray[np.float64]:
-    """Compute the probability of each sum or less of the ranks 1..n, each in or out by the toss of a coin."""
+    """Compute the cumulative probabilities of the sum of ranks 1..n, each included with probability 1/2."""
     counts = np.ones(1, dtype=np.int64)
     for rank in range(1, n + 1):
         counts = np.append(counts, np.zeros(rank, np.int64)) + np.append(np.zeros(rank, np.int64), counts)

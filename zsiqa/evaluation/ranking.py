@@ -36,8 +36,8 @@ class Settings:
         replicates, seed: of the bootstrap over references.
         interval: method that computes an interval from replicates.
         logistic: number of parameters of the curve fitted before PLCC and RMSE.
-        details: compute everything. Without, only what a report shows: no logistic curve, one coefficient per
-            reference, and of the tests only Student's, corrected by Holm.
+        details: True computes everything. False computes only what a report shows: no logistic curve, one
+            coefficient per reference, and of the tests only Student's with Holm's correction.
     """
 
     coefficient: str = "srcc"
@@ -71,7 +71,7 @@ class Analysis:
         significance: metrics by metrics: 1 if the row's metric is better, -1 if worse, 0 if undecided (Holm).
         alarms: pairs of metrics that pooled and per-reference coefficients order differently.
         notes: notes about everything that was left out or failed.
-        coefficients: all of this is made from them.
+        coefficients: from which all of this is computed.
     """
 
     dataset: str

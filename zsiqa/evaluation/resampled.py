@@ -4,10 +4,10 @@ Letters: B replicates, G references, M methods, N pairs; w the weights of a repl
 pairs. With s(a, b) = sign(a - b) and sums over the pairs of a reference:
 
 - PLCC: moments within references, computed once, and the references' means around the mean of the replicate.
-- SRCC: a pair's doubled, centred mid-rank is the weight of the pairs below it less that of the pairs above.
+- SRCC: a pair's doubled, centred mid-rank is the weight of the pairs below it minus that of the pairs above.
   Both come from the running sum of the weights in the order of the scores. The order is the same in every
-  replicate: no replicate sorts. Their squares add up to (n^3 - sum of t^3) / 3, t the weight of each distinct
-  score. Whole numbers throughout: exact.
+  replicate: no replicate sorts. The squares of these ranks, times the weights, add up to
+  (n^3 - sum of t^3) / 3, t the weight of each distinct score. All numbers are whole, so this is exact.
 - KRCC: with T[g, h] = number of the (i, j), i in g, j in h, that are tied in x, (n^2 - w'Tw) / 2 pairs are
   not tied. A pair and its own copy are a tie in both x and the labels m. With Q[g, h] = number of the (i, j)
   with x_i > x_j and m_i > m_j, w'Qw pairs are concordant; the rest that are not tied are discordant. Q is

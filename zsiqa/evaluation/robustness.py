@@ -1,7 +1,8 @@
 """Robustness of metrics to geometric changes, as curves against the level of the change.
 
-Two experiments: distorted images are perturbed, and SRCC with the labels is followed; undistorted references
-are perturbed and compared with themselves, and the response is held against real distortions.
+Two experiments. In one, distorted images are perturbed, and SRCC with the labels is computed at each level.
+In the other, undistorted references are perturbed and compared with themselves, and this response is compared
+with the response to real distortions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ranking of metrics by their worst curve: level and loss stand together."""
+"""Ranking of metrics by their worst curve: its SRCC at the start and its loss both count."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _best_group(dataset: str, means: Sequence[CurveMean], worst: np.ndarray,
                 notes: MetricNotes) -> list[bool]:
     """Return whether each metric is not significantly worse than the best.
 
-    All False for a single metric, which is best of nothing, and on different pairs.
+    All False for a single metric, and for metrics on different pairs.
     """
     if len(means) == 1:
         return [False]

@@ -1,4 +1,4 @@
-"""Scores of one metric at all levels of perturbations, on the pairs that it has scores of at each level."""
+"""Scores of one metric at all levels of perturbations, on the pairs with a score at each level."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Scored:
 def curves_of(names: Sequence[str]) -> dict[tuple[str, str], dict[float, str]]:
     """Sort perturbations into curves by family and unit: names by increasing level, `original` at level 0.
 
-    The curves come in the order of `CURVES`. Those with fewer than `FEWEST_LEVELS` levels beside `original`
-    are left out, and levels below 0.
+    The curves come in the order of `CURVES`. Levels below 0 are left out, and then curves with fewer than
+    `FEWEST_LEVELS` levels beside `original`.
 
     Examples:
         >>> curves_of(["original", "rotate", "rotate_0.5deg", "translate_y_3px"])

@@ -46,7 +46,7 @@ def read_specs(name: str) -> list[dict[str, Any]]:
 
 def choose_specs(held: Iterable[ScoreKey],
                  labels: Mapping[str, str] | None = None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Choose the tables of scores: those of the paper that there are scores for, then all other scores.
+    """Choose the tables to show: the paper's that have scores, then one a data set for its other scores.
 
     Args:
         held: keys of the scores.

@@ -50,7 +50,7 @@ class Table:
         labels: names of data sets in headings.
         notes: caveats that must be shown with the numbers.
         problems: score files that could not be read, and why.
-        figures: where the figures beside values come from; it completes "the figure is what ... instead".
+        figures: start of the legend's sentence on figures beside values: "the paper prints" this instead.
     """
 
     name: str

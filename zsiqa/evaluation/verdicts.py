@@ -133,13 +133,13 @@ def _own_cell(metric: str, column: Column, printed: float | None, measurer: Meas
                            why=f"{why}, of {own.n} of {own.expected} pairs that have a usable score")
         return replace(cell, verdict="drift", why=why)
     state = own.problem or f"{own.rows} of {own.expected} rows"
-    for twin in folder.twins(key):
-        sibling = measurer.measure(key, twin, [column.statistic])
-        cell = _cell(column, printed, twin, sibling, measurer)
+    for copy in folder.copies(key):
+        sibling = measurer.measure(key, copy, [column.statistic])
+        cell = _cell(column, printed, copy, sibling, measurer)
         if sibling.whole and (printed is None or agrees(cell.value, printed)):
-            why = f"{path.name if path else key}: {state}; taken from {twin.name}, which is whole"
+            why = f"{path.name if path else key}: {state}; taken from {copy.name}, which is whole"
             return replace(cell, verdict="" if printed is None else "wrong file", why=why)
-        state += f"; {twin.name}: " + (sibling.problem or ("does not agree" if sibling.whole else
+        state += f"; {copy.name}: " + (sibling.problem or ("does not agree" if sibling.whole else
                                                           f"{sibling.rows} of {sibling.expected} rows"))
     return Cell(column, math.nan, printed, "missing", state, _relative(path, measurer) if path else "",
                 own.n, own.expected)

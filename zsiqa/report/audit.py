@@ -113,7 +113,7 @@ def _half_grid_text(found: Sequence[HalfGrid]) -> list[str]:
 
 
 def _exchanged(rows: Sequence[OddRow]) -> list[str]:
-    """Pairs of rows in which the paper prints the figures of each in the place of the other."""
+    """Find pairs of rows whose figures the paper prints in exchanged places."""
     pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1:]
              if a.table == b.table and a.other == (b.metric,) and b.other == (a.metric,)]
     return [f"so in {a.table} the rows ({a.group}, {a.name}) and ({b.group}, {b.name}) are exchanged"

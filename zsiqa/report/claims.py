@@ -111,7 +111,7 @@ def conclude(count: Count) -> str:
 
 
 def decisive(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells that speak most against a claim; if none does, the one that supports it least."""
+    """Return the cells most against a claim; if there are none, the one that supports it least."""
     known = sorted((cell for cell in cells if math.isfinite(cell.value)), key=lambda cell: cell.value)
     return [cell for cell in known if cell.value <= 0][:SHOWN] or known[:1]
 

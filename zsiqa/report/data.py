@@ -131,7 +131,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
 
     Args:
         folder: folder of scores; those of curves are left out.
-        settings: of the statistics; without details, whatever it says.
+        settings: of the statistics; `details` is always taken as False.
         datasets: names of the data sets to include; None includes all.
         claims: as in `read_claims`; they are judged on the data sets of the report.
 
@@ -208,7 +208,7 @@ def _rank(analyses: Mapping[str, Analysis], key: ScoreKey) -> tuple[int, int]:
 
 
 def _label(loaded: Mapping[ScoreKey, Scores]) -> str:
-    """Name of the data set as its score files state it; "" if they do not, such as the authors'."""
+    """Return the name of the data set as its score files state it; "" if they do not, as the authors'."""
     for scores in loaded.values():
         if scores.identity:
             return str(read_about(scores.path)["dataset"].get("label", ""))

@@ -17,13 +17,13 @@ from zsiqa.releases import published
 from zsiqa.report.download import markdown_table, plain_data
 from zsiqa.report.download import to_csv as frame_to_csv
 
-RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst",
+RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 minus worst",
                   "* best by worst, or not significantly worse; p: scores of a part of the data set's pairs")
 UNITS = {"px": "px", "pct": "%", "deg": "deg", "visual_deg": "degrees of visual angle"}
 
 
 def to_text(found: Robustness, width: int) -> str:
-    """Write the ranking, the levels at which unseen changes look like damage, and the comparison with people.
+    """Write the ranking, the levels that score like real distortions, and the comparison with people.
 
     Args:
         found: the curves.

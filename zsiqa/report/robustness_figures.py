@@ -96,7 +96,7 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
 
 
 def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
-    """Draw people's mean response against the level, and that of metrics after the best line of each family.
+    """Draw people's mean response against the level, and the metrics' after the best line of each family.
 
     Args:
         curves: `human_curves.People.curves`.

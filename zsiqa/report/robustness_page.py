@@ -24,7 +24,7 @@ ABOUT = ("SRCC and the response of undistorted references against the level of a
 
 
 def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str] | None = None) -> str:
-    """Write the part of the page; "" if no metric has a curve, nor scores of RAID.
+    """Write the part of the page; "" if no metric has a curve or scores of RAID.
 
     Args:
         folder: folder of scores.

@@ -144,7 +144,7 @@ def _pairs(rows: pd.DataFrame, dataset: str) -> int:
 
 
 def _shared(rows: pd.DataFrame) -> set[str]:
-    """Return the flags that all rows have: said once, not in each cell."""
+    """Return the flags that all rows have; they are stated once, not in each row."""
     shared: set[str] = set.intersection(*map(set, rows["flags"]))
     return shared
 

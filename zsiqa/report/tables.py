@@ -202,7 +202,7 @@ def remarks(table: Table) -> list[str]:
 
 
 def named(row: Row) -> str:
-    """Name of a row with its mark in `USE`, if any."""
+    """Return the name of a row with its mark in `USE`, if any."""
     return f"{row.name} {USE.get(row.use['as_authors'], '')}".rstrip()
 
 
@@ -225,7 +225,7 @@ def _mark(cells: Sequence[tuple[Cell, set[str]]], column: Column, names: Sequenc
     """Add `names` to the marks of the cells with the best value, the second best, and so on."""
     if len(cells) < 2:
         return
-    # A value of few pairs is easily perfect, so it is not ranked among values of all pairs.
+    # A value of few pairs can be high by chance, so it is not ranked among values of all pairs.
     cells = [(cell, marks) for cell, marks in cells if not cell.mark] or cells
     values = {round(cell.value, 3) for cell, _ in cells if not math.isnan(cell.value)}
     best_first = sorted(values, reverse=column.statistic not in LOWER_IS_BETTER)
@@ -278,7 +278,7 @@ def _column_names(table: Table, column: Column) -> list[str]:
 
 
 def spans_of(table: Table) -> list[list[tuple[str, int, int]]]:
-    """Headings by level: (text, number of columns, first column)."""
+    """Return the headings by level: (text, number of columns, first column)."""
     levels = []
     names = [_column_names(table, column) for column in table.columns]
     for depth in (1, 2, 3):

@@ -79,7 +79,7 @@ def _plain(cell: Cell) -> str:
 
 
 def _heading_rows(table: Table) -> list[list[str]]:
-    """Heading rows of a text table; a name stands over the last column that it spans."""
+    """Return the heading rows of a text table; a name stands over the last column that it spans."""
     levels = spans_of(table)
     rows = []
     for level, spans in enumerate(levels):

@@ -1,1 +1,1 @@
-"""Score files: those that our runs write, and those of the authors. Evaluation reads both."""
+"""Score files: those that our runs write, the authors', and other people's. Evaluation reads all of them."""

@@ -37,7 +37,7 @@ def read_regular(path: Path) -> bytes:
     """Read a regular file.
 
     Raises:
-        OSError: if it is none (a named pipe would wait for ever), or cannot be read.
+        OSError: if it is not a regular file (reading a named pipe would wait for ever), or cannot be read.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file; remove it", str(path))
@@ -48,7 +48,8 @@ def parse_json(text: str) -> dict[str, Any]:
     """Parse a JSON object.
 
     Raises:
-        ValueError: if it is not one, holds NaN or infinity (which is not JSON), or is nested too deeply.
+        ValueError: if the text is not a JSON object, holds NaN or infinity (which JSON lacks), or is nested
+            too deeply.
     """
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
@@ -88,7 +89,7 @@ def cannot_write(path: Path, error: OSError) -> StoreError:
                       f"some space or correct the permissions, and run the same command again")
 
 
-def remove_litter(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed runs left in a folder, never those of a live run."""
     for path in folder.glob("*.tmp"):
         host, _, process = path.name.removesuffix(".tmp").rpartition(".")[0].rpartition("-")

@@ -1,4 +1,4 @@
-"""Folders of score files: our own store, or the authors' results."""
+"""Folders of score files: our own store, the authors' results, or those of Liao et al."""
 
 from __future__ import annotations
 
@@ -114,5 +114,5 @@ def name_ignored(folder: ScoreFolder) -> str:
 
 
 def stored_scales(folder: ScoreFolder) -> list[str]:
-    """List the scales other than the native one of which a folder has scores."""
+    """List the scales, other than the native one, at which a folder has scores."""
     return sorted({split_scale(key.metric)[1] for key in folder.files} - {""})

@@ -1,7 +1,7 @@
-"""Score files of Liao et al. (IEEE TIP 2024): a folder a data set, a text file a metric, a score a line.
+"""Score files of Liao et al. (IEEE TIP 2024): one folder per data set, one text file per metric.
 
-Source: folder `results/Quality assessment` of their repository at commit b2c8993; `configs/liao2024.yaml` has
-the names and facts.
+A file has one score per line. Source: folder `results/Quality assessment` of their repository at commit
+b2c8993; `configs/liao2024.yaml` has the names and facts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.releases import metric_facts, published
-from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.image_names import convert_labels, identify
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import is_utf16, read_text
@@ -97,7 +97,7 @@ def _read_names(path: Path) -> tuple[list[str], np.ndarray]:
     """Read the list of names and labels.
 
     Raises:
-        StoreError: if a line is not a name and a label, or they change places.
+        StoreError: if a line is not a name and a label, in the same order as in the first line.
     """
     text = read_text(path, "utf-16" if is_utf16(path) else "utf-8-sig")
     lines = [line.split() for line in text.splitlines() if line.strip()]
@@ -113,7 +113,7 @@ def _read_names(path: Path) -> tuple[list[str], np.ndarray]:
 
 def _identify(listed: list[str], labels: np.ndarray, own: tuple[str, ...], dataset: str,
               path: Path) -> tuple[Pairs, np.ndarray, tuple[str, ...]]:
-    """Identify the pairs: in the order of their lines, the lines from 0, and notes.
+    """Identify the pairs. Return them in the order of their lines, the line numbers from 0, and notes.
 
     Args:
         listed, labels: of the list of names.

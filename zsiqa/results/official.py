@@ -26,7 +26,7 @@ from zsiqa.results.table import read_table
 from zsiqa.types import StoreError
 
 COLUMNS = {"dis": str, "ref": str, "mos": float, "pred": float}
-COPY = re.compile(r"([ .(]|[_-]?copy).*", re.IGNORECASE)  # what follows the name in that of a copy
+COPY = re.compile(r"([ .(]|[_-]?copy).*", re.IGNORECASE)  # a copy's name continues like this
 
 
 @functools.cache
@@ -105,7 +105,7 @@ class OfficialFolder(ScoreFolder):
         """Return the keys with a score file or a misnamed copy."""
         return list(dict.fromkeys([*self.files, *self._owners.values()]))
 
-    def twins(self, key: ScoreKey) -> list[Path]:
+    def copies(self, key: ScoreKey) -> list[Path]:
         """Return copies of this key's file, by names such as `... copy.csv` or `... (1).csv`."""
         return [path for path, owner in self._owners.items() if owner == key]
 

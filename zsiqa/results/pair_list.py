@@ -13,7 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from zsiqa.results.files import read_regular, remove_litter, replace_file
+from zsiqa.results.files import read_regular, remove_temporary_files, replace_file
 from zsiqa.types import ImagePair, StoreError
 
 COLUMNS = ("pair_id", "ref", "dis", "type", "subsets", "mos")
@@ -34,7 +34,7 @@ def write_pairs(folder: Path, pairs: Sequence[ImagePair]) -> str:
     path = folder / f"{_digest(content)}.pairs"
     if not path.is_file() or path.read_bytes() != content.encode():
         folder.mkdir(parents=True, exist_ok=True)
-        remove_litter(folder)
+        remove_temporary_files(folder)
         replace_file(path, content)
     return path.name
 

@@ -121,7 +121,7 @@ class Part:
 
 
 def read_part(path: Path) -> Part:
-    """Read a part file, without a last line that a kill cut off (no newline); it is computed again.
+    """Read a part file. A last line that a kill cut off (no newline) is ignored: it is computed again.
 
     Raises:
         StoreError: if a line is damaged.

@@ -10,8 +10,8 @@ In <results_dir>/scores/<dataset>/<metric>:
 The *identity* contains all that decides the scores; scores of different identities are never mixed. Each run
 appends to its own part, so a killed run loses only the scores that it had not flushed, and runs at the same
 time never write to the same file. There are no locks: NFS breaks them. A run that finds a score for every
-pair writes the CSV file, then the sidecar, then removes the parts: a file is finished from the moment on that
-its sidecar exists, and parts beside a finished file have no effect. docs/score_files.md has the details.
+pair writes the CSV file, then the sidecar, then removes the parts. So a file is finished when its sidecar
+exists. Parts beside a finished file have no effect. docs/score_files.md has the details.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zsiqa.results.files import digest, find_differences, remove_litter, replace_file
+from zsiqa.results.files import digest, find_differences, remove_temporary_files, replace_file
 from zsiqa.results.parts import Part, PartWriter, join, read_part
 from zsiqa.results.sidecar import REMEDY, read_sidecar, stamp, write_sidecar
 from zsiqa.results.table import format_scores, read_bytes, read_finished
@@ -81,7 +81,7 @@ class ScoreFile:
         """
         self._check()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_litter(self.path.parent)
+        remove_temporary_files(self.path.parent)
         self._header = {**info, "session": session}
 
     def clear(self) -> None:
@@ -178,7 +178,7 @@ class ScoreFile:
         """Remove what has no use beside a finished file: parts, partial scores, files of killed runs."""
         for path in [*part_files(self.path), self.path.with_suffix(".partial.csv")]:
             path.unlink(missing_ok=True)
-        remove_litter(self.path.parent)
+        remove_temporary_files(self.path.parent)
 
     def _publish(self, table: str, about: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         """Write the CSV file and the sidecar. A kill at any moment leaves a finished file or all parts."""
@@ -209,7 +209,8 @@ class ScoreFile:
         """Refuse scores of another identity, and scores without a sidecar.
 
         Args:
-            before: a session; parts of other identities that began after it are not refused: they stop.
+            before: a session; parts of other identities that began after it are not refused, because their
+                runs stop.
         """
         if self.is_finished():
             self._refuse_others(read_sidecar(self.sidecar)["identity"])

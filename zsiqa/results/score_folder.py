@@ -28,7 +28,7 @@ class ScoreFolder(ABC):
         """Return the keys with a score file or a misnamed copy."""
         return list(self.files)
 
-    def twins(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - none for any key
+    def copies(self, key: ScoreKey) -> list[Path]:  # noqa: ARG002 - none for any key
         """Return misnamed copies of the file of this key."""
         return []
 
@@ -54,7 +54,7 @@ class ScoreFolder(ABC):
 
     def load_whole(self, key: ScoreKey) -> Scores | None:
         """Load the file of a key, or a copy, that has a row for every pair; None if there is none."""
-        for path in [*([self.files[key]] if key in self.files else []), *self.twins(key)]:
+        for path in [*([self.files[key]] if key in self.files else []), *self.copies(key)]:
             try:
                 scores = self.load(key, path)
             except StoreError:
@@ -79,7 +79,7 @@ class ScoreFolder(ABC):
 
 
 class FilteredFolder(ScoreFolder):
-    """Score folder that shows a part of another one: the keys that `keeps` accepts, here all.
+    """Score folder that shows a part of another one: the keys that `keeps` accepts, by default all.
 
     Args:
         inner: the whole folder.
@@ -98,9 +98,9 @@ class FilteredFolder(ScoreFolder):
         """Return the keys of the part."""
         return [key for key in self.inner.held() if self.keeps(key)]
 
-    def twins(self, key: ScoreKey) -> list[Path]:
+    def copies(self, key: ScoreKey) -> list[Path]:
         """Return misnamed copies; see `ScoreFolder`."""
-        return self.inner.twins(key)
+        return self.inner.copies(key)
 
     def source_of(self, key: ScoreKey) -> str:
         """Return the name of the source; see `ScoreFolder`."""

@@ -1,4 +1,4 @@
-"""Settings of a run beside the shipped ones: whether its scores are those that the metric's name promises."""
+"""Comparison of a run's settings with the shipped ones: does the metric's name describe its scores?"""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def changed_settings(name: str, scale: str, config: Mapping[str, Any],
                      shipped: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """List settings that decide the scores of a metric and are not as shipped: name, value, shipped value.
 
-    Compared are the parts that compute it: `model` of the baseline, or of the backbone with the distance; and
-    the scale. Parts that one side lacks are not.
+    Compares the parts that compute the metric: `model` of the baseline, or of the backbone with the distance;
+    and the scale. Parts that one side lacks are not compared.
 
     Args:
         name: of the metric.
@@ -65,7 +65,7 @@ def _parts(name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def own_weights(name: str, config: Mapping[str, Any], shipped: Mapping[str, Any], sha256: str) -> bool:
-    """Return whether a run used weights of its own: random ones, or a file not known as the shipped one.
+    """Return whether a run used other weights than shipped: random ones, or a file that is not known.
 
     A file is known by digits of its SHA-256 in the name of the shipped file; torchvision's names have them.
 

@@ -60,7 +60,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def check_header(path: Path, header: dict[str, Any]) -> dict[str, Any]:
-    """Check what a sidecar or the first line of a part says, and return it.
+    """Check the content of a sidecar or of the first line of a part, and return it.
 
     Raises:
         ValueError: if it is not sound, or belongs to another file.
@@ -82,7 +82,7 @@ def check_header(path: Path, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mismatch(value: Any, shape: Any, name: str = "") -> str:
-    """Describe the first entry that has not the type of its shape; "" if all have."""
+    """Describe the first entry whose type is not that of its shape; "" if there is none."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{name}: expected an object"

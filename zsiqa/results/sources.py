@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsiqa.results.described import DescribedFile, parse_source
+from zsiqa.results.described_csv import DescribedFile, parse_source
 from zsiqa.results.folder import open_folder
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
@@ -62,12 +62,12 @@ class Sources(ScoreFolder):
         """Return the name of the source; see `ScoreFolder`."""
         return self._origin[key][2]
 
-    def twins(self, key: ScoreKey) -> list[Path]:
+    def copies(self, key: ScoreKey) -> list[Path]:
         """Return misnamed copies; see `ScoreFolder`."""
         if key not in self._origin:
             return []
         member, inner, _ = self._origin[key]
-        return [path.absolute() for path in member.twins(inner)]
+        return [path.absolute() for path in member.copies(inner)]
 
     def stray_key(self, path: Path) -> ScoreKey:
         """Return the key that a stray may hold; see `ScoreFolder`."""

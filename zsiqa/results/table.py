@@ -42,7 +42,7 @@ def is_checked(sidecar: Mapping[str, Any]) -> bool:
 
 
 def check_content(path: Path, sidecar: Mapping[str, Any]) -> bytes:
-    """Read a finished CSV file, and hold it against the checksum in its sidecar, if there is one.
+    """Read a finished CSV file, and compare it with the checksum in its sidecar, if there is one.
 
     Raises:
         StoreError: if it is not what was written.

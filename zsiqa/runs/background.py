@@ -12,8 +12,8 @@ def repeating(seconds: float, action: Callable[[], None]) -> Iterator[Callable[[
     """Call `action` every `seconds` seconds in a separate thread, until the context ends.
 
     Yields:
-        A function that raises in the main thread the error of `action`. After an error, `action` is not
-        called again.
+        A function for the main thread: it raises the error of `action`, if there was one. After an error,
+        `action` is not called again.
     """
     stop = threading.Event()
     raised: list[BaseException] = []

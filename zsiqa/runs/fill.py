@@ -54,7 +54,7 @@ def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileK
     finished = [target.file.finish(dataset.pairs, {**info, **target.describe(dataset)})
                 for target in unfinished.values()]
     if all(finished):
-        journal.settle()
+        journal.remove_stopped()
     return failures
 
 
@@ -129,7 +129,7 @@ def _score(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[Fil
     def flush() -> None:
         for target in targets.values():
             target.file.flush()
-        journal.sign()
+        journal.beat()
 
     with ExitStack() as stack:
         for key in targets:

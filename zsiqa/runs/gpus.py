@@ -16,7 +16,7 @@ _held: list[IO[str]] = []  # locks of this process, released when it ends
 
 
 def list_gpus() -> list[str]:
-    """List the GPUs that CUDA may use: of CUDA_VISIBLE_DEVICES, or all of the driver. Needs no torch."""
+    """List the GPUs that CUDA may use: those of CUDA_VISIBLE_DEVICES, else all GPUs. Needs no torch."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
     if shutil.which("nvidia-smi") is None:

@@ -26,7 +26,7 @@ from zsiqa.results.files import parse_json, process_exists, read_regular, replac
 from zsiqa.runs.slurm import job_name
 from zsiqa.types import StoreError
 
-SECONDS_BETWEEN_SIGNS = 15.0
+SECONDS_BETWEEN_BEATS = 15.0
 # Clocks of nodes and file servers differ by less, and NFS shows a change within a minute.
 SECONDS_UNTIL_DEAD = 120.0
 
@@ -79,13 +79,13 @@ class Journal:
 
     def __init__(self, folder: Path, files: Iterable[str], shard: tuple[int, int]) -> None:
         self.path = folder / f"{uuid.uuid4().hex[:12]}.run"
-        self._files, self._shard, self._signed = sorted(files), shard, 0.0
+        self._files, self._shard, self._last_beat = sorted(files), shard, 0.0
         self._started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Keep the heartbeat file while the context lasts; then remove it, or write the error into it."""
-        self._remove_dead()
+        self._remove_stopped()
         self._write()
         try:
             yield
@@ -97,24 +97,24 @@ class Journal:
             raise
         self.path.unlink(missing_ok=True)
 
-    def sign(self) -> None:
-        """Update the heartbeat, if the last update is at least SECONDS_BETWEEN_SIGNS old."""
-        if time.monotonic() - self._signed >= SECONDS_BETWEEN_SIGNS:
-            self._signed = time.monotonic()
+    def beat(self) -> None:
+        """Update the heartbeat, if the last update is at least SECONDS_BETWEEN_BEATS old."""
+        if time.monotonic() - self._last_beat >= SECONDS_BETWEEN_BEATS:
+            self._last_beat = time.monotonic()
             with suppress(OSError):  # not important here: failing to write scores is an error elsewhere
                 os.utime(self.path)
 
     def fail(self, error: Exception) -> None:
         """Write the error into the heartbeat file. If the file cannot be written, do nothing."""
         with suppress(StoreError):
-            self._remove_dead()
+            self._remove_stopped()
             self._write(error=str(error) or type(error).__name__)
 
-    def settle(self) -> None:
-        """Remove the files of stopped runs of any shard. To be called when all score files are complete."""
-        self._remove_dead(of_any_shard=True)
+    def remove_stopped(self) -> None:
+        """Remove the files of stopped runs of any shard. Call this when all score files are complete."""
+        self._remove_stopped(of_any_shard=True)
 
-    def _remove_dead(self, *, of_any_shard: bool = False) -> None:
+    def _remove_stopped(self, *, of_any_shard: bool = False) -> None:
         """Remove the heartbeat files of stopped runs on the same score files and pairs."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for entry in read_journal(self.path.parent):

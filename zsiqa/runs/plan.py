@@ -68,7 +68,7 @@ class Pass:
     Attributes:
         files: the score files that it fills.
         find_weights: finds the weights, and downloads missing ones unless `download=False`.
-        identify_weights: from weights and metric, the part of the metric's identity that depends on weights.
+        identify_weights: (weights, metric) to the part of the metric's identity that depends on the weights.
         build: builds the engine from weights, metrics and further arguments of `Scorer`.
     """
 
@@ -205,7 +205,7 @@ def identify_images(cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
     known_by = "paths_sha256" if with_paths else "names_sha256"
     absolute = functools.partial(os.path.join, str(Path.cwd()))  # faster than Path.absolute
     hashed, separator = hashlib.sha256(b"["), b""
-    # The digest of all pairs in one list, but a million of them as one text would take a gigabyte.
+    # This equals the digest of all pairs in one list. As one text, a million pairs would take a gigabyte.
     for first in range(0, len(dataset.pairs), TOGETHER):
         pairs = [(pair.pair_id, pair.ref, pair.dis,
                   *((absolute(pair.ref_file), absolute(pair.dis_file)) if with_paths else ()))

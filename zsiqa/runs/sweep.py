@@ -1,9 +1,9 @@
 """Jobs of `python run.py -m ...`: its arguments, expanded to one list of settings for each job.
 
 `+sweep=NAME` stands for the jobs that tables need, from their rows. All metrics that can share one pass over
-the images form one job: one for each backbone on each data set, and one for all baselines on each data set,
-at each scale that is part of rows' metrics.
-Any other argument applies to all jobs, except `backbone` and `dataset`, which pick some of them.
+the images form one job. On each data set, each backbone has a job, and all baselines together have one, at
+each scale that the rows' metrics name. Any other argument applies to all jobs, except `backbone` and
+`dataset`, which pick some of them.
 """
 
 from __future__ import annotations

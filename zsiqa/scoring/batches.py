@@ -30,7 +30,7 @@ class Segment:
 
     @property
     def compared(self) -> list[TiledImage]:
-        """The images that are compared by these tiles: a distorted image itself, a reference's twins."""
+        """Images that get scores from these tiles: the distorted image itself, or the reference's twins."""
         return self.image.twins if self.image.reference is None else [self.image]
 
 
@@ -93,7 +93,8 @@ def cut_batches(segments: Iterable[Segment], most: int, open_sizes: int = OPEN_S
                 ) -> Iterator[list[Segment]]:
     """Cut tiles into batches of `most` tiles of one size; tiles of one size keep their order.
 
-    At most `open_sizes` sizes are collected at a time. A batch is shorter if another arrives, and at the end.
+    At most `open_sizes` sizes are collected at a time. A batch is shorter at the end, or if one more size
+    arrives.
     """
     batches: dict[tuple[int, ...], list[Segment]] = {}
     for segment in segments:

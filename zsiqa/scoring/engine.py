@@ -6,11 +6,11 @@ the scale is native.
 The steps, and why a resumed run computes the same scores:
 
 1. `zsiqa.scoring.loading` delivers the images of a block in a fixed order, as tiles.
-2. The tiles are cut into batches of exactly `batch_tiles`; only a block's last batch is shorter, and, where
-   whole images of several sizes take the place of tiles, the last one of a size. A resumed run cuts the same
-   batches and skips those without work left to do. So every tile is in the same batch, at the same place, as
-   in an uninterrupted run, and its scores are equal to the bit. (Except when a GPU runs out of memory: from
-   then on batches are cut in halves, and scores are equal up to rounding.)
+2. The tiles are cut into batches of exactly `batch_tiles`. Only a block's last batch is shorter; with whole
+   images of several sizes, also the last batch of a size. A resumed run cuts the same batches and skips those
+   without work left to do. So every tile is in the same batch, at the same place, as in an uninterrupted run,
+   and its scores are equal to the bit. (Except when a GPU runs out of memory: from then on batches are cut in
+   halves, and scores are equal up to rounding.)
 3. Each batch goes through the backbone once. A reference's features are kept until all its distorted images
    are compared; features of distorted tiles are compared immediately, under every distance, and dropped.
 

@@ -5,8 +5,8 @@ reference once (and once more for a condition that changes it), then its distort
 condition: a perturbation at a scale. Blocks depend on the data set only, not on which scores exist or which
 run computes them.
 
-Of many conditions that change the reference, a few at a time take part in this sequence, and the next ones
-follow in the same way (`zsiqa.scoring.rounds`): so the features of few references are kept at a time.
+If many conditions change the reference, a few of them at a time take part in this sequence, and the next ones
+follow in the same way (`zsiqa.scoring.rounds`). So the features of only a few references are kept at a time.
 
 Letters: T tiles of an image; H, W its sides in pixels.
 """
@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from zsiqa.datasets.images import MAX_MEGAPIXELS, decode_rgb, open_image
-from zsiqa.scoring.decoded import Decoded
+from zsiqa.scoring.image_cache import ImageCache
 from zsiqa.scoring.profiling import Measure, unmeasured
 from zsiqa.scoring.rounds import Perturbation, distinct, plan_rounds, unmoved
 from zsiqa.scoring.tiling import extract_tiles
@@ -103,7 +103,7 @@ class Loader:
     measure: Measure = unmeasured
     scales: Mapping[str, Native] = field(default_factory=dict)
     check_size: Callable[[int, int], None] = lambda *_: None
-    decoded: Decoded = field(default_factory=Decoded)
+    decoded: ImageCache = field(default_factory=ImageCache)
 
     @cached_property
     def _alone(self) -> set[Path]:
@@ -186,7 +186,7 @@ class Loader:
         return found
 
     def distorted(self, index: int, names: Sequence[str], *, again: bool) -> list[TiledImage]:
-        """Load the pair's distorted image under the conditions, but not where it is its reference.
+        """Load the pair's distorted image under the conditions, except where it is the reference itself.
 
         Args:
             names: the conditions.
@@ -215,7 +215,7 @@ class Loader:
                 and perturbation.reference(image) is image and perturbation.distorted(image) is image)
 
     def _decode(self, path: Path, others: Sequence[Path], *, again: bool) -> Image.Image | Unusable:
-        """Decode an image, unless its header shows that it has the size of none of the others."""
+        """Decode an image, unless its header shows that no image in `others`, its partners, has its size."""
         if again or list(others) == [path]:
             found: Image.Image | Unusable = self.decoded.get(
                 (path, *others), partial(self._decode_now, path, others))

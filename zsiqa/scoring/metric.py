@@ -38,8 +38,9 @@ class Metric(nn.Module):
     """Distance of distorted images from their references: 0 for equal ones, lower is better; or a baseline.
 
     Calling it with references and distorted images, both (B, 3, H, W), RGB in [0, 1], returns (B,). For 8-bit
-    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 for
-    any batch size. It takes paths and Pillow images, too, and lists of them, whose sizes may differ.
+    images divided by 255, these are the scores of `run.py`, up to float32's rounding: a relative 1e-6 for any
+    batch size. It also takes paths, Pillow images, and lists of them; the images of a list may differ in
+    size.
 
     It is differentiable with respect to both images, and frozen: no parameter requires a gradient, and
     `train()` leaves the backbone in the mode that its scores need. SKLD, JSD and WSD of a tile are a fourth
@@ -62,7 +63,7 @@ class Metric(nn.Module):
 
     Attributes:
         name: as in the name of a run's folder, `efficientnet_lite0-features-cosine` or `psnr`.
-        higher_is_better: False, but for some baselines.
+        higher_is_better: False, except for some baselines.
         scale: the function that scales images.
         window: shortest permitted side of a scaled image, in pixels; None for a backbone that sees whole
             images.

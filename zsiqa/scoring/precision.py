@@ -48,7 +48,7 @@ def float32_products(*, tf32: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        # What could not be read disagreed with the new switch.
+        # A switch that could not be read disagreed with the new one.
         if named is None:
             matmul.allow_tf32 = dict(new).get(matmul) != "tf32"
         else:

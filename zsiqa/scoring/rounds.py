@@ -1,4 +1,4 @@
-"""Conditions and the work that they share: rounds, and perturbations that do the same."""
+"""Rounds of conditions that are scored together, and perturbations that have the same effect."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Perturbation(Protocol):
 def plan_rounds(perturbations: Mapping[str, Perturbation], together: int = TOGETHER) -> list[list[str]]:
     """Divide the conditions into the rounds in which they take part.
 
-    The features of a reference are kept until all its distorted images are compared, once more for each
-    condition that changes it. So at most `together` of these are in a round. All others are in the first.
+    The features of a reference are kept until all its distorted images are compared, and once more for each
+    condition that changes it. So a round has at most `together` of these conditions. All other conditions are
+    in the first round.
 
     Examples:
         >>> from zsiqa.perturbations import Original, Translate
@@ -47,7 +48,7 @@ def plan_rounds(perturbations: Mapping[str, Perturbation], together: int = TOGET
 
 
 def count_sizes(perturbations: Mapping[str, Perturbation]) -> int:
-    """Count the sizes that images of one size have under the conditions of one round, at most."""
+    """Count the different sizes, at most, that images of one size get under the conditions of one round."""
     probe = Image.new("RGB", PROBE)
     return max(len({perturbations[name].reference(probe).size for name in names})
                for names in plan_rounds(perturbations))

@@ -4,7 +4,7 @@ from conftest import noisy, official_rows, write_official
 
 from zsiqa.cli.main import main
 from zsiqa.evaluation.standings import rank
-from zsiqa.results.described import DescribedFile, parse_source
+from zsiqa.results.described_csv import DescribedFile, parse_source
 from zsiqa.results.scores import ScoreKey
 from zsiqa.results.sources import Sources, open_sources
 from zsiqa.types import StoreError
@@ -152,7 +152,7 @@ def test_scores_of_one_name_from_two_sources_stand_side_by_side(table, tmp_path)
                             f"{path},metric=psnr,dataset=tid2013,higher_is_better=true"])
     assert isinstance(sources, Sources)
     assert {key.metric for key in sources.files} == {"psnr", "mine:psnr"}
-    assert sources.twins(ScoreKey("pipal", "nobody", "original")) == []
+    assert sources.copies(ScoreKey("pipal", "nobody", "original")) == []
     for command in ("tables", "audit", "report"):  # a missing cell of the paper is looked for in all sources
         assert main([command, "--scores", str(tmp_path / "official"),
                      f"{path},metric=psnr,dataset=tid2013,higher_is_better=true",

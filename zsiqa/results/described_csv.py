@@ -13,13 +13,13 @@ import pandas as pd
 import yaml
 
 from zsiqa.releases import MetricFacts, metric_facts, published
-from zsiqa.results.names import convert_labels, identify
+from zsiqa.results.image_names import convert_labels, identify
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores
 from zsiqa.results.table import read_text
 from zsiqa.types import StoreError, did_you_mean
 
-# What a description may say, for the file or for one of its `metrics`, and an example of each.
+# Keys of a description, for the file or for one of its `metrics`, each with an example.
 KEYS = {"metric": "my_metric", "dataset": "tid2013", "higher_is_better": "false", "perturbation": "original",
         "title": "My metric", "trained_on": "[kadid10k]", "unlike_authors": "how it was run otherwise",
         "as_authors": "true",
@@ -40,8 +40,8 @@ class DescribedFile(ScoreFolder):
 
     Args:
         root: the file.
-        description: some of `KEYS`, for all metrics; `metrics` maps names of metrics to more of them. It adds
-            to the YAML file of the same name beside the CSV.
+        description: some of `KEYS`, for all metrics; `metrics` maps names of metrics to more of them. The
+            description is added to the YAML file of the same name beside the CSV.
 
     Attributes:
         name: of the source: the file's name without suffix.

@@ -1,4 +1,4 @@
-"""Names of images in other people's files: which pair of a data set each one is."""
+"""Image names in other people's files, matched to the pairs of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images, kept for a while: each is decoded once although several jobs of the loader need it."""
+"""Cache of decoded images: each is decoded once although several jobs of the loader need it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Entry:
     image: Any = None
 
 
-class Decoded:
+class ImageCache:
     """Cache of decoded images, the latest `limit` bytes of them. Threads may use it at the same time."""
 
     def __init__(self, limit: int = LIMIT) -> None:

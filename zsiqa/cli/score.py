@@ -233,8 +233,8 @@ def engines(cfg: DictConfig, planned: Sequence[tuple[Pass, Any]], pad: str | Non
     import torch
 
     from zsiqa.runs.conditions import build_conditions, conditions
-    from zsiqa.runs.fill import pick_workers
     from zsiqa.runs.machine import keep_freed_memory, pick_device
+    from zsiqa.runs.resume import pick_workers
     from zsiqa.scoring.scaling import ReflectPad
 
     device, _ = pick_device(cfg.device)

@@ -27,13 +27,13 @@ import zsiqa
 from zsiqa import CONFIGS
 from zsiqa.config import check_added, check_choices, check_names, check_settings, explain, settings
 from zsiqa.config.hints import not_an_override
-from zsiqa.runs.fill import fill
 from zsiqa.runs.gpus import list_gpus
 from zsiqa.runs.heartbeats import Journal
 from zsiqa.runs.inputs import by_cause, find_inputs
 from zsiqa.runs.machine import check_code, code_digest
 from zsiqa.runs.notes import describe
 from zsiqa.runs.plan import file_names, identify_images, planned_files, read_target
+from zsiqa.runs.resume import resume
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
 from zsiqa.terminal import exit_on_broken_pipe, print_error
@@ -160,7 +160,7 @@ def run(cfg: DictConfig) -> None:
     failures: dict[str, str] = {}
     for (planned, weights), of_pass in zip(passes, targets, strict=True):
         build = functools.partial(planned.build, weights)
-        for errors in fill(cfg, dataset, build, of_pass, selected).values():
+        for errors in resume(cfg, dataset, build, of_pass, selected).values():
             failures = {**errors, **failures}
     print(summary(cfg, dataset, all_targets, selected, fresh=fresh))
     if failures:

@@ -1,4 +1,7 @@
-"""Complete score files: compute missing scores in one pass over the images, and write them as they come."""
+"""Resume score files: compute the scores that are missing, at first all, in one pass over the images.
+
+Scores are written as they come, so that a killed run is resumed by the same command.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ SECONDS_BETWEEN_FLUSHES = 0.5
 Build = Callable[..., "Scorer"]  # (metrics, **arguments common to all passes) -> the engine of a pass
 
 
-def fill(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
-         selected: np.ndarray) -> dict[str, dict[str, str]]:
-    """Complete the score files of a pass for the selected pairs.
+def resume(cfg: DictConfig, dataset: Dataset, build: Build, targets: Mapping[FileKey, Target],
+           selected: np.ndarray) -> dict[str, dict[str, str]]:
+    """Resume the score files of a pass, old or new, for the selected pairs.
 
     Returns and raises the same as `score_missing`.
     """

@@ -192,31 +192,16 @@ def cells_of(claim: Mapping[str, Any], swapped: Mapping[str, str] | None = None)
             yield Cell(text, dataset, perturbation, coefficient, frozenset(metrics), effect)
 
 
-class _Values(NamedTuple):
-    """Coefficients of the metrics of one data set.
-
-    Attributes:
-        pooled, within: by (metric, perturbation, coefficient): the value, then those of each resample, or of
-            each reference.
-        references: by perturbation, the names of the references.
-    """
-
-    pooled: dict[tuple[str, str, str], np.ndarray]
-    within: dict[tuple[str, str, str], np.ndarray]
-    references: dict[str, tuple[str, ...]]
-
-
 def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, seed: int, notes: list[str],
-                  known: Mapping[tuple[str, str], Coefficients]) -> dict[str, _Values]:
-    """Compute all coefficients that cells need, by data set."""
+                  known: Mapping[tuple[str, str], Coefficients]) -> dict[tuple[str, str, str], Coefficients]:
+    """Compute all coefficients that cells need, by data set, perturbation and coefficient."""
     wanted: dict[tuple[str, str], dict[str, set[str]]] = {}  # metrics by coefficient
     for cell in cells:
         for perturbation in dict.fromkeys(("original", cell.perturbation)):
             of_set = wanted.setdefault((cell.dataset, perturbation), {})
             of_set.setdefault(cell.coefficient, set()).update(cell.metrics)
-    found: dict[str, _Values] = {}
+    found: dict[tuple[str, str, str], Coefficients] = {}
     for (dataset, perturbation), asked in wanted.items():
-        values = found.setdefault(dataset, _Values({}, {}, {}))
         resampled = known.get((dataset, perturbation))
         if resampled is None:
             try:
@@ -229,32 +214,30 @@ def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, s
             if not table.metrics:
                 continue
             resampled = resample(table, replicates, seed, sorted(asked), what=f"{dataset}/{perturbation}")
-        values.references[perturbation] = tuple(np.unique(resampled.table.refs))
         for name, metrics in asked.items():
-            some = resampled.of(sorted(metrics & set(resampled.table.metrics)))
-            for row, metric in enumerate(some.table.metrics):
-                values.pooled[metric, perturbation, name] = some.pooled[name][row]
-                inside = some.within(name)[row]
-                values.within[metric, perturbation, name] = np.concatenate([[np.nanmean(inside)], inside])
+            found[dataset, perturbation, name] = resampled.of(
+                sorted(metrics & set(resampled.table.metrics)))
     return found
 
 
-def _measure(cell: Cell, found: Mapping[str, _Values]) -> Cell:
+def _measure(cell: Cell, found: Mapping[tuple[str, str, str], Coefficients]) -> Cell:
     """Compute the effect of a cell, with uncorrected p-values."""
-    values = found[cell.dataset]
     references: set[tuple[str, ...]] = set()
 
-    def look(kind: dict[tuple[str, str, str], np.ndarray], metric: str, perturbation: str) -> np.ndarray:
-        coefficients = kind.get((metric, perturbation, cell.coefficient))
-        if coefficients is None:
+    def look(metric: str, perturbation: str, *, pooled: bool) -> np.ndarray:
+        there = found.get((cell.dataset, perturbation, cell.coefficient))
+        if there is None or metric not in there.table.metrics:
             raise StoreError(f"no scores of {metric} on {cell.dataset}/{perturbation}")
-        references.add(values.references[perturbation])
+        references.add(there.table.references)
         if len(references) > 1:  # the draws of different references cannot be subtracted
             raise StoreError(f"perturbations of {cell.dataset} have scores for different references")
-        return coefficients
+        row = there.table.metrics.index(metric)
+        inside = there.within(cell.coefficient)[row]
+        return np.asarray(there.pooled[cell.coefficient][row] if pooled
+                          else np.concatenate([[np.nanmean(inside)], inside]))
 
     try:
-        pooled, within = (cell.effect(partial(look, kind)) for kind in (values.pooled, values.within))
+        pooled, within = (cell.effect(partial(look, pooled=pooled)) for pooled in (True, False))
     except StoreError as error:
         return cell._replace(missing=str(error))
     groups = len(references.pop())

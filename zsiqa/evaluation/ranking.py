@@ -119,7 +119,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     comparisons = _comparisons(resampled, settings)
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[coefficient].notna()
-    by_reference = pd.DataFrame(resampled.within(coefficient), columns=np.unique(scored.refs),
+    by_reference = pd.DataFrame(resampled.within(coefficient), columns=list(scored.references),
                                 index=pd.Index(scored.metrics, name="metric"))
     return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, resampled.groups,
                     between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),

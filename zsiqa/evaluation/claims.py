@@ -241,7 +241,7 @@ def _measure(cell: Cell, found: Mapping[tuple[str, str, str], Coefficients]) -> 
     except StoreError as error:
         return cell._replace(missing=str(error))
     groups = len(references.pop())
-    low, high, _ = percentile_interval(pooled[1:], LEVEL)
+    low, high, _ = percentile_interval(pooled[1:])
     spread = float(np.nanstd(pooled[1:], ddof=1)) * math.sqrt(groups / max(groups - 1, 1))
     inside = within[1:][np.isfinite(within[1:])]
     if not len(inside):

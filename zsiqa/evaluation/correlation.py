@@ -19,12 +19,11 @@ FEW = 200  # pairs up to which comparing each with each is faster than scipy's s
 
 
 class Correlation(NamedTuple):
-    """Correlations over `n` pairs; positive when the metric agrees with the labels, NaN where undefined."""
+    """Correlations; positive when the metric agrees with the labels, NaN where undefined."""
 
     plcc: float
     srcc: float
     krcc: float
-    n: int
 
 
 def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: bool,
@@ -56,8 +55,7 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
     if score_higher_is_better != label_higher_is_better:
         x = -x
     found = correlate_within(x[None], y, [np.arange(len(x))], coefficients)
-    plcc, srcc, krcc = (float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS)
-    return Correlation(plcc, srcc, krcc, len(x))
+    return Correlation(*(float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS))
 
 
 def checked(scores: ArrayLike, labels: ArrayLike, *,

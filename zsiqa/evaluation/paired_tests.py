@@ -110,7 +110,7 @@ def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     return Comparison(z, 2 * float(special.ndtr(-math.fabs(z))))
 
 
-def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0.95) -> tuple[float, float]:
+def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Compute Zou's confidence interval of r_jk - r_jh. Assumes independent pairs.
 
     Returns:

@@ -37,7 +37,7 @@ def write_figures(found: Robustness, folder: Path) -> list[Path]:
             path = folder / f"{DATASET}_people.{kind}"
             path.write_bytes(draw_people(found.people.curves, kind))
             written.append(path)
-    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+    for dataset in found.datasets:
         for kind in ("pdf", "svg"):
             path = folder / f"{dataset}_robustness_curves.{kind}"
             path.write_bytes(draw(found, dataset, kind))
@@ -144,8 +144,7 @@ def _save(figure: Figure, kind: str) -> bytes:
 
 def chosen_metrics(found: Robustness, dataset: str) -> list[str]:
     """Choose the metrics of a figure: the best of the ranking, then others; at most `MOST`."""
-    ranked = (found.ranking.loc[found.ranking["dataset"] == dataset, "metric"].tolist()
-              if len(found.ranking) else [])
+    ranked = found.ranked(dataset)["metric"].tolist()
     rest = found.points.loc[found.points["dataset"] == dataset, "metric"].tolist()
     return list(dict.fromkeys([*ranked, *rest]))[:MOST]
 

@@ -52,7 +52,7 @@ def to_html_part(found: Robustness) -> str:
     from zsiqa.report.robustness_figures import draw, draw_people  # matplotlib, of an extra
 
     parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
-    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+    for dataset in found.datasets:
         picture = base64.b64encode(draw(found, dataset, "svg")).decode()
         head, *body = ranking_rows(found, dataset) or [[]]
         parts.append(f'<h4>{html.escape(dataset)}</h4><div class="wide"><img alt="Curves of '

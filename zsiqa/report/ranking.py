@@ -86,7 +86,7 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     Returns:
         Paths of the files.
     """
-    from zsiqa.report.drawing import significance_matrix  # matplotlib, of an extra
+    from zsiqa.report.figures import significance_matrix  # matplotlib, of an extra
 
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{found.dataset}_{found.perturbation}"

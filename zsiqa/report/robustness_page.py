@@ -49,7 +49,7 @@ def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str
 def to_html_part(found: Robustness) -> str:
     """Write curves as a part of the page."""
     require("robustness curves on the page", "matplotlib")
-    from zsiqa.report.robustness_figures import draw, draw_people  # matplotlib, of an extra
+    from zsiqa.report.figures import draw, draw_people  # matplotlib, of an extra
 
     parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
     for dataset in found.datasets:

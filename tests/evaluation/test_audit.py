@@ -237,7 +237,7 @@ def test_contradictions_of_the_paper_need_no_scores(tmp_path):
 
 def test_the_json_is_plain_complete_and_has_stable_keys(duplicates):
     _, found = duplicates
-    data = json.loads(json.dumps(to_json(found), allow_nan=False))
+    data = json.loads(to_json(found))
     assert list(data) == ["scores", "counts", "odd_rows", "contradictions_in_the_paper", "files", "unchecked",
                           "complete", "agreement", "file_findings", "identical_images", "not_deterministic",
                           "half_precision", "wrong_sign", "cells"]
@@ -274,7 +274,7 @@ def test_a_constant_metric_does_not_spoil_the_text(duplicates, tmp_path):
     found = _audit(tmp_path)
     assert found.duplicates[0].pairs == len(COPIES)
     assert not [line for line in to_text(found).splitlines() if "nan" in line and "without them" in line]
-    json.dumps(to_json(found), allow_nan=False)
+    json.loads(to_json(found))
 
 
 def test_equal_scores_of_one_metric_under_four_perturbations_are_no_proof(tmp_path):
@@ -421,7 +421,7 @@ def test_what_ties_can_have_cost_is_bounded(folder):
         assert statistic(scores - tiny * ranks, LABELS).statistic == pytest.approx(low, rel=1e-12)
     text = to_text(_audit(folder))
     assert f"clip_vitb32-features-jsd, 1 file: {len(values):,} different ones of 3,000 scores, " in text
-    assert json.loads(json.dumps(to_json(_audit(folder))))["half_precision"][0]["distinct"] == len(values)
+    assert json.loads(to_json(_audit(folder)))["half_precision"][0]["distinct"] == len(values)
 
 
 @pytest.mark.parametrize("higher", [False, True])

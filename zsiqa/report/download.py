@@ -1,9 +1,10 @@
-"""Frames and texts as CSV, Markdown, plain data for JSON, and links of a page that need no server."""
+"""Frames and texts as CSV, Markdown, JSON, and links of a page that need no server."""
 
 from __future__ import annotations
 
 import base64
 import html
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,12 +25,17 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def plain_data(data: Any) -> Any:
-    """Convert nested data for JSON: numpy's numbers to Python's, and numbers that are not finite to None."""
+def to_json(data: Any) -> str:
+    """Write nested data as JSON, which has no numbers that are not finite: null stands for them."""
+    return json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(data: Any) -> Any:
+    """Convert numpy's numbers to Python's, and numbers that are not finite to None."""
     if isinstance(data, Mapping):
-        return {str(name): plain_data(value) for name, value in data.items()}
+        return {str(name): _plain(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [plain_data(value) for value in data]
+        return [_plain(value) for value in data]
     data = data.item() if isinstance(data, np.generic) else data
     return None if isinstance(data, float) and not math.isfinite(data) else data
 

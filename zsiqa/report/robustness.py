@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,9 @@ from zsiqa.evaluation.human_curves import ALL, DATASET
 from zsiqa.evaluation.human_thresholds import HumanThreshold
 from zsiqa.evaluation.robustness import Robustness
 from zsiqa.releases import published
-from zsiqa.report.download import markdown_table, plain_data
+from zsiqa.report.download import markdown_table
 from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.report.download import to_json as data_to_json
 
 RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst",
                   "* best by worst, or not significantly worse; p: scores of a part of the data set's pairs")
@@ -204,7 +204,7 @@ def to_json(found: Robustness) -> str:
     about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
              "pixels_per_degree": settings.pixels_per_degree,
              "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
-             **{name: plain_data(frame.to_dict("records"))
+             **{name: frame.to_dict("records")
                 for name, frame in (("ranking", found.ranking), ("curves", curves),
                                     ("points", found.points), *people)}}
-    return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return data_to_json(about)

@@ -11,6 +11,7 @@ import html
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -28,13 +29,37 @@ from zsiqa.report.data import DatasetReport, Report
 from zsiqa.report.overview import overview
 from zsiqa.report.points import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
-from zsiqa.report.thumbnails import Thumbnails
 from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js", "sort.js")
 NO_SCORE = 65535
+MOST_THUMBNAILS = 600  # about 5 MB
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
+
+
+@dataclass
+class Thumbnails:
+    """Small images as data URIs, each encoded once.
+
+    Attributes:
+        encode: makes a data URI of an image file; "" if it cannot be read.
+        uris: data URIs by path.
+        left_out: number of requests beyond `MOST_THUMBNAILS`.
+    """
+
+    encode: Callable[[Path], str]
+    uris: dict[Path, str] = field(default_factory=dict)
+    left_out: int = 0
+
+    def make(self, path: Path) -> str:
+        """Make the data URI of an image; "" if it cannot be read, or if there are `MOST_THUMBNAILS` already."""
+        if path not in self.uris:
+            if sum(map(bool, self.uris.values())) >= MOST_THUMBNAILS:
+                self.left_out += 1
+                return ""
+            self.uris[path] = self.encode(path)
+        return self.uris[path]
 
 
 def to_page(report: Report, images: Images, encode: Callable[[Path], str], curves: str = "") -> str:
@@ -146,7 +171,7 @@ def _points(points: Points) -> dict[str, Any]:
     return {"metric": points.metric, "perturbation": points.perturbation, "better": points.higher_is_better,
             "low": low, "high": high, "scores": packed,
             "fit": None if fit.problem else fit.parameters.tolist(),
-            "plcc": _number(fit.plcc), "problem": fit.problem, "note": fit.note, "byRank": points.by_rank,
+            "plcc": _number(fit.plcc), "problem": fit.problem, "note": fit.note, "byRank": bool(fit.problem),
             "worst": points.worst.tolist()}
 
 

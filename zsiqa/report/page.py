@@ -53,7 +53,7 @@ class Thumbnails:
     left_out: int = 0
 
     def make(self, path: Path) -> str:
-        """Make the data URI of an image; "" if it cannot be read, or if there are `MOST_THUMBNAILS` already."""
+        """Make the data URI of an image; "" if it cannot be read, or beyond `MOST_THUMBNAILS`."""
         if path not in self.uris:
             if sum(map(bool, self.uris.values())) >= MOST_THUMBNAILS:
                 self.left_out += 1

@@ -112,8 +112,7 @@ def _compare(table: ScoreTable, row: int, replicates: int, seed: int) -> list[di
         use = np.ones(len(quality), dtype=bool) if family == ALL else table.types == family
         refs, groups = np.unique(table.refs[use], return_inverse=True)
         distances, wanted = -quality[use], responses[use]
-        values = correlate(quality[use], table.labels[use], label_higher_is_better=True,
-                           score_higher_is_better=True, coefficients=("srcc",))
+        values = correlate(quality[use], table.labels[use], ("srcc",))
         drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
                                     bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
         low, high, _ = bootstrap.interval_over_references(drawn, len(refs))

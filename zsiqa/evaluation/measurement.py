@@ -61,7 +61,7 @@ Family = Callable[[np.ndarray, np.ndarray, np.ndarray], Iterable[float]]
 
 
 def _pooled(quality: np.ndarray, labels: np.ndarray, _: np.ndarray) -> Iterable[float]:
-    return correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True)
+    return correlate(quality, labels)
 
 
 def _per_reference(quality: np.ndarray, labels: np.ndarray, refs: np.ndarray) -> Iterable[float]:

@@ -11,7 +11,7 @@ from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.half_grid import HalfGrid
 from zsiqa.evaluation.identical_images import FEWEST_METRICS
 from zsiqa.evaluation.tables import to_frame
-from zsiqa.report.download import to_json as data_to_json
+from zsiqa.report.formats import to_json as data_to_json
 from zsiqa.terminal import by_folder, plural
 
 

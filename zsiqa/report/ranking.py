@@ -11,7 +11,7 @@ import pandas as pd
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
-from zsiqa.report.download import to_json
+from zsiqa.report.formats import to_json
 from zsiqa.terminal import aligned_within, escape_formula
 
 ALARMS_SHOWN = 10

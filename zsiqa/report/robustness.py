@@ -13,9 +13,9 @@ from zsiqa.evaluation.human_curves import ALL, DATASET
 from zsiqa.evaluation.human_thresholds import HumanThreshold
 from zsiqa.evaluation.robustness import Robustness
 from zsiqa.releases import published
-from zsiqa.report.download import markdown_table
-from zsiqa.report.download import to_csv as frame_to_csv
-from zsiqa.report.download import to_json as data_to_json
+from zsiqa.report.formats import markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
+from zsiqa.report.formats import to_json as data_to_json
 
 RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 less worst",
                   "* best by worst, or not significantly worse; p: scores of a part of the data set's pairs")

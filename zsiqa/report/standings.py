@@ -11,8 +11,8 @@ from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
 from zsiqa.evaluation.standings import Standings
 from zsiqa.releases import describe_uses
-from zsiqa.report.download import markdown_table
-from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.report.formats import markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
 from zsiqa.terminal import aligned_within, listed
 
 # Letter and meaning of each flag.

@@ -19,7 +19,7 @@ from pathlib import Path
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
 from zsiqa.releases import UNKNOWN, describe_uses
-from zsiqa.report.download import csv_link, to_csv
+from zsiqa.report.formats import csv_link, html_list, to_csv
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 # Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
@@ -154,12 +154,11 @@ def to_html_part(tables: Sequence[Table]) -> str:
                              f'<th title="{html.escape(row.metric)}">{html.escape(named(row))}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
-        listed = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(table) if line)
         link = csv_link(table.name, to_frame([table]))
         columns = html.escape(json.dumps([column[:2] for column in table.columns]))
         parts.append(f'<div class="wide"><table data-columns="{columns}">'
                      f"<caption>{html.escape(table.title)}</caption>\n<thead>{''.join(heads)}</thead>\n"
-                     f"{''.join(bodies)}</table></div>\n{link}\n<ul>{listed}</ul>")
+                     f"{''.join(bodies)}</table></div>\n{link}\n{html_list(filter(None, remarks(table)))}")
     legend = _legend(tables, best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>',
                            partial=PARTIAL, nothing="-")

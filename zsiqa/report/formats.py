@@ -1,4 +1,4 @@
-"""Frames and texts as CSV, Markdown, JSON, and links of a page that need no server."""
+"""Frames and texts as CSV, Markdown, HTML, JSON, and links of a page that need no server."""
 
 from __future__ import annotations
 
@@ -38,6 +38,23 @@ def _plain(data: Any) -> Any:
         return [_plain(value) for value in data]
     data = data.item() if isinstance(data, np.generic) else data
     return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def html_cells(texts: Iterable[str]) -> str:
+    """Write texts as cells of an HTML table."""
+    return "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+
+
+def html_table(head: Iterable[str], rows: Iterable[str]) -> str:
+    """Write an HTML table that scrolls where it is too wide; `rows` are their cells, as HTML."""
+    heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def html_list(lines: Iterable[str]) -> str:
+    """Write texts as an HTML list."""
+    return f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>"
 
 
 def csv_link(name: str, frame: pd.DataFrame) -> str:

@@ -20,12 +20,13 @@ from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
 from zsiqa.releases import UNKNOWN, describe_uses
 from zsiqa.report.formats import csv_link, html_list, to_csv
+from zsiqa.report.standings import FLAGS
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 # Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
-USE = {"no": "(s)", UNKNOWN: "(?)"}
-USE_MEANS = {"no": f"{USE['no']}: not computed as the metric's authors compute it.",
-             UNKNOWN: f"{USE[UNKNOWN]}: not known how the metric's authors compute it."}
+_USE = {"no": FLAGS["unlike its authors"], UNKNOWN: FLAGS["authors' use unknown"]}
+USE = {answer: f"({letter})" for answer, (letter, _) in _USE.items()}
+USE_MEANS = {answer: f"({letter}): {meaning}." for answer, (letter, meaning) in _USE.items()}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
           "[0.000]: {figures} this instead. {partial}: not of all pairs. {nothing}: no scores. "
           + " ".join(USE_MEANS.values()))

@@ -128,24 +128,22 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
     """
     counterparts = paper.get("counterparts", {})
     notes: list[str] = []
-    held = set(folder.held())
+    held = {key.metric for key in folder.held()}
+    swapped = {metric: other for metric, other in counterparts.items() if other in held}
     specs: list[tuple[Mapping[str, Any], list[Cell], Mapping[str, str]]] = []
     for claim in paper["claims"]:
         cells = list(cells_of(claim))
         specs.append((claim, cells, {}))
-        swapped = {metric: other for metric, other in counterparts.items()
-                   if any(key.metric == other for key in held)}
         if any(cell.metrics & set(swapped) for cell in cells):
             specs.append((claim, list(cells_of(claim, swapped)), swapped))
-    values = _coefficients(folder, [cell for _, cells, _ in specs for cell in cells], replicates, seed, notes,
-                           known or {})
-    measured = [[_measure(cell, values) for cell in cells] for _, cells, _ in specs]
-    flat = [cell for cells in measured for cell in cells]
-    p, p_within = holm([cell.p for cell in flat]), holm([cell.p_within for cell in flat])
+    needed = [cell for _, cells, _ in specs for cell in cells]
+    values = _coefficients(folder, needed, replicates, seed, notes, known or {})
+    measured = [_measure(cell, values) for cell in needed]
+    p, p_within = holm([cell.p for cell in measured]), holm([cell.p_within for cell in measured])
     corrected = iter(cell._replace(p=float(one), p_within=float(other))
-                     for cell, one, other in zip(flat, p, p_within, strict=True))
+                     for cell, one, other in zip(measured, p, p_within, strict=True))
     verdicts: list[Verdict] = []
-    for (claim, cells, replaced), _ in zip(specs, measured, strict=True):
+    for claim, cells, replaced in specs:
         own = [next(corrected) for _ in cells]
         verdict = Verdict(claim["name"], claim["text"], claim["place"], own, count(own),
                           count(own, within=True))

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
@@ -82,15 +83,10 @@ def yardsticks(distances: ArrayLike, groups: ArrayLike, count: int) -> Yardstick
     Returns:
         NaN for a reference without such an image.
     """
-    values, group = np.asarray(distances, dtype=np.float64), np.asarray(groups)
-    mildest, median = np.full(count, math.nan), np.full(count, math.nan)
-    for place in range(count):
-        own = values[group == place]
-        if len(own):
-            median[place] = np.median(own)
-        if (own > 0).any():
-            mildest[place] = own[own > 0].min()
-    return Yardsticks(mildest, median)
+    values = pd.Series(np.asarray(distances, dtype=np.float64))
+    mildest = values.where(values > 0).groupby(np.asarray(groups)).min()
+    median = values.groupby(np.asarray(groups)).median()
+    return Yardsticks(*(np.asarray(one.reindex(range(count)), np.float64) for one in (mildest, median)))
 
 
 class Ratios(NamedTuple):

@@ -240,18 +240,19 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
                            f"references: the others, or their distorted images, lack scores", metric)
     rows = [place[name] for name in known]
     same = moved.quality[0, rows]  # quality of identical images
-    number = {name: group for group, name in enumerate(known)}
     use = np.isin(refs, known)
-    groups = np.array([number[name] for name in refs[use]])
+    groups = np.unique(refs[use], return_inverse=True)[1]
     real = yardsticks(same[groups] - quality[use], groups, len(known))
-    weights = bootstrap.draw(len(known), settings.replicates, settings.seed)
+    once = np.ones((1, len(known)), dtype=int)
+    weights = np.vstack([once, bootstrap.draw(len(known), settings.replicates, settings.seed)])
     found = {}
     for curve, levels in curves_of(moved.names).items():
         places = [moved.names.index(name) for name in levels.values()]
         distances = same - moved.quality[np.ix_(places, rows)]
-        mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
-        low, high, _ = np.array([interval_over_references(one, len(known)) for one in mildest.replicates]).T
-        values = np.median(distances, axis=1), mildest.values, low, high, median.values
+        mildest = in_units_of(distances, real.mildest, weights)
+        median = in_units_of(distances, real.median, once)
+        low, high, _ = np.array([interval_over_references(one[1:], len(known)) for one in mildest]).T
+        values = np.median(distances, axis=1), mildest[:, 0], low, high, median[:, 0]
         found[curve] = _Response(pd.DataFrame(dict(zip(RESPONSE, values, strict=True)), index=list(levels)),
                                  len(known), moved.expected)
     return found

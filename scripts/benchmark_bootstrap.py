@@ -50,8 +50,7 @@ def naive(scores: Floats, labels: Floats, groups: Integers, weights: Integers) -
     rows = []
     for row in weights:
         index = np.concatenate([members[group] for group in np.repeat(np.arange(len(row)), row)])
-        rows.append(correlate(scores[index].tolist(), labels[index].tolist(), label_higher_is_better=True,
-                              score_higher_is_better=True)[:3])
+        rows.append(correlate(scores[index].tolist(), labels[index].tolist()))
     return np.array(rows).T
 
 

@@ -38,8 +38,7 @@ def _naive(scores, labels, groups, weights):
             [np.flatnonzero(groups == g) for g, count in enumerate(row) for _ in range(count)])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            rows.append(correlate(scores[index], labels[index], label_higher_is_better=True,
-                                  score_higher_is_better=True)[:3])
+            rows.append(correlate(scores[index], labels[index]))
     return np.array(rows).T
 
 
@@ -100,8 +99,7 @@ def test_weights_of_one_give_the_estimate_and_zeros_the_jackknife():
     result = replicate(scores[0], labels, groups, np.vstack([ones, leave_one_out(6)]))
     for row in range(7):
         kept = groups != row - 1
-        expected = correlate(scores[0, kept], labels[kept], label_higher_is_better=True,
-                             score_higher_is_better=True)
+        expected = correlate(scores[0, kept], labels[kept])
         assert [result[name][row] for name in result] == pytest.approx(expected[:3], abs=TOLERANCE)
 
 

@@ -55,7 +55,7 @@ def _analyse(folder, settings=QUICK, metrics=None):
 
 
 def _coefficient(quality, labels, name):
-    found = correlate(quality, labels, label_higher_is_better=True, score_higher_is_better=True)
+    found = correlate(quality, labels)
     return getattr(found, name)
 
 

@@ -94,6 +94,19 @@ def test_the_response_of_references_is_in_units_of_their_own_distortions(folder,
     assert at["tolerant", "rotate"] == math.inf
 
 
+@pytest.mark.parametrize("dataset", ["mine", "mine_references"])
+def test_a_level_without_one_of_the_two_scores_leaves_the_others_in_their_place(found, tmp_path, dataset):
+    write_store(tmp_path)
+    for path in (tmp_path / dataset / "tolerant").glob("rotate_3deg*"):
+        path.unlink()
+    less = measure_robustness(open_folder(tmp_path), SETTINGS, metrics=["tolerant"]).points
+    less, more = (points[(points["metric"] == "tolerant") & (points["family"] == "rotate")].set_index("level")
+                  for points in (less, found.points))
+    assert less.index.tolist() == ([0, 1, 5] if dataset == "mine" else [0, 1, 3, 5])
+    assert less["response"].drop(3, errors="ignore").equals(more["response"].drop(3))
+    assert less["response"].reindex([3]).isna().all()
+
+
 def test_a_similarity_gives_the_curve_of_its_distance(folder, found, tmp_path):
     write_store(tmp_path)
     for dataset in ("mine", "mine_references"):

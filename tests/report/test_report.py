@@ -124,7 +124,7 @@ def test_worst_are_the_pairs_farthest_from_the_curve(tmp_path):
     (points,) = collected(tmp_path / "s").datasets[0].points
     assert set(points.worst[:2].tolist()) == {7, 40}
     assert len(points.worst) == 10
-    assert not points.by_rank
+    assert not points.fit.problem
 
 
 def test_without_a_curve_the_worst_are_found_by_rank(tmp_path):
@@ -132,7 +132,7 @@ def test_without_a_curve_the_worst_are_found_by_rank(tmp_path):
     # a distance of the wrong sign
     write_stored(tmp_path / "s", ScoreKey("mine", "wrong", "original"), labels, labels)
     (points,) = collected(tmp_path / "s").datasets[0].points
-    assert points.by_rank
+    assert points.fit.problem
     assert "wrong sign" in points.fit.problem
     assert set(points.worst[:2].tolist()) == {0, 29}
 

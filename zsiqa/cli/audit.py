@@ -48,8 +48,6 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    import json
-
     from zsiqa.evaluation.audit import audit
     from zsiqa.evaluation.measurement import Measurer
     from zsiqa.report.audit import to_json, to_text
@@ -60,10 +58,12 @@ def _judge(options: argparse.Namespace) -> int:
     folder = open_scores(options)
     require_scores(folder)
     found = audit(Measurer(folder))
-    as_json = json.dumps(to_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    print(fit(to_text(found), "--json FILE has all") if options.json is None or to_file else as_json)
+    if options.json is None or to_file:
+        print(fit(to_text(found), "--json FILE has all"))
+    else:
+        print(to_json(found), end="")
     if to_file:
-        options.json.write_text(as_json + "\n", encoding="utf-8")
+        options.json.write_text(to_json(found), encoding="utf-8")
     return 1 if found.counts["drift"] or any(one.damaged for one in found.file_findings) else 0
 
 

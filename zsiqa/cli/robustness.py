@@ -75,7 +75,7 @@ def _robustness(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(to_json(found), encoding="utf-8", errors="backslashreplace")
     if options.figures:
-        from zsiqa.report.robustness_figures import write_figures
+        from zsiqa.report.figures import write_figures
 
         written = write_figures(found, options.figures)
         print(f"wrote {', '.join(map(str, written)) or 'no figure'}",

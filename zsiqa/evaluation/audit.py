@@ -206,9 +206,8 @@ def _add_identical_images(dataset: str, pairs: Pairs, whole: dict[ScoreKey, Scor
     without: dict[str, dict[str, dict[str, tuple[float, float]]]] = defaultdict(dict)
     for key, scores in whole.items():
         if key in aligned:
-            before, after = (correlate(aligned[key][subset], pairs.labels[subset],
-                                       label_higher_is_better=pairs.higher_is_better,
-                                       score_higher_is_better=scores.higher_is_better)
+            quality = aligned[key] if scores.higher_is_better else -aligned[key]
+            before, after = (correlate(quality[subset], pairs.oriented_labels[subset])
                              for subset in (slice(None), others))
             without[key.metric][key.perturbation] = {name: (getattr(before, name), getattr(after, name))
                                                      for name in COEFFICIENTS}

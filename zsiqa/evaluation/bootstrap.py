@@ -112,7 +112,7 @@ def replicate(scores: ArrayLike, labels: ArrayLike, groups: ArrayLike, weights: 
     return result
 
 
-def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
+def percentile_interval(replicates: ArrayLike, level: float = LEVEL) -> Interval:
     """Compute the interval that holds the middle `level` of the replicates.
 
     Args:
@@ -131,11 +131,11 @@ def percentile_interval(replicates: ArrayLike, level: float = 0.95) -> Interval:
 
 def interval_over_references(replicates: ArrayLike, references: int) -> Interval:
     """Compute the percentile interval of `LEVEL`; NaN for one reference, which says nothing about others."""
-    return percentile_interval(replicates, LEVEL) if references > 1 else Interval(math.nan, math.nan, 0)
+    return percentile_interval(replicates) if references > 1 else Interval(math.nan, math.nan, 0)
 
 
 def bca_interval(estimate: float, replicates: ArrayLike, jackknife: ArrayLike,
-                 level: float = 0.95) -> Interval:
+                 level: float = LEVEL) -> Interval:
     """Compute the bias-corrected and accelerated (BCa) interval.
 
     It is better than `percentile_interval` for few references. A replicate equal to the estimate counts as

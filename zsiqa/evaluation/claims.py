@@ -130,24 +130,22 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
     """
     counterparts = paper.get("counterparts", {})
     notes: list[str] = []
-    held = set(folder.held())
+    held = {key.metric for key in folder.held()}
+    swapped = {metric: other for metric, other in counterparts.items() if other in held}
     specs: list[tuple[Mapping[str, Any], list[Cell], Mapping[str, str]]] = []
     for claim in paper["claims"]:
         cells = list(cells_of(claim))
         specs.append((claim, cells, {}))
-        swapped = {metric: other for metric, other in counterparts.items()
-                   if any(key.metric == other for key in held)}
         if any(cell.metrics & set(swapped) for cell in cells):
             specs.append((claim, list(cells_of(claim, swapped)), swapped))
-    values = _coefficients(folder, [cell for _, cells, _ in specs for cell in cells], replicates, seed, notes,
-                           known or {})
-    measured = [[_measure(cell, values) for cell in cells] for _, cells, _ in specs]
-    flat = [cell for cells in measured for cell in cells]
-    p, p_within = holm([cell.p for cell in flat]), holm([cell.p_within for cell in flat])
+    needed = [cell for _, cells, _ in specs for cell in cells]
+    values = _coefficients(folder, needed, replicates, seed, notes, known or {})
+    measured = [_measure(cell, values) for cell in needed]
+    p, p_within = holm([cell.p for cell in measured]), holm([cell.p_within for cell in measured])
     corrected = iter(cell._replace(p=float(one), p_within=float(other))
-                     for cell, one, other in zip(flat, p, p_within, strict=True))
+                     for cell, one, other in zip(measured, p, p_within, strict=True))
     verdicts: list[Verdict] = []
-    for (claim, cells, replaced), _ in zip(specs, measured, strict=True):
+    for claim, cells, replaced in specs:
         own = [next(corrected) for _ in cells]
         verdict = Verdict(claim["name"], claim["text"], claim["place"], own, count(own),
                           count(own, within=True))
@@ -194,31 +192,16 @@ def cells_of(claim: Mapping[str, Any], swapped: Mapping[str, str] | None = None)
             yield Cell(text, dataset, perturbation, coefficient, frozenset(metrics), effect)
 
 
-class _Values(NamedTuple):
-    """Coefficients of the metrics of one data set.
-
-    Attributes:
-        pooled, within: by (metric, perturbation, coefficient): the value, then those of each resample, or of
-            each reference.
-        references: by perturbation, the names of the references.
-    """
-
-    pooled: dict[tuple[str, str, str], np.ndarray]
-    within: dict[tuple[str, str, str], np.ndarray]
-    references: dict[str, tuple[str, ...]]
-
-
 def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, seed: int, notes: list[str],
-                  known: Mapping[tuple[str, str], Coefficients]) -> dict[str, _Values]:
-    """Compute all coefficients that cells need, by data set."""
+                  known: Mapping[tuple[str, str], Coefficients]) -> dict[tuple[str, str, str], Coefficients]:
+    """Compute all coefficients that cells need, by data set, perturbation and coefficient."""
     wanted: dict[tuple[str, str], dict[str, set[str]]] = {}  # metrics by coefficient
     for cell in cells:
         for perturbation in dict.fromkeys(("original", cell.perturbation)):
             of_set = wanted.setdefault((cell.dataset, perturbation), {})
             of_set.setdefault(cell.coefficient, set()).update(cell.metrics)
-    found: dict[str, _Values] = {}
+    found: dict[tuple[str, str, str], Coefficients] = {}
     for (dataset, perturbation), asked in wanted.items():
-        values = found.setdefault(dataset, _Values({}, {}, {}))
         resampled = known.get((dataset, perturbation))
         if resampled is None:
             try:
@@ -231,36 +214,34 @@ def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, s
             if not table.metrics:
                 continue
             resampled = resample(table, replicates, seed, sorted(asked), what=f"{dataset}/{perturbation}")
-        values.references[perturbation] = tuple(np.unique(resampled.table.refs))
         for name, metrics in asked.items():
-            some = resampled.of(sorted(metrics & set(resampled.table.metrics)))
-            for row, metric in enumerate(some.table.metrics):
-                values.pooled[metric, perturbation, name] = some.pooled[name][row]
-                inside = some.within(name)[row]
-                values.within[metric, perturbation, name] = np.concatenate([[np.nanmean(inside)], inside])
+            found[dataset, perturbation, name] = resampled.of(
+                sorted(metrics & set(resampled.table.metrics)))
     return found
 
 
-def _measure(cell: Cell, found: Mapping[str, _Values]) -> Cell:
+def _measure(cell: Cell, found: Mapping[tuple[str, str, str], Coefficients]) -> Cell:
     """Compute the effect of a cell, with uncorrected p-values."""
-    values = found[cell.dataset]
     references: set[tuple[str, ...]] = set()
 
-    def look(kind: dict[tuple[str, str, str], np.ndarray], metric: str, perturbation: str) -> np.ndarray:
-        coefficients = kind.get((metric, perturbation, cell.coefficient))
-        if coefficients is None:
+    def look(metric: str, perturbation: str, *, pooled: bool) -> np.ndarray:
+        there = found.get((cell.dataset, perturbation, cell.coefficient))
+        if there is None or metric not in there.table.metrics:
             raise StoreError(f"no scores of {metric} on {cell.dataset}/{perturbation}")
-        references.add(values.references[perturbation])
+        references.add(there.table.references)
         if len(references) > 1:  # the draws of different references cannot be subtracted
             raise StoreError(f"perturbations of {cell.dataset} have scores for different references")
-        return coefficients
+        row = there.table.metrics.index(metric)
+        inside = there.within(cell.coefficient)[row]
+        return np.asarray(there.pooled[cell.coefficient][row] if pooled
+                          else np.concatenate([[np.nanmean(inside)], inside]))
 
     try:
-        pooled, within = (cell.effect(partial(look, kind)) for kind in (values.pooled, values.within))
+        pooled, within = (cell.effect(partial(look, pooled=pooled)) for pooled in (True, False))
     except StoreError as error:
         return cell._replace(missing=str(error))
     groups = len(references.pop())
-    low, high, _ = percentile_interval(pooled[1:], LEVEL)
+    low, high, _ = percentile_interval(pooled[1:])
     spread = float(np.nanstd(pooled[1:], ddof=1)) * math.sqrt(groups / max(groups - 1, 1))
     inside = within[1:][np.isfinite(within[1:])]
     if not len(inside):

@@ -19,27 +19,23 @@ FEW = 200  # pairs up to which comparing each with each is faster than scipy's s
 
 
 class Correlation(NamedTuple):
-    """Correlations over `n` pairs; positive when the metric agrees with the labels, NaN where undefined."""
+    """Correlations; positive when the metric agrees with the labels, NaN where undefined."""
 
     plcc: float
     srcc: float
     krcc: float
-    n: int
 
 
-def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: bool,
-              score_higher_is_better: bool = False,
+def correlate(quality: ArrayLike, oriented_labels: ArrayLike,
               coefficients: Sequence[str] = COEFFICIENTS) -> Correlation:
     """Correlate scores with labels, pooled over all pairs.
 
-    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign comes from the two declared
-    directions and is kept: a negative value means that the metric is wrong more often than right.
+    Raw Pearson (no logistic fit), Spearman, and Kendall's tau-b. The sign is kept: a negative value means
+    that the metric is wrong more often than right.
 
     Args:
-        scores: one finite value per pair. For distances, lower is better.
-        labels: MOS, DMOS or the like.
-        label_higher_is_better: True for MOS, False for DMOS.
-        score_higher_is_better: True for a similarity such as PSNR.
+        quality: (N,) scores, larger = better, finite: a distance negated.
+        oriented_labels: (N,) labels, larger = better, finite: MOS, or DMOS negated.
         coefficients: those to compute, to save time; the others are NaN.
 
     Returns:
@@ -49,15 +45,12 @@ def correlate(scores: ArrayLike, labels: ArrayLike, *, label_higher_is_better: b
         ValueError: if the lengths differ or a value is not finite.
 
     Examples:
-        >>> round(correlate([0.1, 0.2, 0.4], [90.0, 70.0, 20.0], label_higher_is_better=True).srcc, 12)
+        >>> round(correlate([-0.1, -0.2, -0.4], [90.0, 70.0, 20.0]).srcc, 12)
         1.0
     """
-    x, y = checked(scores, labels)
-    if score_higher_is_better != label_higher_is_better:
-        x = -x
+    x, y = checked(quality, oriented_labels)
     found = correlate_within(x[None], y, [np.arange(len(x))], coefficients)
-    plcc, srcc, krcc = (float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS)
-    return Correlation(plcc, srcc, krcc, len(x))
+    return Correlation(*(float(found[name][0, 0]) if name in found else math.nan for name in COEFFICIENTS))
 
 
 def checked(scores: ArrayLike, labels: ArrayLike, *,

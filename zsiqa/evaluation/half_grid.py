@@ -47,13 +47,12 @@ class HalfGrid:
 
 def find_half_grid(scores: Scores) -> HalfGrid | None:
     """Measure a set of scores if it lies on a half-precision grid; else None."""
-    values, labels = scores.values[scores.usable], scores.pairs.labels[scores.usable]
+    values, labels = scores.values[scores.usable], scores.oriented_labels[scores.usable]
     if not is_on_half_grid(values):
         return None
     _, counts = np.unique(values, return_counts=True)
-    return HalfGrid(*scores.key, len(values), len(counts), int(counts[counts > 1].sum()), tie_range(
-        values, labels, label_higher_is_better=scores.pairs.higher_is_better,
-        score_higher_is_better=scores.higher_is_better))
+    return HalfGrid(*scores.key, len(values), len(counts), int(counts[counts > 1].sum()),
+                    tie_range(values, labels if scores.higher_is_better else -labels))
 
 
 def is_on_half_grid(scores: np.ndarray) -> bool:
@@ -85,22 +84,19 @@ def is_coarse(scores: np.ndarray) -> np.ndarray:
     return coarse
 
 
-def tie_range(scores: np.ndarray, labels: np.ndarray, *, label_higher_is_better: bool,
-              score_higher_is_better: bool) -> dict[str, tuple[float, float, float]]:
+def tie_range(scores: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, float, float]]:
     """Compute SRCC and KRCC as they are, and the lowest and highest for any order of ties: see `HalfGrid`.
 
-    Ties broken in the order of the labels give the highest values, ties broken against it the lowest.
+    Scores and labels have one direction. Ties broken in the order of the labels give the highest values, ties
+    broken against it the lowest.
 
     Examples:
-        >>> ranges = tie_range(np.array([0.0, 0, 1]), np.arange(3.0), label_higher_is_better=False,
-        ...                    score_higher_is_better=False)
+        >>> ranges = tie_range(np.array([0.0, 0, 1]), np.arange(3.0))
         >>> [round(value, 3) for value in ranges["krcc"]]
         [0.816, 0.333, 1.0]
     """
-    sign = 1 if score_higher_is_better == label_higher_is_better else -1
-    as_is, low, high = (correlate(values, labels, label_higher_is_better=label_higher_is_better,
-                                  score_higher_is_better=score_higher_is_better) for values in (
-        scores, _without_ties(scores, -sign * labels), _without_ties(scores, sign * labels)))
+    as_is, low, high = (correlate(values, labels) for values in (
+        scores, _without_ties(scores, -labels), _without_ties(scores, labels)))
     return {name: (getattr(as_is, name), getattr(low, name), getattr(high, name))
             for name in ("srcc", "krcc")}
 

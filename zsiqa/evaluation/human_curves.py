@@ -20,8 +20,6 @@ from zsiqa.evaluation.score_table import ScoreTable, load_table
 from zsiqa.results.score_folder import ScoreFolder
 
 DATASET = "raid"
-COLUMNS = ("metric", "family", "pairs", "references", "srcc", "srcc_low", "srcc_high", "srcc_per_ref",
-           "rmse_affine", "rmse_monotone", "sd", "bias")
 ALL = "all"
 NAMED_LEVEL = r"_level_(\d+)$"  # in the pair_id
 
@@ -90,7 +88,7 @@ def compare_with_people(folder: ScoreFolder, metrics: Sequence[str] | None, repl
     """
     table = load_table(folder, DATASET, "original", metrics, notes)
     lines = [line for row in range(len(table.metrics)) for line in _compare(table, row, replicates, seed)]
-    return People(pd.DataFrame(lines, columns=list(COLUMNS)), _mean_curves(table))
+    return People(pd.DataFrame(lines), _mean_curves(table))
 
 
 def _mean_curves(table: ScoreTable) -> pd.DataFrame:
@@ -115,17 +113,17 @@ def _compare(table: ScoreTable, row: int, replicates: int, seed: int) -> list[di
         use = np.ones(len(quality), dtype=bool) if family == ALL else table.types == family
         refs, groups = np.unique(table.refs[use], return_inverse=True)
         distances, wanted = -quality[use], responses[use]
-        values = correlate(quality[use], table.labels[use], label_higher_is_better=True,
-                           score_higher_is_better=True, coefficients=("srcc",))
+        values = correlate(quality[use], table.labels[use], ("srcc",))
         drawn = bootstrap.replicate(quality[use], table.labels[use], groups,
                                     bootstrap.draw(len(refs), replicates, seed), ["srcc"])["srcc"]
         low, high, _ = bootstrap.interval_over_references(drawn, len(refs))
         within = per_reference(quality[use], table.labels[use], table.refs[use], ("srcc",))["srcc"]
-        lines.append(dict(zip(COLUMNS, (
-            table.metrics[row], family, int(use.sum()), len(refs), values.srcc, low, high,
-            mean_of_defined(within),
-            _rms(affine_fit(distances, wanted) - wanted), _rms(monotone_fit(distances, wanted) - wanted),
-            float(wanted.std()), float(bias[use].mean())), strict=True)))
+        lines.append({
+            "metric": table.metrics[row], "family": family, "pairs": int(use.sum()), "references": len(refs),
+            "srcc": values.srcc, "srcc_low": low, "srcc_high": high, "srcc_per_ref": mean_of_defined(within),
+            "rmse_affine": _rms(affine_fit(distances, wanted) - wanted),
+            "rmse_monotone": _rms(monotone_fit(distances, wanted) - wanted),
+            "sd": float(wanted.std()), "bias": float(bias[use].mean())})
     return lines
 
 

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
@@ -82,25 +83,13 @@ def yardsticks(distances: ArrayLike, groups: ArrayLike, count: int) -> Yardstick
     Returns:
         NaN for a reference without such an image.
     """
-    values, group = np.asarray(distances, dtype=np.float64), np.asarray(groups)
-    mildest, median = np.full(count, math.nan), np.full(count, math.nan)
-    for place in range(count):
-        own = values[group == place]
-        if len(own):
-            median[place] = np.median(own)
-        if (own > 0).any():
-            mildest[place] = own[own > 0].min()
-    return Yardsticks(mildest, median)
+    values = pd.Series(np.asarray(distances, dtype=np.float64))
+    mildest = values.where(values > 0).groupby(np.asarray(groups)).min()
+    median = values.groupby(np.asarray(groups)).median()
+    return Yardsticks(*(np.asarray(one.reindex(range(count)), np.float64) for one in (mildest, median)))
 
 
-class Ratios(NamedTuple):
-    """A response in units of a yardstick at each level, with the replicates of it: (L,), (L, B)."""
-
-    values: Floats
-    replicates: Floats
-
-
-def in_units_of(responses: ArrayLike, yardstick: ArrayLike, weights: ArrayLike) -> Ratios:
+def in_units_of(responses: ArrayLike, yardstick: ArrayLike, weights: ArrayLike) -> Floats:
     """Divide the median response over references by the median yardstick over references.
 
     The medians are taken first: a single reference with a yardstick near 0 would decide a median of ratios.
@@ -108,22 +97,20 @@ def in_units_of(responses: ArrayLike, yardstick: ArrayLike, weights: ArrayLike) 
     Args:
         responses: (L, G) distance of each perturbed reference from itself.
         yardstick: (G,); NaN where a reference has none.
-        weights: (B, G) count of each reference in each replicate, as `bootstrap.draw` returns.
+        weights: (B, G) count of each reference in each replicate; rows add up to G, such as ones, or those of
+            `bootstrap.draw`.
 
     Returns:
-        Ratios; NaN where the median yardstick is not above 0.
+        (L, B) ratios; NaN where the median yardstick is not above 0.
     """
     distances, units = np.asarray(responses, dtype=np.float64), np.asarray(yardstick, dtype=np.float64)
     counts = np.asarray(weights)
     flat = np.repeat(np.tile(np.arange(counts.shape[1]), len(counts)), counts.ravel())
-    drawn = flat.reshape(len(counts), -1)  # B, G: all rows add up to G
-    unit = _median_of_defined(units[None])[0]
-    unit_drawn = _median_of_defined(units[drawn])
-    values = np.median(distances, axis=1)
-    replicates = np.stack([np.median(row[drawn], axis=1) for row in distances])
+    drawn = flat.reshape(len(counts), -1)  # B, G
+    unit = _median_of_defined(units[drawn])
+    values = np.stack([np.median(row[drawn], axis=1) for row in distances])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Ratios(np.where(unit > 0, values / unit, math.nan),
-                      np.where(unit_drawn > 0, replicates / unit_drawn, math.nan))
+        return np.where(unit > 0, values / unit, math.nan)
 
 
 def _median_of_defined(values: Floats) -> Floats:

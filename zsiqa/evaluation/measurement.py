@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from zsiqa.evaluation.bootstrap import draw, interval_over_references, replicate
-from zsiqa.evaluation.correlation import COEFFICIENTS, between_share, correlate, per_reference
+from zsiqa.evaluation.correlation import (
+    COEFFICIENTS,
+    between_share,
+    correlate,
+    mean_of_defined,
+    per_reference,
+)
 from zsiqa.evaluation.logistic import fit_logistic
 from zsiqa.releases import MetricFacts
 from zsiqa.results.files import digest
 from zsiqa.results.score_folder import ScoreFolder
-from zsiqa.results.scores import ScoreKey, Scores
+from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
 
 
@@ -49,43 +56,36 @@ class Measurement:
         return not self.problem and self.rows == self.expected
 
 
-def _pooled(scores: Scores) -> dict[str, float]:
-    use = scores.usable
-    correlation = correlate(scores.quality[use], scores.oriented_labels[use], label_higher_is_better=True,
-                            score_higher_is_better=True)
-    return {name: getattr(correlation, name) for name in COEFFICIENTS}
+# From quality and labels of the usable pairs, larger = better, and their references.
+Family = Callable[[np.ndarray, np.ndarray, np.ndarray], Iterable[float]]
 
 
-def _per_reference(scores: Scores) -> dict[str, float]:
-    use = scores.usable
-    coefficients = per_reference(scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use])
-    return {f"{name}_per_ref": float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-            for name, values in coefficients.items()}
+def _pooled(quality: np.ndarray, labels: np.ndarray, _: np.ndarray) -> Iterable[float]:
+    return correlate(quality, labels)
 
 
-def _mapped(scores: Scores) -> dict[str, float]:
-    fit = fit_logistic(scores.quality[scores.usable], scores.oriented_labels[scores.usable])
-    return {"plcc_mapped": fit.plcc, "rmse": fit.rmse}
+def _per_reference(quality: np.ndarray, labels: np.ndarray, refs: np.ndarray) -> Iterable[float]:
+    return map(mean_of_defined, per_reference(quality, labels, refs).values())
 
 
-def _between_share(scores: Scores) -> dict[str, float]:
-    use = scores.usable
-    groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
-    return {"between_share": between_share(scores.values[use], groups)}
+def _mapped(quality: np.ndarray, labels: np.ndarray, _: np.ndarray) -> Iterable[float]:
+    fit = fit_logistic(quality, labels)
+    return fit.plcc, fit.rmse
 
 
-def _interval(name: str) -> Callable[[Scores], dict[str, float]]:
-    def interval(scores: Scores) -> dict[str, float]:
-        use = scores.usable
-        groups = np.unique(scores.pairs.refs[use], return_inverse=True)[1]
-        weights = draw(int(groups.max()) + 1)
-        replicates = replicate(scores.quality[use], scores.oriented_labels[use], groups, weights, [name])
-        low, high, _ = interval_over_references(replicates[name], weights.shape[1])
-        return {f"{name}_low": low, f"{name}_high": high}
+def _between_share(quality: np.ndarray, _: np.ndarray, refs: np.ndarray) -> Iterable[float]:
+    yield between_share(quality, np.unique(refs, return_inverse=True)[1])
+
+
+def _interval(name: str) -> Family:
+    def interval(quality: np.ndarray, labels: np.ndarray, refs: np.ndarray) -> Iterable[float]:
+        names, groups = np.unique(refs, return_inverse=True)
+        replicates = replicate(quality, labels, groups, draw(len(names)), [name])
+        return interval_over_references(replicates[name], len(names))[:2]
     return interval
 
 
-FAMILIES: dict[tuple[str, ...], Callable[[Scores], dict[str, float]]] = {
+FAMILIES: dict[tuple[str, ...], Family] = {
     COEFFICIENTS: _pooled,
     tuple(f"{name}_per_ref" for name in COEFFICIENTS): _per_reference,
     ("plcc_mapped", "rmse"): _mapped,
@@ -129,10 +129,14 @@ def _measure(folder: ScoreFolder, key: ScoreKey, path: Path, families: list[tupl
     if not np.isfinite(scores.pairs.labels).all():
         return Measurement(problem=f"{path}: its images have no labels; add a source that has them with a "
                                    f"second --scores, or a column")
-    values = {name: value for family in families for name, value in
-              (FAMILIES[family](scores) if scores.usable.any() else dict.fromkeys(family, math.nan)).items()}
+    use = scores.usable
+    values = dict.fromkeys(itertools.chain(*families), math.nan)
+    if use.any():
+        usable = scores.quality[use], scores.oriented_labels[use], scores.pairs.refs[use]
+        for family in families:
+            values |= zip(family, FAMILIES[family](*usable), strict=True)
     identity = dict(scores.identity)
     amount = digest(identity.pop("perturbation", None))
-    rows = len(scores.values) if scores.usable.any() else 0  # parts without a score are no file yet
-    return Measurement(values, int(scores.usable.sum()), rows, scores.expected,
+    rows = len(scores.values) if use.any() else 0  # parts without a score are no file yet
+    return Measurement(values, int(use.sum()), rows, scores.expected,
                        notes=scores.notes, settings=digest(identity), amount=amount, facts=scores.facts)

@@ -110,7 +110,7 @@ def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     return Comparison(z, 2 * float(special.ndtr(-math.fabs(z))))
 
 
-def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = 0.95) -> tuple[float, float]:
+def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Compute Zou's confidence interval of r_jk - r_jh. Assumes independent pairs.
 
     Returns:
@@ -198,14 +198,6 @@ def bootstrap_t_tests(estimates: ArrayLike, replicates: ArrayLike, groups: int) 
     return p_values
 
 
-def holm_of_pairs(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correct the p-values of all pairs of metrics: (M, M), symmetric; NaN on the diagonal."""
-    above = np.triu_indices(len(p_values), k=1)
-    corrected = np.full(p_values.shape, math.nan)
-    corrected[above] = holm(p_values[above])
-    return np.asarray(np.fmax(corrected, corrected.T))
-
-
 def best_group(estimates: ArrayLike, replicates: ArrayLike, groups: int) -> NDArray[np.bool_]:
     """Return which metrics are not significantly worse than the best; False where the estimate is NaN, (M,).
 
@@ -215,9 +207,12 @@ def best_group(estimates: ArrayLike, replicates: ArrayLike, groups: int) -> NDAr
         estimates, replicates, groups: see `bootstrap_t_tests`.
     """
     values = np.asarray(estimates, dtype=np.float64)
-    worse = holm_of_pairs(bootstrap_t_tests(values, replicates, groups)) < 1 - LEVEL
+    p_values = bootstrap_t_tests(values, replicates, groups)
+    above = np.triu_indices(len(values), k=1)
+    worse = np.zeros(p_values.shape, dtype=bool)
+    worse[above] = holm(p_values[above]) < 1 - LEVEL
     best = int(np.argmax(np.nan_to_num(values, nan=-math.inf)))
-    return np.asarray(~worse[best] & np.isfinite(values))
+    return np.asarray(~(worse | worse.T)[best] & np.isfinite(values))
 
 
 def wilcoxon_over_references(a: ArrayLike, b: ArrayLike) -> Wilcoxon:

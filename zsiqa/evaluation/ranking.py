@@ -119,7 +119,7 @@ def analyse(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Seque
     comparisons = _comparisons(resampled, settings)
     significance = _significance(scored.metrics, comparisons)
     methods["not_worse_than_best"] = (significance.iloc[0].to_numpy() < 1) & methods[coefficient].notna()
-    by_reference = pd.DataFrame(resampled.within(coefficient), columns=np.unique(scored.refs),
+    by_reference = pd.DataFrame(resampled.within(coefficient), columns=list(scored.references),
                                 index=pd.Index(scored.metrics, name="metric"))
     return Analysis(dataset, perturbation, settings, len(scored.labels), scored.expected, resampled.groups,
                     between_share(scored.labels, scored.groups), methods, *_types(scored, dataset, settings),
@@ -168,7 +168,7 @@ def _methods(resampled: Coefficients, settings: Settings, notes: list[str]) -> p
 def _interval(values: np.ndarray, groups: int, settings: Settings) -> bootstrap.Interval:
     """Compute an interval from the estimate, the G jackknife values (BCa only) and the replicates."""
     if settings.interval == "bca" and groups > 1:
-        return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups], LEVEL)
+        return bootstrap.bca_interval(float(values[0]), values[1 + groups:], values[1:1 + groups])
     return bootstrap.interval_over_references(values[1:], groups)
 
 
@@ -224,7 +224,7 @@ def _comparisons(resampled: Coefficients, settings: Settings) -> pd.DataFrame:
             r = (replicates[a, 0], replicates[b, 0], float(among[a, b]) if n > 3 else math.nan, max(n, 4))
             line |= dict(zip(("williams_t", "p_williams", "steiger_z", "p_steiger", "zou_low", "zou_high"),
                              (*paired_tests.williams(*r), *paired_tests.steiger(*r),
-                              *paired_tests.zou_interval(*r, level=LEVEL)), strict=True))
+                              *paired_tests.zou_interval(*r)), strict=True))
     frame = pd.DataFrame(lines, columns=list(lines[0]) if lines else ["a", "b", "difference"])
     if lines and settings.details:
         frame["p_wilcoxon_holm"] = paired_tests.holm(frame["p_wilcoxon"].to_numpy())

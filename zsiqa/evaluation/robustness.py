@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from zsiqa.terminal import track
 from zsiqa.types import REFERENCES, StoreError
 
 KEY = ("dataset", "metric", "family", "unit")
+RESPONSE = ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_median")
 
 
 @dataclass(frozen=True)
@@ -93,20 +94,30 @@ class Robustness:
     settings: Settings
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets with curves."""
+        return list(dict.fromkeys(self.curves["dataset"]))
+
+    def ranked(self, dataset: str) -> pd.DataFrame:
+        """Return the ranking of a data set; without rows if there is none."""
+        return self.ranking[self.ranking["dataset"] == dataset]
+
 
 class _Response(NamedTuple):
-    """Response of undistorted references: (L,) arrays over the levels of a curve.
+    """Response of undistorted references.
 
-    `references` counts the references that are used, `expected` all of the data set.
+    Attributes:
+        points: one row a level, with the columns `RESPONSE`; the index is the level.
+        references, expected: number of references that are used, and of all of the data set.
     """
 
-    response: np.ndarray
-    in_mildest: np.ndarray
-    in_mildest_low: np.ndarray
-    in_mildest_high: np.ndarray
-    in_median: np.ndarray
+    points: pd.DataFrame
     references: int
     expected: int
+
+
+NO_RESPONSE = _Response(pd.DataFrame(index=pd.Index([], dtype=float), columns=RESPONSE, dtype=float), 0, 0)
 
 
 def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
@@ -139,7 +150,7 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
         if (key.dataset, key.metric) in stored and (level := level_of(key.perturbation)) and level.value < 0:
             notes.add(key.dataset, f"{key.perturbation} is left out: a curve goes from level 0 upward",
                       key.metric)
-    points: list[dict[str, Any]] = []
+    points: list[pd.DataFrame] = []
     means: list[CurveMean] = []
     for (dataset, metric), names in track(list(stored.items()), total=len(stored), unit="metrics"):
         try:
@@ -147,65 +158,56 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
         except StoreError as error:
             notes.add(dataset, f"left out: {error}", metric)
             continue
-        for rows, mean in measured:
-            points += rows
+        for frame, mean in measured:
+            points.append(frame)
             means.append(mean)
     if not points and not with_people:
         raise StoreError("; ".join(notes.lines()))
-    curves = pd.DataFrame([{name: value for name, value in mean._asdict().items()
-                            if name not in ("levels", "srcc", "ids")}
-                           for mean in means])
+    curves = pd.DataFrame(means, columns=CurveMean._fields).drop(columns=["levels", "srcc", "ids"])
     ranking = rank_by_worst_curve(means, notes)
     of_people: list[str] = []
     people = (compare_with_people(folder, [key.metric for key in with_people] if metrics else None,
                                   settings.replicates, settings.seed, of_people)
               if with_people else None)
-    return Robustness(pd.DataFrame(points, columns=list(points[0]) if points else [*KEY, "level"]), curves,
-                      ranking, people, settings, [*notes.lines(), *of_people])
+    rows = pd.concat(points, ignore_index=True) if points else pd.DataFrame(columns=[*KEY, "level"])
+    return Robustness(rows, curves, ranking, people, settings, [*notes.lines(), *of_people])
 
 
 def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str], settings: Settings,
-             notes: MetricNotes) -> list[tuple[list[dict[str, Any]], CurveMean]]:
+             notes: MetricNotes) -> list[tuple[pd.DataFrame, CurveMean]]:
     """Measure all curves of a metric on a data set: the points and the means of each."""
     scored = load_levels(folder, dataset, metric, [ORIGINAL, *names], notes)
     refs, groups = np.unique(scored.refs, return_inverse=True)
     drawn = bootstrap.draw(len(refs), settings.replicates, settings.seed)
     weights = np.vstack([np.ones((1, len(refs)), dtype=int), drawn])
     srcc = bootstrap.replicate(scored.quality, scored.labels, groups, weights, ["srcc"])["srcc"]
-    within = [per_reference(quality, scored.labels, scored.refs, ("srcc",))["srcc"]
-              for quality in scored.quality]
+    intervals = np.array([interval_over_references(values[1:], len(refs)) for values in srcc])
+    within = per_reference(scored.quality, scored.labels, groups, ("srcc",))["srcc"]
     row = {name: place for place, name in enumerate(scored.names)}
     responses = _responses(folder, dataset, metric, scored.quality[0], scored.refs, settings, notes)
     measured = []
     for (family, unit), levels in curves_of(scored.names).items():
-        places, values = list(levels), [row[name] for name in levels.values()]
+        places, rows = list(levels), [row[name] for name in levels.values()]
         human = threshold_of(settings.thresholds, family, unit, settings.pixels_per_degree, dataset)
-        response = responses.get((family, unit))
+        response = responses.get((family, unit), NO_RESPONSE)
         key = dict(zip(KEY, (dataset, metric, family, unit), strict=True))
-        lines = []
-        for place, (level, name) in enumerate(levels.items()):
-            low, high, _ = interval_over_references(srcc[row[name], 1:], len(refs))
-            line = {**key, "level": level, "perturbation": name, "pairs": len(scored.labels),
-                    "references": len(refs), "srcc": srcc[row[name], 0], "srcc_low": low, "srcc_high": high,
-                    "srcc_per_ref": mean_of_defined(within[row[name]]),
-                    "response_references": response.references if response else 0}
-            for text in ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_median"):
-                line[text] = float(getattr(response, text)[place]) if response else math.nan
-            lines.append(line)
+        points = pd.DataFrame({
+            **key, "level": places, "perturbation": list(levels.values()), "pairs": len(scored.labels),
+            "references": len(refs), "srcc": srcc[rows, 0], "srcc_low": intervals[rows, 0],
+            "srcc_high": intervals[rows, 1], "srcc_per_ref": [mean_of_defined(within[one]) for one in rows],
+            "response_references": response.references}).join(response.points, on="level")
         resampled = (np.full(srcc.shape[1], math.nan) if math.isnan(human)
-                     else mean_until(places, srcc[values], human))
-        mildest_at = math.nan if response is None else first_reaching(places, response.in_mildest, 1.0)
+                     else mean_until(places, srcc[rows], human))
         unseen, lost = (interval_over_references(values, len(refs))
                         for values in (resampled[1:], srcc[0, 1:] - resampled[1:]))
-        measured.append((lines, CurveMean(
+        measured.append((points, CurveMean(
             **key, human=human, mean_until=min(human, places[-1]), srcc_original=float(srcc[0, 0]),
             srcc_unseen=float(resampled[0]), srcc_unseen_low=unseen.low, srcc_unseen_high=unseen.high,
             loss=float(srcc[0, 0] - resampled[0]), loss_low=lost.low, loss_high=lost.high,
-            mildest_at=mildest_at, first=places[1], last=places[-1], pairs=len(scored.labels),
-            expected=scored.expected, references=len(refs),
-            response_references=response.references if response else 0,
-            response_expected=response.expected if response else 0,
-            levels=np.array(places), srcc=srcc[values], ids=scored.ids)))
+            mildest_at=first_reaching(places, points["in_mildest"], 1.0), first=places[1], last=places[-1],
+            pairs=len(scored.labels), expected=scored.expected, references=len(refs),
+            response_references=response.references, response_expected=response.expected,
+            levels=np.array(places), srcc=srcc[rows], ids=scored.ids)))
     return measured
 
 
@@ -239,17 +241,19 @@ def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarr
                            f"references: the others, or their distorted images, lack scores", metric)
     rows = [place[name] for name in known]
     same = moved.quality[0, rows]  # quality of identical images
-    number = {name: group for group, name in enumerate(known)}
     use = np.isin(refs, known)
-    groups = np.array([number[name] for name in refs[use]])
+    groups = np.unique(refs[use], return_inverse=True)[1]
     real = yardsticks(same[groups] - quality[use], groups, len(known))
-    weights = bootstrap.draw(len(known), settings.replicates, settings.seed)
+    once = np.ones((1, len(known)), dtype=int)
+    weights = np.vstack([once, bootstrap.draw(len(known), settings.replicates, settings.seed)])
     found = {}
     for curve, levels in curves_of(moved.names).items():
         places = [moved.names.index(name) for name in levels.values()]
         distances = same - moved.quality[np.ix_(places, rows)]
-        mildest, median = (in_units_of(distances, one, weights) for one in (real.mildest, real.median))
-        low, high, _ = np.array([interval_over_references(one, len(known)) for one in mildest.replicates]).T
-        found[curve] = _Response(np.median(distances, axis=1), mildest.values, low, high, median.values,
+        mildest = in_units_of(distances, real.mildest, weights)
+        median = in_units_of(distances, real.median, once)
+        low, high, _ = np.array([interval_over_references(one[1:], len(known)) for one in mildest]).T
+        values = np.median(distances, axis=1), mildest[:, 0], low, high, median[:, 0]
+        found[curve] = _Response(pd.DataFrame(dict(zip(RESPONSE, values, strict=True)), index=list(levels)),
                                  len(known), moved.expected)
     return found

@@ -81,7 +81,7 @@ def rank_by_worst_curve(means: Sequence[CurveMean], notes: MetricNotes) -> pd.Da
         shared = _shared_levels(dataset, ranked, notes)
         if ranked and shared:
             frames.append(_rank(dataset, ranked, shared, notes))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["dataset", "metric"])
 
 
 def _rankable(dataset: str, means: Sequence[CurveMean],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,11 @@ class ScoreTable:
     expected: int
     files: list[Scores]
     ids: np.ndarray
+
+    @functools.cached_property
+    def references(self) -> tuple[str, ...]:
+        """Names of the references, sorted."""
+        return tuple(np.unique(self.refs))
 
     def of(self, rows: Sequence[int]) -> ScoreTable:
         """Return the table of some metrics, in this order."""

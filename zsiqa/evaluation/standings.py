@@ -23,21 +23,14 @@ from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.terminal import listed, track
 from zsiqa.types import REFERENCES, StoreError, did_you_mean
 
-# Letters of flags: what changes how a number may be read.
-FLAGS = {"partial": "p", "not deterministic": "n", "quantised": "q", "trained on this set": "t",
-         "unlike its authors": "s", "authors' use unknown": "?", "unchecked": "u"}
-COLUMNS = ("dataset", "metric", "perturbation", "pairs", *COEFFICIENTS, "srcc_low", "srcc_high",
-           "srcc_per_ref", "rank", "rank_low", "rank_high", "in_best_group", "flags", "as_authors",
-           "unlike_authors", "title", "source", "ms_pair")
-
 
 @dataclass(frozen=True)
 class Standings:
     """Standing of metrics.
 
     Attributes:
-        rows: one row a (dataset, perturbation, metric), the best first within a data set and perturbation,
-            with the columns `COLUMNS`. `flags`: tuple of names in `FLAGS`.
+        rows: one row a (dataset, perturbation, metric), the best first within a data set and perturbation.
+            `flags`: tuple of names of what changes how the row's numbers may be read.
         findings: by data set, what the scores say about it.
         notes: what was left out or replaced.
         replicates: of the bootstrap.
@@ -118,22 +111,23 @@ def _stand(table: ScoreTable, dataset: str, perturbation: str, same: Identical, 
         rank_low, rank_high = (np.quantile(ranks[row], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
                                if groups > 1 else (math.nan,) * 2)
         cost = cost_of(metric)
-        lines.append(dict(zip(COLUMNS, (
-            dataset, metric, perturbation, len(table.labels),
-            *(values[name][row, 0] for name in COEFFICIENTS), low, high,
-            mean_of_defined(within[row]), math.nan, rank_low, rank_high, best[row],
-            _flags(table, row, dataset, same), *scores.facts.use.values(), scores.facts.title, scores.source,
-            cost.ms_pair if cost else math.nan), strict=True)))
-    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+        lines.append({
+            "dataset": dataset, "metric": metric, "perturbation": perturbation, "pairs": len(table.labels),
+            **{name: values[name][row, 0] for name in COEFFICIENTS}, "srcc_low": low, "srcc_high": high,
+            "srcc_per_ref": mean_of_defined(within[row]), "rank": math.nan, "rank_low": rank_low,
+            "rank_high": rank_high, "in_best_group": best[row],
+            "flags": _flags(table, row, dataset, same), **scores.facts.use, "title": scores.facts.title,
+            "source": scores.source, "ms_pair": cost.ms_pair if cost else math.nan})
+    frame = pd.DataFrame(lines)
     frame["rank"] = frame["srcc"].rank(ascending=False, method="min")
     return frame.sort_values("srcc", ascending=False, kind="stable")
 
 
 def _flags(table: ScoreTable, row: int, dataset: str, same: Identical) -> tuple[str, ...]:
     scores = table.files[row]
-    there = {"partial": len(table.labels) < scores.expected, "not deterministic": not same.deterministic[row],
+    known = {"partial": len(table.labels) < scores.expected, "not deterministic": not same.deterministic[row],
              "quantised": is_on_half_grid(scores.values[scores.usable]),
              "trained on this set": dataset in scores.facts.trained_on,
              "unlike its authors": scores.facts.as_authors is False,
              "authors' use unknown": scores.facts.as_authors is None, "unchecked": not scores.checked}
-    return tuple(flag for flag in FLAGS if there[flag])
+    return tuple(flag for flag, there in known.items() if there)

@@ -122,7 +122,7 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
     if diverging.any():
         row = int(np.argmax(diverging))
         first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
-    ranks = correlate(a, b, label_higher_is_better=True, score_higher_is_better=True)
+    ranks = correlate(a, b)
     return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
                       int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
                       float(difference.max(initial=0.0)),

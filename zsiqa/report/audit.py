@@ -1,24 +1,23 @@
-"""Audit findings as text and as plain data for JSON."""
+"""Audit findings as text and as JSON."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from zsiqa.evaluation.audit import Audit, Duplicates, OddRow
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.half_grid import HalfGrid
 from zsiqa.evaluation.identical_images import FEWEST_METRICS
 from zsiqa.evaluation.tables import to_frame
-from zsiqa.report.download import plain_data
+from zsiqa.report.formats import to_json as data_to_json
 from zsiqa.terminal import by_folder, plural
 
 
-def to_json(found: Audit) -> dict[str, Any]:
-    """Convert the findings to plain data; a number that is missing or undefined becomes null."""
-    about: dict[str, Any] = plain_data({
+def to_json(found: Audit) -> str:
+    """Write the findings as JSON; a number that is missing or undefined becomes null."""
+    return data_to_json({
         "scores": str(found.root), "counts": found.counts,
         "odd_rows": [asdict(row) for row in found.odd_rows],
         "contradictions_in_the_paper": found.contradictions, "files": found.files,
@@ -29,7 +28,6 @@ def to_json(found: Audit) -> dict[str, Any]:
         "half_precision": [asdict(one) for one in found.half_precision],
         "wrong_sign": [asdict(one) for one in found.wrong_sign],
         "cells": to_frame(found.tables).to_dict("records")})
-    return about
 
 
 def to_text(found: Audit) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.claims import UNDECIDABLE, Cell, Count, Verdict
-from zsiqa.report.download import markdown_table
-from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.report.formats import html_cells, html_table, markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
 from zsiqa.terminal import plural
 
 SHOWN = 4  # decisive cells of a claim
@@ -60,18 +60,15 @@ def to_html_part(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> str:
             said.append(f'<p class="warning">On {html.escape(label)} the numbers contradict the paper\'s '
                         f"message: {html.escape('; '.join(against))}.</p>")
     last = HEADS[3:] if any(one.other for one in judged) else HEADS[3:4]
-    heads = "".join(f"<th>{html.escape(text)}</th>" for text in (*HEADS[:2], *labels.values(), *last))
     rows = []
     for one in judged:
         text, place, _, *others = _row(one)[:3 + len(last)]
         counts = [one.on(name) for name in labels]
-        cells = [f'<td class="{count.verdict}" title="{html.escape(_details(one, name))}">'
-                 f"{html.escape(conclude(count)) if count.total else ''}</td>"
-                 for name, count in zip(labels, counts, strict=True)]
-        rows.append("<tr>" + "".join(f"<td>{html.escape(part)}</td>" for part in (text, place))
-                    + "".join(cells) + "".join(f"<td>{html.escape(part)}</td>" for part in others) + "</tr>")
-    return (f'{"".join(said)}<div class="wide"><table><thead><tr>{heads}</tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table></div>{rest}')
+        cells = "".join(f'<td class="{count.verdict}" title="{html.escape(_details(one, name))}">'
+                        f"{html.escape(conclude(count)) if count.total else ''}</td>"
+                        for name, count in zip(labels, counts, strict=True))
+        rows.append(html_cells((text, place)) + cells + html_cells(others))
+    return "".join([*said, html_table((*HEADS[:2], *labels.values(), *last), rows), rest])
 
 
 def _details(verdict: Verdict, dataset: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,51 +68,15 @@ class Report:
     notes: Sequence[str]
 
 
-class Readable(FilteredFolder):
-    """Score folder that reads every file once and leaves out files with fewer than `FEWEST_PAIRS` scores.
-
-    Args:
-        inner: the folder with all files.
-
-    Attributes:
-        problems: files that could not be read, each with the reason.
-        notes: by data set, readable files that are left out.
-    """
+class ReadOnce(FilteredFolder):
+    """Score folder that reads every file once; errors are raised again."""
 
     def __init__(self, inner: ScoreFolder) -> None:
         super().__init__(inner)
-        self.problems: list[str] = []
-        self.notes: dict[str, list[str]] = {}
         self._read: dict[tuple[ScoreKey, Path], Scores | StoreError] = {}
-        self._held: list[ScoreKey] = []
-        keys = inner.held()
-        for key in track(keys, total=len(keys), unit="files", what="reading scores"):
-            path = inner.files.get(key)
-            if path is not None:
-                try:
-                    self.load(key, path)
-                except StoreError as error:
-                    self.problems.append(str(error))
-            scores = self.load_whole(key)
-            if scores is not None and scores.usable.sum() < FEWEST_PAIRS:
-                self.notes.setdefault(key.dataset, []).append(
-                    f"{'/'.join(key[1:])}: left out, only {scores.usable.sum()} pairs have a usable score")
-                self.files.pop(key, None)
-            else:
-                self._held.append(key)
-
-    def every(self) -> Readable:
-        """Return the folder with all its files, for tables; what has been read is not read again."""
-        whole = copy.copy(self)
-        whole.files, whole._held = self.inner.files, self.inner.held()
-        return whole
-
-    def held(self) -> list[ScoreKey]:
-        """Return the keys that are not left out."""
-        return self._held
 
     def load(self, key: ScoreKey, path: Path) -> Scores:
-        """Load a score file (cached; errors are raised again); see `ScoreFolder`."""
+        """Load a score file; see `ScoreFolder`."""
         if (key, path) not in self._read:
             try:
                 self._read[key, path] = self.inner.load(key, path)
@@ -123,6 +86,38 @@ class Readable(FilteredFolder):
         if isinstance(scores, StoreError):
             raise scores
         return scores
+
+
+class Readable(FilteredFolder):
+    """Score folder without the files that have fewer than `FEWEST_PAIRS` scores.
+
+    Attributes:
+        problems: files that could not be read, each with the reason.
+        notes: by data set, readable files that are left out.
+    """
+
+    def __init__(self, inner: ScoreFolder) -> None:
+        self.problems: list[str] = []
+        self.notes: dict[str, list[str]] = {}
+        self._few: set[ScoreKey] = set()
+        keys = inner.held()
+        for key in track(keys, total=len(keys), unit="files", what="reading scores"):
+            path = inner.files.get(key)
+            if path is not None:
+                try:
+                    inner.load(key, path)
+                except StoreError as error:
+                    self.problems.append(str(error))
+            scores = inner.load_whole(key)
+            if scores is not None and scores.usable.sum() < FEWEST_PAIRS:
+                self.notes.setdefault(key.dataset, []).append(
+                    f"{'/'.join(key[1:])}: left out, only {scores.usable.sum()} pairs have a usable score")
+                self._few.add(key)
+        super().__init__(inner)
+
+    def keeps(self, key: ScoreKey) -> bool:
+        """Return whether the file of a key has enough scores."""
+        return key not in self._few
 
 
 def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
@@ -140,7 +135,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
         ZsiqaError: as in `read_claims`.
     """
     paper = read_claims(claims)
-    folder = WithoutCurves(folder)
+    folder = ReadOnce(WithoutCurves(folder))
     there = sorted({key.dataset for key in folder.held()})
     if not there:
         raise StoreError(f"{folder.root} holds no scores; score something first (python run.py), or name "
@@ -154,7 +149,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     with threadpool_limits(1, "blas"):  # waiting threads make many small fits several times slower
         reports = [_dataset(readable, name, settings) for name in there if name in (datasets or there)]
         found = _within_bounds([one for one in reports if one is not None])
-        measurer = Measurer(readable.every())
+        measurer = Measurer(folder)
         specs, _ = choose_specs([key for key in measurer.folder.held() if key.dataset in (datasets or there)],
                                 {one.name: one.label for one in found})
         tables = [build_table(spec, measurer) for spec in specs]

@@ -12,7 +12,7 @@ import pandas as pd
 from zsiqa.evaluation.cost import cost_of
 from zsiqa.releases import UNKNOWN, joint_use
 from zsiqa.report.data import DatasetReport
-from zsiqa.report.download import csv_link
+from zsiqa.report.formats import csv_link
 from zsiqa.results.scores import ORIGINAL
 
 

@@ -11,6 +11,7 @@ import html
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,16 +26,41 @@ from zsiqa.evaluation.table_specs import STORED, in_order
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.claims import to_html_part as claims_part
 from zsiqa.report.data import DatasetReport, Report
+from zsiqa.report.formats import html_cells, html_list, html_table
 from zsiqa.report.overview import overview
 from zsiqa.report.points import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
-from zsiqa.report.thumbnails import Thumbnails
 from zsiqa.results.provenance import Run
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js", "sort.js")
 NO_SCORE = 65535
+MOST_THUMBNAILS = 600  # about 5 MB
 Images = Mapping[str, tuple[Mapping[str, tuple[Path, Path]], str]]
+
+
+@dataclass
+class Thumbnails:
+    """Small images as data URIs, each encoded once.
+
+    Attributes:
+        encode: makes a data URI of an image file; "" if it cannot be read.
+        uris: data URIs by path.
+        left_out: number of requests beyond `MOST_THUMBNAILS`.
+    """
+
+    encode: Callable[[Path], str]
+    uris: dict[Path, str] = field(default_factory=dict)
+    left_out: int = 0
+
+    def make(self, path: Path) -> str:
+        """Make the data URI of an image; "" if it cannot be read, or beyond `MOST_THUMBNAILS`."""
+        if path not in self.uris:
+            if sum(map(bool, self.uris.values())) >= MOST_THUMBNAILS:
+                self.left_out += 1
+                return ""
+            self.uris[path] = self.encode(path)
+        return self.uris[path]
 
 
 def to_page(report: Report, images: Images, encode: Callable[[Path], str], curves: str = "") -> str:
@@ -77,7 +103,8 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str], curve
             *(f"could not be read: {problem}" for problem in report.problems), *caveats, *incomplete]),
         overview=overview(report.datasets), curves=curves,
         claims=claims_part(report.verdicts, {one.name: one.label for one in report.datasets}),
-        tables=_tables(report.tables), runs=_runs(report.runs), notes=_list(dict.fromkeys(notes)),
+        tables=_tables(report.tables), runs=_runs(report.runs),
+        notes=html_list(dict.fromkeys(notes)) if notes else "<p>Nothing.</p>",
         footer=html.escape(f"Made by zsiqa {__version__} with plotly.js. The address of the page contains "
                            f"your choices, so you can share a view."),
         data=to_json({"datasets": datasets, "thumbnails": [uri for uri in thumbnails.uris.values() if uri]}))
@@ -146,7 +173,7 @@ def _points(points: Points) -> dict[str, Any]:
     return {"metric": points.metric, "perturbation": points.perturbation, "better": points.higher_is_better,
             "low": low, "high": high, "scores": packed,
             "fit": None if fit.problem else fit.parameters.tolist(),
-            "plcc": _number(fit.plcc), "problem": fit.problem, "note": fit.note, "byRank": points.by_rank,
+            "plcc": _number(fit.plcc), "problem": fit.problem, "note": fit.note, "byRank": bool(fit.problem),
             "worst": points.worst.tolist()}
 
 
@@ -177,15 +204,11 @@ def _runs(runs: Sequence[Run]) -> str:
     for run in runs:
         sessions = "<br>".join(html.escape(_session(one)) for one in run.sessions) or "not recorded"
         notes = "; ".join([*run.notes, *([] if run.complete else ["not complete"])])
-        lines.append("<tr>" + "".join(f"<td>{text}</td>" for text in (
-            html.escape(run.dataset), html.escape(", ".join(run.metrics)),
-            html.escape(", ".join(run.perturbations)), f"<code>{html.escape(run.weights or '-')}</code>",
-            sessions, html.escape(notes or "-"))) + "</tr>")
-    heads = "".join(f"<th>{name}</th>"
-                    for name in ("Data set", "Metrics", "Images", "Weights", "Sessions", "Notes"))
-    return (f"<p>From the sidecars of the score files. Each line stands for all files of the same origin.</p>"
-            f'<div class="wide"><table><thead><tr>{heads}</tr></thead>'
-            f'<tbody>{"".join(lines)}</tbody></table></div>')
+        lines.append(html_cells((run.dataset, ", ".join(run.metrics), ", ".join(run.perturbations)))
+                     + f"<td><code>{html.escape(run.weights or '-')}</code></td><td>{sessions}</td>"
+                     + html_cells([notes or "-"]))
+    return ("<p>From the sidecars of the score files. Each line stands for all files of the same origin.</p>"
+            + html_table(("Data set", "Metrics", "Images", "Weights", "Sessions", "Notes"), lines))
 
 
 def _session(session: Mapping[str, Any]) -> str:
@@ -196,12 +219,6 @@ def _session(session: Mapping[str, Any]) -> str:
     return (f"{session.get('started', 'unknown time')} on {session.get('device', 'unknown device')}"
             + (f", {seconds:.0f} s" if isinstance(seconds, int | float) else "")
             + f"; commit {session.get('git_commit') or 'unknown'}; {known}")
-
-
-def _list(lines: Mapping[str, None]) -> str:
-    if not lines:
-        return "<p>Nothing.</p>"
-    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def _rows(frame: pd.DataFrame) -> list[list[float | None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.correlation import COEFFICIENTS
 from zsiqa.evaluation.ranking import Analysis
+from zsiqa.report.formats import to_json
 from zsiqa.terminal import aligned_within, escape_formula
 
 ALARMS_SHOWN = 10
@@ -86,7 +86,7 @@ def write(found: Analysis, folder: Path) -> list[Path]:
     Returns:
         Paths of the files.
     """
-    from zsiqa.report.drawing import significance_matrix  # matplotlib, of an extra
+    from zsiqa.report.figures import significance_matrix  # matplotlib, of an extra
 
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{found.dataset}_{found.perturbation}"
@@ -97,16 +97,15 @@ def write(found: Analysis, folder: Path) -> list[Path]:
         frame = frame.rename(index=escape_formula, columns=escape_formula).map(escape_formula)
         frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
         written.append(path)
-    share = None if math.isnan(found.label_share) else found.label_share
     about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
              "pairs_of_the_data_set": found.expected, "references": found.references,
-             "label_variance_between_references": share, "level": LEVEL, **asdict(found.settings),
+             "label_variance_between_references": found.label_share, "level": LEVEL, **asdict(found.settings),
              "as_authors": found.methods["as_authors"].to_dict(),
              "unlike_authors": {name: text for name, text in found.methods["unlike_authors"].items() if text},
              "types": found.type_names, "rank_changes": [alarm.text for alarm in found.alarms],
              "notes": found.notes}
     path = folder / f"{stem}_analysis.json"
-    path.write_text(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(to_json(about), encoding="utf-8")
     written.append(path)
     if len(found.methods) > 1:
         title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,9 @@ from zsiqa.evaluation.human_curves import ALL, DATASET
 from zsiqa.evaluation.human_thresholds import HumanThreshold
 from zsiqa.evaluation.robustness import Robustness
 from zsiqa.releases import published
-from zsiqa.report.download import markdown_table, plain_data
-from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.report.formats import markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
+from zsiqa.report.formats import to_json as data_to_json
 
 RANKING_LEGEND = ("at 0: SRCC on original images; worst: the lowest mean; loss: at 0 minus worst",
                   "* best by worst, or not significantly worse; p: scores of a part of the data set's pairs")
@@ -30,7 +30,7 @@ def to_text(found: Robustness, width: int) -> str:
         width: of the terminal.
     """
     lines: list[str] = []
-    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+    for dataset in found.datasets:
         lines += [*([""] if lines else []), *_ranking(found, dataset, width),
                   *_mildest(found, dataset, width)]
     if found.people:
@@ -38,7 +38,7 @@ def to_text(found: Robustness, width: int) -> str:
     about = [f"Intervals ({LEVEL:.0%}) and tests: {found.settings.replicates} resamples of the references; "
              f"Holm over all pairs of metrics.",
              *(describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree)
-               if len(found.curves) else []),
+               if found.datasets else []),
              *(f"note: {note}" for note in dict.fromkeys(found.notes))]
     return "\n".join([*lines, "", *about])
 
@@ -55,7 +55,7 @@ def describe_thresholds(thresholds: Sequence[HumanThreshold], pixels_per_degree:
 
 
 def _ranking(found: Robustness, dataset: str, width: int) -> list[str]:
-    rows = found.ranking[found.ranking["dataset"] == dataset] if len(found.ranking) else found.ranking
+    rows = found.ranked(dataset)
     if not len(rows):
         return [f"{dataset}: no ranking; the notes say why"]
     families = _families(rows)
@@ -167,7 +167,7 @@ def to_csv(found: Robustness) -> str:
 
 def ranking_rows(found: Robustness, dataset: str) -> list[list[str]]:
     """Write the ranking of a data set as rows of texts, the head first; empty without a ranking."""
-    rows = found.ranking[found.ranking["dataset"] == dataset] if len(found.ranking) else found.ranking
+    rows = found.ranked(dataset)
     if not len(rows):
         return []
     families = _families(rows)
@@ -180,7 +180,7 @@ def ranking_rows(found: Robustness, dataset: str) -> list[list[str]]:
 def to_markdown(found: Robustness) -> str:
     """Write the ranking of each data set as a table, and the comparison with people."""
     tables = []
-    for dataset in dict.fromkeys(found.ranking["dataset"] if len(found.ranking) else ()):
+    for dataset in dict.fromkeys(found.ranking["dataset"]):
         head, *body = ranking_rows(found, dataset)
         tables.append([head, *([f"`{metric}`", *cells] for metric, *cells in body)])
     if found.people:
@@ -198,13 +198,13 @@ def to_json(found: Robustness) -> str:
     """
     settings = found.settings
     reached = [None if math.isnan(level) else math.isfinite(level)
-               for level in (found.curves["mildest_at"] if len(found.curves) else ())]
+               for level in found.curves["mildest_at"]]
     curves = found.curves.assign(mildest_reached=pd.Series(reached, dtype=object))
     people = [("people", found.people.rows), ("people_curves", found.people.curves)] if found.people else []
     about = {"replicates": settings.replicates, "seed": settings.seed, "level": LEVEL,
              "pixels_per_degree": settings.pixels_per_degree,
              "thresholds": [vars(one) for one in settings.thresholds], "notes": found.notes,
-             **{name: plain_data(frame.to_dict("records"))
+             **{name: frame.to_dict("records")
                 for name, frame in (("ranking", found.ranking), ("curves", curves),
                                     ("points", found.points), *people)}}
-    return json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return data_to_json(about)

@@ -10,7 +10,7 @@ from zsiqa.evaluation.human_curves import DATASET
 from zsiqa.evaluation.human_thresholds import read_thresholds
 from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
 from zsiqa.evaluation.stored_levels import curves_of
-from zsiqa.report.download import csv_link
+from zsiqa.report.formats import csv_link, html_cells, html_list, html_table
 from zsiqa.report.robustness import RANKING_LEGEND, describe_thresholds, people_lines, ranking_rows
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ORIGINAL
@@ -49,26 +49,22 @@ def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str
 def to_html_part(found: Robustness) -> str:
     """Write curves as a part of the page."""
     require("robustness curves on the page", "matplotlib")
-    from zsiqa.report.robustness_figures import draw, draw_people  # matplotlib, of an extra
+    from zsiqa.report.figures import draw, draw_people  # matplotlib, of an extra
 
     parts = [f"<h3>Robustness as a curve</h3><p>{ABOUT}</p>"]
-    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
+    for dataset in found.datasets:
         picture = base64.b64encode(draw(found, dataset, "svg")).decode()
         head, *body = ranking_rows(found, dataset) or [[]]
         parts.append(f'<h4>{html.escape(dataset)}</h4><div class="wide"><img alt="Curves of '
                      f'{html.escape(dataset)}; the table and the CSV file have their numbers" '
                      f'src="data:image/svg+xml;base64,{picture}"></div>')
         if body:
-            heads = "".join(f"<th>{html.escape(text)}</th>" for text in head)
-            rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>"
-                           for row in body)
-            parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>'
-                         f"</table></div><p>{html.escape('; '.join(RANKING_LEGEND))}</p>")
+            parts.append(f"{html_table(head, map(html_cells, body))}"
+                         f"<p>{html.escape('; '.join(RANKING_LEGEND))}</p>")
     if found.people:
         picture = base64.b64encode(draw_people(found.people.curves, "svg")).decode()
         parts.append(f'<h4>Beside people\'s response curves</h4><div class="wide"><img alt="Curves of people '
                      f'and metrics" src="data:image/svg+xml;base64,{picture}"></div><pre>'
                      f"{html.escape(chr(10).join(people_lines(found.people.rows)))}</pre>")
     about = [*describe_thresholds(found.settings.thresholds, found.settings.pixels_per_degree), *found.notes]
-    parts.append("<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in dict.fromkeys(about)) + "</ul>")
-    return "\n".join([*parts, csv_link("robustness_curves", found.points)])
+    return "\n".join([*parts, html_list(dict.fromkeys(about)), csv_link("robustness_curves", found.points)])

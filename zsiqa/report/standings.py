@@ -9,19 +9,20 @@ import pandas as pd
 
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
-from zsiqa.evaluation.standings import FLAGS, Standings
+from zsiqa.evaluation.standings import Standings
 from zsiqa.releases import describe_uses
-from zsiqa.report.download import markdown_table
-from zsiqa.report.download import to_csv as frame_to_csv
+from zsiqa.report.formats import markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
 from zsiqa.terminal import aligned_within, listed
 
-MEANING = {"partial": "scores of a part of the data set's pairs",
-           "not deterministic": "other scores for equal images, so the next run gives other numbers",
-           "quantised": "half precision or coarser: ties among scores",
-           "trained on this set": "the metric learned from this data set",
-           "unlike its authors": "not computed as the metric's authors compute it",
-           "authors' use unknown": "not known how the metric's authors compute it",
-           "unchecked": "no checksum: nothing shows whether the file is as it was written"}
+# Letter and meaning of each flag.
+FLAGS = {"partial": ("p", "scores of a part of the data set's pairs"),
+         "not deterministic": ("n", "other scores for equal images, so the next run gives other numbers"),
+         "quantised": ("q", "half precision or coarser: ties among scores"),
+         "trained on this set": ("t", "the metric learned from this data set"),
+         "unlike its authors": ("s", "not computed as the metric's authors compute it"),
+         "authors' use unknown": ("?", "not known how the metric's authors compute it"),
+         "unchecked": ("u", "no checksum: nothing shows whether the file is as it was written")}
 SHOWN = 3  # patterns of names in a finding
 
 
@@ -150,12 +151,12 @@ def _shared(rows: pd.DataFrame) -> set[str]:
 
 
 def _letters(flags: Sequence[str], shared: set[str]) -> str:
-    return "".join(FLAGS[flag] for flag in flags if flag not in shared)
+    return "".join(FLAGS[flag][0] for flag in flags if flag not in shared)
 
 
 def _legend(rows: pd.DataFrame, shared: set[str]) -> list[str]:
     used = {flag for flags in rows["flags"] for flag in flags}
     names = ("as_authors", "unlike_authors")
     uses = ((row["metric"], {name: row[name] for name in names}) for row in rows.to_dict("records"))
-    return [*(f"{'all' if flag in shared else FLAGS[flag]}: {MEANING[flag]}"
-              for flag in FLAGS if flag in used), *describe_uses(uses)]
+    return [*(f"{'all' if flag in shared else letter}: {meaning}"
+              for flag, (letter, meaning) in FLAGS.items() if flag in used), *describe_uses(uses)]

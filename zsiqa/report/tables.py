@@ -19,13 +19,14 @@ from pathlib import Path
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
 from zsiqa.releases import UNKNOWN, describe_uses
-from zsiqa.report.download import csv_link, to_csv
+from zsiqa.report.formats import csv_link, html_list, to_csv
+from zsiqa.report.standings import FLAGS
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 # Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
-USE = {"no": "(s)", UNKNOWN: "(?)"}
-USE_MEANS = {"no": f"{USE['no']}: not computed as the metric's authors compute it.",
-             UNKNOWN: f"{USE[UNKNOWN]}: not known how the metric's authors compute it."}
+_USE = {"no": FLAGS["unlike its authors"], UNKNOWN: FLAGS["authors' use unknown"]}
+USE = {answer: f"({letter})" for answer, (letter, _) in _USE.items()}
+USE_MEANS = {answer: f"({letter}): {meaning}." for answer, (letter, meaning) in _USE.items()}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
           "[0.000]: {figures} this instead. {partial}: not of all pairs. {nothing}: no scores. "
           + " ".join(USE_MEANS.values()))
@@ -154,12 +155,11 @@ def to_html_part(tables: Sequence[Table]) -> str:
                              f'<th title="{html.escape(row.metric)}">{html.escape(named(row))}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
-        listed = "".join(f"<li>{html.escape(line)}</li>" for line in remarks(table) if line)
         link = csv_link(table.name, to_frame([table]))
         columns = html.escape(json.dumps([column[:2] for column in table.columns]))
         parts.append(f'<div class="wide"><table data-columns="{columns}">'
                      f"<caption>{html.escape(table.title)}</caption>\n<thead>{''.join(heads)}</thead>\n"
-                     f"{''.join(bodies)}</table></div>\n{link}\n<ul>{listed}</ul>")
+                     f"{''.join(bodies)}</table></div>\n{link}\n{html_list(filter(None, remarks(table)))}")
     legend = _legend(tables, best='<span class="best">red</span>', second='<span class="second">blue</span>',
                            group='<span class="group-best">underlined</span>',
                            partial=PARTIAL, nothing="-")

@@ -45,8 +45,8 @@ def summary(cfg: DictConfig, dataset: Dataset, targets: Sequence[Target], select
         scores, labels = target.scores[scored_pairs], mos[scored_pairs]
         line = f"{target.file.path.parent.name:{width}}  {target.file.path.stem:{wide}} {len(scores):5}"
         if dataset.labelled:
-            result = correlate(scores, labels, label_higher_is_better=dataset.higher_is_better,
-                               score_higher_is_better=target.planned.higher_is_better)
+            result = correlate(scores if target.planned.higher_is_better else -scores,
+                               labels if dataset.higher_is_better else -labels)
             signs |= {value < 0 for value in (result.plcc, result.srcc) if np.isfinite(value)}
             if reason := why_undefined(scores, labels):
                 reasons[f"nan: no correlation is defined, because {reason}"] = None

@@ -1,48 +1,88 @@
-"""Draw robustness curves with matplotlib, for papers and for the page."""
+"""Draw with matplotlib: the significance matrix of `zsiqa rank --out`, and robustness curves.
+
+The other plots of the report's page are drawn by plotly.js in it, where each can be saved as SVG.
+"""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import StrMethodFormatter
 
 from zsiqa.evaluation.human_curves import DATASET
 from zsiqa.evaluation.robustness import Robustness
 from zsiqa.evaluation.stored_levels import CURVES
 from zsiqa.releases import published
-from zsiqa.report.drawing import COLOURS, MARKS, STYLE
 from zsiqa.report.robustness import UNITS
 
 MOST = 8  # metrics in a figure, the best first: more lines cannot be told apart
-# Text stays text in an SVG, so that it can be searched; a fixed salt gives equal files for equal curves.
-SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "zsiqa"}
+# A dollar sign in a name does not begin mathematics. Font type 42 is accepted by publishers. Text stays text
+# in an SVG, so that it can be searched; a fixed salt gives equal files for equal curves.
+STYLE: dict[Any, Any] = {"text.parse_math": False, "pdf.fonttype": 42, "font.size": 8, "svg.fonttype": "none",
+                         "svg.hashsalt": "zsiqa"}
 HUMAN = "#777777"
+# Okabe and Ito's blue and vermilion: colour-blind readers can distinguish them; in print, brightness differs.
+WORSE, UNDECIDED, BETTER = "#d55e00", "#f2f2f2", "#0072b2"
+# Okabe and Ito's colours, except that black replaces yellow, which is too pale for dots. After the last one,
+# the colours repeat with the next mark.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+MARKS = ("o", "s", "D", "^", "x")
+
+
+def significance_matrix(significance: pd.DataFrame, estimates: pd.Series[float], title: str,
+                        stem: Path) -> list[Path]:
+    """Draw the significance matrix of metrics.
+
+    Args:
+        significance: metrics by metrics: 1 where the row's metric is better than the column's, -1 where it is
+            worse, 0 where undecided.
+        estimates: the coefficient of each metric, in the same order.
+        title: of the figure.
+        stem: path of the files without `.png` and `.pdf`.
+    """
+    size = len(significance)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.5 + 0.24 * size, 3.2 + 0.24 * size), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(significance.to_numpy(), cmap=ListedColormap([WORSE, UNDECIDED, BETTER]), vmin=-1, vmax=1)
+        axes.set_xticks(range(size), list(significance.columns), rotation=90, fontsize=7)
+        axes.set_yticks(range(size), [f"{metric}  {value:.3f}" for metric, value in estimates.items()],
+                        fontsize=7)
+        axes.set_xticks([place - 0.5 for place in range(1, size)], minor=True)
+        axes.set_yticks([place - 0.5 for place in range(1, size)], minor=True)
+        axes.grid(which="minor", color="white", linewidth=0.8)
+        axes.tick_params(which="both", length=0)
+        axes.set_title(title, fontsize=9)
+        handles = [Patch(color=BETTER, label="row better"), Patch(color=UNDECIDED, label="undecided"),
+                   Patch(color=WORSE, label="row worse")]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+        paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+        for path in paths:
+            path.write_bytes(_save(figure, path.suffix[1:]))
+        return paths
 
 
 def write_figures(found: Robustness, folder: Path) -> list[Path]:
     """Write one figure a data set, and one beside people's curves, as PDF and SVG; returns their paths."""
-    written = []
+    drawn = {f"{dataset}_robustness_curves": partial(draw, found, dataset) for dataset in found.datasets}
     if found.people and len(found.people.curves):
-        for kind in ("pdf", "svg"):
-            path = folder / f"{DATASET}_people.{kind}"
-            path.write_bytes(draw_people(found.people.curves, kind))
-            written.append(path)
-    for dataset in dict.fromkeys(found.curves["dataset"] if len(found.curves) else ()):
-        for kind in ("pdf", "svg"):
-            path = folder / f"{dataset}_robustness_curves.{kind}"
-            path.write_bytes(draw(found, dataset, kind))
-            written.append(path)
-    return written
+        drawn = {f"{DATASET}_people": partial(draw_people, found.people.curves), **drawn}
+    paths = {folder / f"{name}.{kind}": make(kind) for name, make in drawn.items() for kind in ("pdf", "svg")}
+    for path, content in paths.items():
+        path.write_bytes(content)
+    return list(paths)
 
 
 def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
@@ -65,10 +105,9 @@ def draw(found: Robustness, dataset: str, kind: str = "svg") -> bytes:
     metrics = chosen_metrics(found, dataset)
     curves = [curve for curve in CURVES if curve in humans]
     rows = 2 if points["in_mildest"].notna().any() else 1
-    with mpl.rc_context({**STYLE, **SVG}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.9 * len(curves) + 0.6, 1.9 * rows + 0.5 + 0.14 * len(metrics) / 2),
                         layout="constrained")
-        FigureCanvasAgg(figure)
         grid = figure.subplots(rows, len(curves), squeeze=False, sharey="row")
         for column, (family, unit) in enumerate(curves):
             some = points[(points["family"] == family) & (points["unit"] == unit)]
@@ -108,9 +147,8 @@ def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
     families, names = list(dict.fromkeys(curves["family"])), published()[DATASET]["types"]
     everyone = list(dict.fromkeys(curves["metric"]))
     metrics = everyone[:MOST]
-    with mpl.rc_context({**STYLE, **SVG}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.9 * len(families) + 0.6, 2.5 + 0.07 * len(metrics)), layout="constrained")
-        FigureCanvasAgg(figure)
         grid = figure.subplots(1, len(families), squeeze=False, sharey="row")
         for axes, family in zip(grid[0], families, strict=True):
             some = curves[curves["family"] == family]
@@ -118,8 +156,7 @@ def draw_people(curves: pd.DataFrame, kind: str = "svg") -> bytes:
             axes.plot(first["level"], first["response"], color="black", linewidth=2, label="people")
             for number, metric in enumerate(metrics):
                 own = some[some["metric"] == metric]
-                axes.plot(own["level"], own["fitted"], color=COLOURS[number % len(COLOURS)], linewidth=1,
-                          marker=MARKS[number // len(COLOURS) % len(MARKS)], markersize=2.5, label=metric)
+                axes.plot(own["level"], own["fitted"], label=metric, **_line(number))
             axes.set_title(names.get(family, family), fontsize=8)
             axes.set_xlabel("level")
         grid[0, 0].set_ylabel("response (SD)")
@@ -144,8 +181,7 @@ def _save(figure: Figure, kind: str) -> bytes:
 
 def chosen_metrics(found: Robustness, dataset: str) -> list[str]:
     """Choose the metrics of a figure: the best of the ranking, then others; at most `MOST`."""
-    ranked = (found.ranking.loc[found.ranking["dataset"] == dataset, "metric"].tolist()
-              if len(found.ranking) else [])
+    ranked = found.ranked(dataset)["metric"].tolist()
     rest = found.points.loc[found.points["dataset"] == dataset, "metric"].tolist()
     return list(dict.fromkeys([*ranked, *rest]))[:MOST]
 
@@ -153,8 +189,12 @@ def chosen_metrics(found: Robustness, dataset: str) -> list[str]:
 def _lines(axes: Axes, points: pd.DataFrame, metrics: Sequence[str], name: str) -> None:
     for number, metric in enumerate(metrics):
         own = points[points["metric"] == metric].sort_values("level")
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(own["level"], own[name], color=colour, linewidth=1, markersize=2.5, label=metric,
-                  marker=MARKS[number // len(COLOURS) % len(MARKS)])
-        axes.fill_between(own["level"], own[f"{name}_low"], own[f"{name}_high"], color=colour, alpha=0.15,
-                          linewidth=0)
+        (line,) = axes.plot(own["level"], own[name], label=metric, **_line(number))
+        axes.fill_between(own["level"], own[f"{name}_low"], own[f"{name}_high"], color=line.get_color(),
+                          alpha=0.15, linewidth=0)
+
+
+def _line(number: int) -> dict[str, Any]:
+    """Choose colour and mark of a metric's line, by its number."""
+    return {"color": COLOURS[number % len(COLOURS)], "linewidth": 1, "markersize": 2.5,
+            "marker": MARKS[number // len(COLOURS) % len(MARKS)]}

@@ -3,7 +3,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from zsiqa.report.drawing import BETTER, WORSE, significance_matrix
+from zsiqa.report.figures import BETTER, WORSE, significance_matrix
 
 
 def _pixels(folder, matrix):

@@ -92,7 +92,7 @@ def yardsticks(distances: ArrayLike, groups: ArrayLike, count: int) -> Yardstick
 def in_units_of(responses: ArrayLike, yardstick: ArrayLike, weights: ArrayLike) -> Floats:
     """Divide the median response over references by the median yardstick over references.
 
-    The medians are taken first: a single reference with a yardstick near 0 would decide a median of ratios.
+    The medians are taken first: a ratio of one reference with a yardstick near 0 says little.
 
     Args:
         responses: (L, G) distance of each perturbed reference from itself.

@@ -139,7 +139,7 @@ def test_scores_are_those_of_liao_et_al(name, distance):
     assert found.item() == pytest.approx(math.log(1 + sum(values) / len(values)) ** 0.25, rel=1e-5)  # float32
 
 
-@pytest.mark.sample("efficientnet_b7")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_equal_images_have_distance_zero_and_batches_do_not_matter(name, ours, images):
     cfg = compose(f"backbone={name}", "distance=all")

@@ -111,7 +111,7 @@ def reference_dmm(maps):
     return total
 
 
-@pytest.mark.sample("size1-40")
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "sigma"), [((70, 52), 3), ((51, 67), 40)])
 def test_deepdc_against_its_formula(networks, models, size, sigma):
     pair = images(*size, sigma)

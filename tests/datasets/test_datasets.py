@@ -132,6 +132,7 @@ def test_demo_levels_grow_stronger(demo_root):
             assert value < psnr[ref, kind, level - 1], (ref, kind, level)
 
 
+@pytest.mark.slow
 def test_demo_is_deterministic_and_built_once(demo_root, tmp_path):
     first, second = demo.read(demo_root).pairs, demo.read(tmp_path).pairs
     assert all(a.dis_path.read_bytes() == b.dis_path.read_bytes() for a, b in zip(first, second, strict=True))

@@ -110,7 +110,7 @@ def test_against_one_tile_at_a_time(backbone, pairs, whole):
             assert whole[index, name] == pytest.approx(expected, rel=1e-4), (pairs[index].pair_id, name)
 
 
-@pytest.mark.sample("changes1")
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {"batch_tiles": 1}, {"batch_tiles": 3}, {"batch_tiles": 500}, {"workers": 1}, {"workers": 7},
 ])

@@ -101,7 +101,7 @@ def tiles():
     return torch.rand((2, 3, 224, 224), generator=random) * torch.tensor([1.0, 0.2]).view(2, 1, 1, 1)
 
 
-# R-CLIP has the layers of CLIP ViT-B/32; ConvNeXt, those that TimmBackbone reads.
+# R-CLIP has the layers of CLIP ViT-B/32, and ConvNeXt's are timm's.
 @pytest.fixture(scope="module", params=[
     pytest.param(name, marks=[] if name in OPENAI else [pytest.mark.slow]) for name in SHAPES])
 def case(request, tiles, tmp_path_factory):

@@ -17,10 +17,10 @@ from zsiqa.backbones.weights import package_file
 from zsiqa.datasets import pairs as pairs_dataset
 from zsiqa.distances import compiled_compare
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
-from zsiqa.scoring.batches import Segment, cut_batches
 from zsiqa.scoring.engine import Failed, Scorer
 from zsiqa.scoring.loading import TiledImage
 from zsiqa.scoring.precision import arithmetic
+from zsiqa.scoring.segments import Segment, cut_batches
 from zsiqa.types import PairError, ZsiqaError
 
 pytestmark = pytest.mark.numeric

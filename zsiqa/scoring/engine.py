@@ -32,12 +32,12 @@ import torch
 
 from zsiqa.datasets.images import MAX_MEGAPIXELS
 from zsiqa.distances import Distance, compare, compiled_compare
-from zsiqa.scoring.batches import OPEN_SIZES, PendingScores, Segment, cut_batches, link
 from zsiqa.scoring.loading import Loader, TiledImage, Todo
 from zsiqa.scoring.precision import Precision, arithmetic
 from zsiqa.scoring.profiling import Measure, unmeasured
 from zsiqa.scoring.rounds import Perturbation, count_sizes
 from zsiqa.scoring.scaling import Native
+from zsiqa.scoring.segments import OPEN_SIZES, PendingScores, Segment, cut_batches, link
 from zsiqa.types import Features, ImagePair, MetricKey, PairError, ZsiqaError
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Batches of tiles, and the transfer of their scores from the device.
+"""Segments of images, of which a batch of tiles is cut, and the transfer of their scores from the device.
 
 Letters: B tiles of a batch, K metrics.
 """

@@ -16,6 +16,7 @@ import pytest
 from commands import run as run_here
 from conftest import write_pairs
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from setuptools import find_packages
 
 from zsiqa import CONFIGS, __version__
@@ -292,3 +293,12 @@ def test_every_package_is_in_the_extra_that_the_message_names(outside):
     wanted = {extra for requirement in map(Requirement, ours.requires) if requirement.name == "zsiqa"
               for extra in requirement.extras}
     assert wanted == {"all", *EXTRAS.values()}, "`test` has `all`, which has every other"
+
+
+def test_the_lock_installs_on_the_oldest_python():
+    """Debian 12 has Python 3.11.2; a pin that needs 3.11.5 stopped `make setup` there."""
+    pins = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines()
+            if line and not line.startswith("#")]
+    needs = {pin.name: importlib.metadata.metadata(pin.name)["Requires-Python"] for pin in pins}
+    assert {name: python for name, python in needs.items()
+            if "3.11.0" not in SpecifierSet(python or "")} == {}

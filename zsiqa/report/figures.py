@@ -28,7 +28,7 @@ from zsiqa.releases import published
 from zsiqa.report.robustness import UNITS
 
 MOST = 8  # metrics in a figure, the best first: more lines cannot be told apart
-# A dollar sign in a name does not begin mathematics. Font type 42 is accepted by publishers. Text stays text
+# A dollar sign in a name does not start a formula. Font type 42 is accepted by publishers. Text stays text
 # in an SVG, so that it can be searched; a fixed salt gives equal files for equal curves.
 STYLE: dict[Any, Any] = {"text.parse_math": False, "pdf.fonttype": 42, "font.size": 8, "svg.fonttype": "none",
                          "svg.hashsalt": "zsiqa"}

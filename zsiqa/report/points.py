@@ -20,8 +20,8 @@ class Points:
     Attributes:
         scores: (N,) in the order of the data set's pairs; NaN where a pair has no usable score.
         fit: logistic fit of the labels to the scores, both turned so that higher is better.
-        worst: rows of the pairs with the largest residuals, the largest first: label less fitted label or, if
-            the fit failed, the difference of ranks.
+        worst: rows of the pairs with the largest residuals, the largest first: label minus fitted label
+            or, if the fit failed, the difference of ranks.
         shown: True if the page shows the points; False beyond `report.data.MOST_POINTS`.
     """
 

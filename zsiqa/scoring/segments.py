@@ -1,4 +1,4 @@
-"""Segments of images, of which a batch of tiles is cut, and the transfer of their scores from the device.
+"""Batches of tiles as segments, each of one image, and the transfer of their scores from the device.
 
 Letters: B tiles of a batch, K metrics.
 """

@@ -44,7 +44,6 @@ if [ "${1:-}" = full ]; then
 fi
 "$python" -m zsiqa.cli.main tables --table $table
 report
-echo "Seen: moved by 1 % or turned by 1 degree, images lose agreement with the levels under PSNR and MS-SSIM, but not"
-echo "  under the embedding of EfficientNet-Lite0, which was never trained on quality. With a short side of 224 pixels"
-echo "  instead of 384, the cosine of its features agrees better. Labels are levels of distortion, not human opinion."
+echo "Seen: moved by 1 % or turned by 1 degree, images lose agreement with the levels under PSNR and MS-SSIM, but not under"
+echo "  the embedding of EfficientNet-Lite0. At a short side of 224 pixels, not 384, the cosine of its features agrees better."
 echo "Next: open results/report/index.html; your own images: .venv/bin/zsiqa score REF DIS; everything: make demo-full"

@@ -111,7 +111,7 @@ class Row:
 
 @dataclass
 class Bench:
-    """What all sections use.
+    """Settings and paths that all sections share.
 
     Attributes:
         pairs: images of the data set's shape: TID2013's on a CPU, PIPAL's on a GPU.
@@ -131,7 +131,7 @@ class Bench:
 
     @property
     def precision(self) -> Any:
-        """The precision of the main rows."""
+        """Precision of the main rows."""
         return "tf32" if self.device == "cuda" else "fp32"
 
     def tiles(self, pairs: list[ImagePair]) -> int:
@@ -210,7 +210,7 @@ def _wait(device: str) -> None:
 
 
 def rows_of_speed(bench: Bench) -> Iterator[Row]:
-    """The whole loop, against the arithmetic limit, and where its time goes."""
+    """Measure the whole loop, its share of the arithmetic limit, and the time of its parts."""
     device, precision, gpu = bench.device, bench.precision, bench.device == "cuda"
     backbone = make_backbone(device)
     ours(backbone, bench.pairs[:4], ALL, device, precision)  # warm
@@ -375,7 +375,7 @@ def _decode(path: str) -> int:
 
 
 def rows_of_the_command(bench: Bench) -> Iterator[Row]:
-    """What a whole process costs: memory at two sizes of data set, and a finished run asked again."""
+    """Measure whole processes: memory at two sizes of data set, and a finished run asked again."""
     folder = bench.folder.parent
     run = [sys.executable, str(Path(__file__).parent.parent / "run.py"), "dataset=pairs",
            "backbone.pretrained=false",
@@ -412,7 +412,7 @@ USUAL = {"cpu": "speed,switches,command", "cuda": "speed,precision,official,deco
 
 
 def make_bench(device: str, folder: Path, *, quick: bool) -> Bench:
-    """The data set of a device, made in `folder` unless it is there."""
+    """Return the data set of a device; make it in `folder` unless it is there."""
     shape, size, tiles = ((200, 116), (288, 288), 4) if device == "cuda" else ((1, 47), (512, 384), 6)
     if quick:
         shape, size, tiles = (1, 3), (256, 240), 4

@@ -1,4 +1,4 @@
-"""How fast `zsiqa.evaluation.bootstrap` is. Run: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
+"""Speed of `zsiqa.evaluation.bootstrap`: `python scripts/benchmark_bootstrap.py [--csv FILE]`.
 
 Times preparation and replicates together, best of three, on random data of PIPAL's shape or on a file with
 columns ref, mos and pred (a distance), and compares with writing the drawn pairs out and calling scipy, timed
@@ -35,7 +35,7 @@ def read_pairs(path: Path | None) -> tuple[Floats, Floats, Integers]:
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """The least wall time of `repeats` calls."""
+    """Return the least wall time of `repeats` calls."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -45,7 +45,7 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
 
 
 def naive(scores: Floats, labels: Floats, groups: Integers, weights: Integers) -> Floats:
-    """The same numbers from the resampled pairs written out: (3, B)."""
+    """Compute the same numbers from the resampled pairs written out: (3, B)."""
     members = [np.flatnonzero(groups == group) for group in range(weights.shape[1])]
     rows = []
     for row in weights:

@@ -30,7 +30,7 @@ COLUMNS = ["metric", "ms_pair", "ms_further", "peak_mib", "parameters", "downloa
 
 
 def images() -> Any:
-    """A smooth image and the same with noise, (2, H, W, 3) uint8."""
+    """Make a smooth image and the same with noise, (2, H, W, 3) uint8."""
     import numpy as np
     from PIL import Image
 

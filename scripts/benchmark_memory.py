@@ -1,4 +1,4 @@
-"""How much `zsiqa.runs.machine.keep_freed_memory` gains on CPU. Run: `python scripts/benchmark_memory.py`.
+"""Gain of `zsiqa.runs.machine.keep_freed_memory` on a CPU: `python scripts/benchmark_memory.py`.
 
 Encodes and compares random tiles with EfficientNet-Lite0 in child processes that differ in this alone, in
 turn, and prints milliseconds a tile (median of the rounds) and their ratio. Quote the ratio: times depend on

@@ -1,4 +1,4 @@
-"""How long a CSV of many pairs takes to read and to identify. Run: `python scripts/benchmark_pairs.py`.
+"""Time to read and identify a CSV of many pairs: `python scripts/benchmark_pairs.py`.
 
 Writes such a CSV, of images that need not exist, into a temporary folder; prints seconds, those of the
 processor (which other work on the machine changes less), and the peak memory of the process with its imports.

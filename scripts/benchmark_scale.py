@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmark import make_pairs
 
 from zsiqa.config import check_settings, compose
+from zsiqa.runs.build import build_backbone
 from zsiqa.runs.conditions import build_conditions, conditions
-from zsiqa.runs.engines import build_backbone
 from zsiqa.runs.machine import keep_freed_memory, pick_device
 from zsiqa.scoring.engine import Failed
 from zsiqa.scoring.profiling import Profile

@@ -91,7 +91,7 @@ def run_tests(device: str, work: Path, environment: dict[str, str],
 
 def row(what: str, figure: str, *, section: str = "tests", target: str = "",
         met: bool | None = None) -> dict[str, Any]:
-    """A row as in benchmark.py's JSON."""
+    """Row as in benchmark.py's JSON."""
     return {"section": section, "what": what, "figure": figure, "value": None, "target": target, "met": met}
 
 

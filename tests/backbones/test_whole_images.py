@@ -11,7 +11,7 @@ from zsiqa.backbones.open_clip_backbone import OpenClipBackbone
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.config import compose
 from zsiqa.perturbations import Original
-from zsiqa.runs.engines import build_backbone
+from zsiqa.runs.build import build_backbone
 from zsiqa.scoring.metric import Metric
 from zsiqa.types import ZsiqaError
 

@@ -22,7 +22,7 @@ from zsiqa.config import compose, instantiate
 from zsiqa.datasets.demo import DISTORTIONS, PHOTOGRAPHS, _photograph
 from zsiqa.distances import SKLD, WSD
 from zsiqa.perturbations import Original
-from zsiqa.runs.engines import build_baselines
+from zsiqa.runs.build import build_baselines
 from zsiqa.scoring.engine import Failed
 from zsiqa.scoring.scaling import AveragePooling
 from zsiqa.types import ZsiqaError

@@ -85,28 +85,29 @@ def test_an_effect_is_that_of_a_direct_computation(folder):
         return correlate(loaded[metric].quality[rows], pairs.oriented_labels[rows]).srcc
 
     p_values, p_within = [], []
-    for cell, other in zip(found.cells, (than, third), strict=True):
+    for one, other in zip(found.comparisons, (than, third), strict=True):
         every = np.arange(len(pairs.ids))
-        assert cell.value == pytest.approx(srcc(better, every) - srcc(other, every), abs=ROUNDING)
+        assert one.value == pytest.approx(srcc(better, every) - srcc(other, every), abs=ROUNDING)
         drawn = []
         for counts in draw(25, 200):
             rows = np.concatenate([np.tile(rows_of[group], times) for group, times in enumerate(counts)])
             drawn.append(srcc(better, rows) - srcc(other, rows))
-        assert (cell.low, cell.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=ROUNDING)
+        assert (one.low, one.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=ROUNDING)
         error = np.std(drawn, ddof=1) * math.sqrt(25 / 24)
-        p_values.append(2 * stats.t.sf(abs(cell.value) / error, 24))
+        p_values.append(2 * stats.t.sf(abs(one.value) / error, 24))
         inside = [srcc(better, rows) - srcc(other, rows) for rows in rows_of]
-        assert cell.within == pytest.approx(np.mean(inside), abs=ROUNDING)
+        assert one.within == pytest.approx(np.mean(inside), abs=ROUNDING)
         p_within.append(stats.ttest_1samp(inside, 0).pvalue)
-    assert [cell.p for cell in found.cells] == pytest.approx(list(holm(p_values)), rel=1e-9)  # t of 1e-12
-    assert [cell.p_within for cell in found.cells] == pytest.approx(list(holm(p_within)), rel=1e-9)
+    assert [one.p for one in found.comparisons] == pytest.approx(list(holm(p_values)), rel=1e-9)  # t of 1e-12
+    assert [one.p_within for one in found.comparisons] == pytest.approx(list(holm(p_within)), rel=1e-9)
 
 
 def test_holm_is_over_all_claims(folder):
     near = claim("each", better=["dists"], than=["fsimc"])
     (alone,) = verdicts_on(folder, near)
     among = verdicts_on(folder, near, *[claim("each", better=["fsimc"], than=["dists"])] * 3)[0]
-    assert among.cells[0].p == pytest.approx(min(1.0, 4 * alone.cells[0].p), rel=1e-9)  # four cells of one p
+    four = min(1.0, 4 * alone.comparisons[0].p)  # Holm's correction of four equal p-values
+    assert among.comparisons[0].p == pytest.approx(four, rel=1e-9)
 
 
 def test_a_claim_is_judged_again_with_the_scores_of_the_metrics_own_authors(folder, tmp_path):
@@ -120,7 +121,7 @@ def test_a_claim_is_judged_again_with_the_scores_of_the_metrics_own_authors(fold
                            counterparts={"lpips_alex": "own", "dists": "nobody"})
     assert found.pooled.verdict == "contradicted"
     assert found.other.pooled.verdict == "holds"
-    assert found.other.cells[0].text == "own > dists"
+    assert found.other.comparisons[0].text == "own > dists"
     assert found.causes == ["input in [0, 1]; LPIPS expects [-1, 1]"], "of the metric that is replaced alone"
     (other,) = verdicts_on(sources, claim("each", better=["lpips_alex"], than=["dists"]),
                            counterparts={"dists": "own"})
@@ -173,14 +174,14 @@ def test_the_command_shows_and_writes(folder, tmp_path, capsys):
     path.write_text(yaml.safe_dump({"claims": [
         claim("each", better=["ms_ssim", "psnr", "fsimc"], than=["dists", "dists", "lpips_alex"])]}))
     assert main(["claims", str(path), "--scores", str(folder.root), "--replicates", "100", "--csv",
-                 str(tmp_path / "cells.csv"), "--markdown", str(tmp_path / "claims.md")]) == 0
+                 str(tmp_path / "comparisons.csv"), "--markdown", str(tmp_path / "claims.md")]) == 0
     said = capsys.readouterr().out
     assert said.startswith("mixed (1 of 2, 1 significantly; 1 significantly against): each\n")
     assert "not judged: 1 of 3 comparisons: no scores of psnr on tid2013/original" in said
-    assert (tmp_path / "cells.csv").read_text().count("\n") == 4
+    assert (tmp_path / "comparisons.csv").read_text().count("\n") == 4
     assert "| It is so. | Table 1 | mixed (1 of 2" in (tmp_path / "claims.md").read_text()
     assert main(["claims", str(path), "--scores", str(folder.root), "--replicates", "100", "--csv", "-"]) == 0
-    assert capsys.readouterr().out == (tmp_path / "cells.csv").read_text()
+    assert capsys.readouterr().out == (tmp_path / "comparisons.csv").read_text()
 
 
 def test_text_fits_the_terminal(folder):

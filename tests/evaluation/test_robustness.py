@@ -10,7 +10,7 @@ from scipy import stats
 
 from zsiqa.evaluation import bootstrap
 from zsiqa.evaluation.human_thresholds import read_thresholds
-from zsiqa.evaluation.robustness import Settings, measure_robustness
+from zsiqa.evaluation.robustness import RobustnessSettings, measure_robustness
 from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.report.robustness import to_json, to_markdown, to_text
 from zsiqa.results.folder import open_folder
@@ -18,7 +18,7 @@ from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
 
 ROUNDING = 1e-12  # the same numbers, summed in another order
-SETTINGS = Settings(*read_thresholds(), replicates=100)
+SETTINGS = RobustnessSettings(*read_thresholds(), replicates=100)
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def test_a_single_metric_has_no_star(folder):
 
 
 def test_no_threshold_no_ranking_and_a_note(folder):
-    found = measure_robustness(folder, Settings([], 29.2, 100))
+    found = measure_robustness(folder, RobustnessSettings([], 29.2, 100))
     assert not len(found.ranking)
     assert "mine: no curve has a human threshold in its unit" in found.notes
 

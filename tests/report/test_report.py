@@ -21,9 +21,9 @@ from scipy import stats
 from zsiqa.cli.main import main
 from zsiqa.cli.thumbnails import SIDE, encode_thumbnail, find_images
 from zsiqa.datasets.pairs import read
+from zsiqa.evaluation.analysis import AnalysisSettings
 from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import claims_on, judge
-from zsiqa.evaluation.ranking import Settings
 from zsiqa.report.data import collect
 from zsiqa.report.overview import overview
 from zsiqa.report.page import to_json, to_page
@@ -33,7 +33,7 @@ from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError
 
 HOSTILE = "$a</script><script>document.title='owned'</script>&\u2028\"'<img src=x onerror=fail()>$HOME`${1}`"
-QUICK = Settings(replicates=20)
+QUICK = AnalysisSettings(replicates=20)
 LABELS = list(np.random.default_rng(7).uniform(0, 100, 24))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -257,8 +257,8 @@ def test_claims_are_judged_on_a_set_of_ones_own_and_contradictions_are_said(stor
         "holds", "contradicted"]
     direct, _ = judge(open_folder(store), claims_on(read_claims(str(path)), ["mine"]), QUICK.replicates)
     for one, shared in zip(direct, report.verdicts, strict=True):
-        assert [cell[6:] for cell in one.cells] == [pytest.approx(cell[6:], nan_ok=True)
-                                                    for cell in shared.cells], "the same draws"
+        assert [comparison[6:] for comparison in one.comparisons] == [
+            pytest.approx(comparison[6:], nan_ok=True) for comparison in shared.comparisons], "the same draws"
 
 
 def test_json_cannot_end_its_script():

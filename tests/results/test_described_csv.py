@@ -3,7 +3,7 @@ import pytest
 from conftest import noisy, official_rows, write_official
 
 from zsiqa.cli.main import main
-from zsiqa.evaluation.standings import rank
+from zsiqa.evaluation.ranking import rank
 from zsiqa.results.described_csv import DescribedFile, parse_source
 from zsiqa.results.scores import ScoreKey
 from zsiqa.results.sources import Sources, open_sources

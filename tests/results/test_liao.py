@@ -6,7 +6,7 @@ import pytest
 from conftest import noisy, official_rows, write_official
 from scipy import stats
 
-from zsiqa.evaluation.standings import rank
+from zsiqa.evaluation.ranking import rank
 from zsiqa.results.folder import open_folder
 from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.scores import ScoreKey

@@ -9,7 +9,7 @@ from test_configs import composed
 from zsiqa import CONFIGS
 from zsiqa.config import check_settings
 from zsiqa.evaluation.table_specs import PAPER
-from zsiqa.runs.progress import look
+from zsiqa.runs.progress import read_progress
 from zsiqa.runs.sweep import expand, jobs_of
 from zsiqa.types import ZsiqaError
 
@@ -33,7 +33,7 @@ def test_a_sweep_has_every_cell_of_its_tables_in_one_job_for_each_backbone_and_d
     configurations = [composed(*job) for job in found]
     for cfg in configurations:
         check_settings(cfg)
-    files = [tuple(file.key) for cfg in configurations for file in look(cfg)]
+    files = [tuple(file.key) for cfg in configurations for file in read_progress(cfg)]
     assert len(files) == len(set(files)), "no score file is two jobs' work"
     assert needed(tables) <= set(files)
     assert len({(cfg.backbone.name, cfg.dataset.name, *cfg.scales) for cfg in configurations

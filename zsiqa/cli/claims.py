@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
                     "than which, on which data sets. Verdicts follow from rules (docs/claims.md), with "
                     "intervals and tests that resample references.",
         **examples("zsiqa claims --scores ZS-IQA/results \"liao/results/Quality assessment\"",
-                   "zsiqa claims my_claims.yaml --scores results/scores --csv cells.csv"))
+                   "zsiqa claims my_claims.yaml --scores results/scores --csv comparisons.csv"))
     parser.add_argument("claims", nargs="?", default="ghildyal2025", metavar="CLAIMS",
                         help="a file of configs/claims without suffix, or the path of a YAML file, before "
                              "other options (%(default)s)")

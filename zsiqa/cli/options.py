@@ -155,7 +155,7 @@ def make_output(folder: Path, option: str = "--out") -> None:
     Raises:
         ZsiqaError: if it cannot be made.
     """
-    with _place(f"{option} {folder}: expected a folder"):
+    with _named_errors(f"{option} {folder}: expected a folder"):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -165,7 +165,7 @@ def touch_output(option: str, path: Path) -> None:
     Raises:
         ZsiqaError: if it cannot be made.
     """
-    with _place(f"{option} {path}: expected a file"):
+    with _named_errors(f"{option} {path}: expected a file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder is there")
@@ -173,7 +173,7 @@ def touch_output(option: str, path: Path) -> None:
 
 
 @contextmanager
-def _place(what: str) -> Iterator[None]:
+def _named_errors(what: str) -> Iterator[None]:
     """Turn an OSError into a ZsiqaError that begins with `what`."""
     try:
         yield

@@ -58,8 +58,8 @@ def add_parser(commands: Any) -> None:
 
 
 def _rank(options: argparse.Namespace) -> int:
-    from zsiqa.evaluation.standings import rank
-    from zsiqa.report.standings import to_csv, to_markdown, to_text
+    from zsiqa.evaluation.ranking import rank
+    from zsiqa.report.ranking import to_csv, to_markdown, to_text
     from zsiqa.results.folder import name_ignored
 
     if options.out:
@@ -84,11 +84,11 @@ def _rank(options: argparse.Namespace) -> int:
 
 def _detail(options: argparse.Namespace, folder: Any, found: Any, *, printed: bool) -> None:
     """Show and write the details of each data set and perturbation; show nothing if a table was `printed`."""
-    from zsiqa.evaluation.ranking import Settings, analyse
-    from zsiqa.report.ranking import to_text, write
+    from zsiqa.evaluation.analysis import AnalysisSettings, analyse
+    from zsiqa.report.analysis import to_text, write
 
-    settings = Settings(options.coefficient, options.replicates or 2000, options.seed, options.interval,
-                        options.logistic)
+    settings = AnalysisSettings(options.coefficient, options.replicates or 2000, options.seed,
+                                options.interval, options.logistic)
     for dataset, perturbation in found.rows[["dataset", "perturbation"]].drop_duplicates().to_numpy():
         wanted = None if options.metric is None else [
             key.metric for key in folder.held()

@@ -50,7 +50,7 @@ def _root(text: str) -> tuple[str, Path]:
 def _report(options: argparse.Namespace) -> int:
     require("zsiqa report", "plotly", "threadpoolctl")
     from zsiqa.cli.thumbnails import encode_thumbnail, find_images
-    from zsiqa.evaluation.ranking import Settings
+    from zsiqa.evaluation.analysis import AnalysisSettings
     from zsiqa.report.data import collect
     from zsiqa.report.page import to_page
     from zsiqa.report.robustness_page import robustness_part
@@ -62,7 +62,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ZsiqaError(f"--root: no scores of {', '.join(unknown)} in {folder.root}"
                          f"{did_you_mean(unknown, there)}; there are {', '.join(sorted(there)) or 'none'}")
     make_output(options.out)
-    report = collect(folder, Settings(replicates=options.replicates), options.dataset, options.claims)
+    report = collect(folder, AnalysisSettings(replicates=options.replicates), options.dataset, options.claims)
     images = {one.name: find_images(one.name, folder.files, options.data_dir, roots.get(one.name))
               for one in report.datasets}
     curves = robustness_part(folder, options.replicates, options.dataset)

@@ -55,13 +55,14 @@ def add_parser(commands: Any) -> None:
 
 def _robustness(options: argparse.Namespace) -> int:
     from zsiqa.evaluation.human_thresholds import FILE, read_thresholds
-    from zsiqa.evaluation.robustness import Settings, measure_robustness
+    from zsiqa.evaluation.robustness import RobustnessSettings, measure_robustness
     from zsiqa.report.robustness import to_csv, to_json, to_markdown, to_text
 
     if options.figures:
         require("zsiqa robustness --figures", "matplotlib")
     thresholds, assumed = read_thresholds(options.thresholds or FILE)
-    settings = Settings(thresholds, options.pixels_per_degree or assumed, options.replicates, options.seed)
+    settings = RobustnessSettings(thresholds, options.pixels_per_degree or assumed, options.replicates,
+                                  options.seed)
     folder = open_scores(options)
     if options.figures:
         make_output(options.figures, "--figures")

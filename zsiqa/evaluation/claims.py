@@ -1,16 +1,15 @@
 """Claims about metrics, judged by rule. docs/claims.md explains the rules and the verdicts.
 
-A claim is a set of cells. A cell is an effect, which the claim says is above 0: mostly the difference of two
-metrics' coefficients on one data set and perturbation.
+A claim is a set of comparisons. A comparison is an effect, which the claim says is above 0: mostly the
+difference of two metrics' coefficients on one data set and perturbation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from scipy import stats
 
 from zsiqa.evaluation.bootstrap import LEVEL, percentile_interval
 from zsiqa.evaluation.coefficients import Coefficients, resample
-from zsiqa.evaluation.contrasts import Effect, contrasts
+from zsiqa.evaluation.comparisons import Comparison, list_comparisons
 from zsiqa.evaluation.paired_tests import holm
 from zsiqa.evaluation.score_table import load_table
 from zsiqa.releases import metric_facts
@@ -28,45 +27,14 @@ from zsiqa.types import StoreError
 UNDECIDABLE = "undecidable"
 
 
-class Cell(NamedTuple):
-    """One comparison of a claim.
-
-    Attributes:
-        text: the comparison in words.
-        dataset, perturbation, coefficient: of the scores.
-        metrics: all metrics in it.
-        effect: computes the effect, in the same layout as its `Lookup`.
-        value, low, high: the effect, with its interval over resampled references; NaN without scores.
-        p: p-value of no effect, by Student's t over resampled references, after Holm's correction over all
-            cells of all claims.
-        within, p_within: mean of the effect within each reference, and its p-value by Student's t over
-            references, after the same correction.
-        missing: why there is no value.
-    """
-
-    text: str
-    dataset: str
-    perturbation: str
-    coefficient: str
-    metrics: frozenset[str]
-    effect: Effect
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    within: float = math.nan
-    p_within: float = math.nan
-    missing: str = ""
-
-
 class Count(NamedTuple):
-    """Verdict from cells.
+    """Verdict from comparisons.
 
     Attributes:
-        verdict: `holds` or `contradicted` if all cells say so, `mixed` if they differ, `undecidable` if at
-            least half of the cells have no scores.
-        total, supporting: cells with scores, and those with an effect above 0.
-        significant, against: cells with an effect significantly above, and below 0.
+        verdict: `holds` or `contradicted` if all comparisons say so, `mixed` if they differ, `undecidable`
+            if at least half of the comparisons have no scores.
+        total, supporting: comparisons with scores, and those with an effect above 0.
+        significant, against: comparisons with an effect significantly above, and below 0.
     """
 
     verdict: str
@@ -82,7 +50,7 @@ class Verdict:
 
     Attributes:
         name, text, place: of the claim.
-        cells: its comparisons.
+        comparisons: of the claim, with their effects.
         pooled, within: verdicts by coefficients over all pairs, and by coefficients within references.
         other: the verdict with scores of the metrics' own authors; None where there are none.
         causes: known differences between the two.
@@ -91,7 +59,7 @@ class Verdict:
     name: str
     text: str
     place: str
-    cells: Sequence[Cell]
+    comparisons: Sequence[Comparison]
     pooled: Count
     within: Count
     other: Verdict | None = None
@@ -99,7 +67,7 @@ class Verdict:
 
     def on(self, dataset: str) -> Count:
         """Verdict on one data set, by coefficients over all pairs."""
-        return count([cell for cell in self.cells if cell.dataset == dataset])
+        return count([one for one in self.comparisons if one.dataset == dataset])
 
 
 def claims_on(paper: Mapping[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
@@ -132,74 +100,58 @@ def judge(folder: ScoreFolder, paper: Mapping[str, Any], replicates: int = 1000,
     notes: list[str] = []
     held = {key.metric for key in folder.held()}
     swapped = {metric: other for metric, other in counterparts.items() if other in held}
-    specs: list[tuple[Mapping[str, Any], list[Cell], Mapping[str, str]]] = []
+    specs: list[tuple[Mapping[str, Any], list[Comparison], Mapping[str, str]]] = []
     for claim in paper["claims"]:
-        cells = list(cells_of(claim))
-        specs.append((claim, cells, {}))
-        if any(cell.metrics & set(swapped) for cell in cells):
-            specs.append((claim, list(cells_of(claim, swapped)), swapped))
-    needed = [cell for _, cells, _ in specs for cell in cells]
+        comparisons = list(list_comparisons(claim))
+        specs.append((claim, comparisons, {}))
+        if any(one.metrics & set(swapped) for one in comparisons):
+            specs.append((claim, list(list_comparisons(claim, swapped)), swapped))
+    needed = [one for _, comparisons, _ in specs for one in comparisons]
     values = _coefficients(folder, needed, replicates, seed, notes, known or {})
-    measured = [_measure(cell, values) for cell in needed]
-    p, p_within = holm([cell.p for cell in measured]), holm([cell.p_within for cell in measured])
-    corrected = iter(cell._replace(p=float(one), p_within=float(other))
-                     for cell, one, other in zip(measured, p, p_within, strict=True))
+    measured = [_measure(one, values) for one in needed]
+    corrected = iter(one._replace(p=float(p), p_within=float(p_within)) for one, p, p_within in zip(
+        measured, holm([one.p for one in measured]), holm([one.p_within for one in measured]), strict=True))
     verdicts: list[Verdict] = []
-    for claim, cells, replaced in specs:
-        own = [next(corrected) for _ in cells]
+    for claim, comparisons, replaced in specs:
+        own = [next(corrected) for _ in comparisons]
         verdict = Verdict(claim["name"], claim["text"], claim["place"], own, count(own),
                           count(own, within=True))
         if not replaced:
             verdicts.append(verdict)
             continue
-        causes = {metric_facts(metric).unlike_authors for cell in verdicts[-1].cells
-                  for metric in cell.metrics if metric in replaced} - {""}
+        causes = {metric_facts(metric).unlike_authors for one in verdicts[-1].comparisons
+                  for metric in one.metrics if metric in replaced} - {""}
         verdicts[-1] = replace(verdicts[-1], other=verdict, causes=sorted(causes))
     return verdicts, notes
 
 
-def count(cells: Sequence[Cell], *, within: bool = False) -> Count:
-    """Count cells for and against a claim, and conclude.
+def count(comparisons: Sequence[Comparison], *, within: bool = False) -> Count:
+    """Count comparisons for and against a claim, and conclude.
 
     Args:
-        cells: of the claim, after the correction of p-values.
+        comparisons: of the claim, after the correction of p-values.
         within: use the effects within references.
     """
-    effects = [(cell.within, cell.p_within) if within else (cell.value, cell.p) for cell in cells]
+    effects = [(one.within, one.p_within) if within else (one.value, one.p) for one in comparisons]
     known = [(value, p) for value, p in effects if math.isfinite(value)]
     supporting = sum(value > 0 for value, _ in known)
     sure = [value > 0 for value, p in known if p < 1 - LEVEL]
-    if 2 * len(known) <= len(cells):
+    if 2 * len(known) <= len(comparisons):
         verdict = UNDECIDABLE
     else:
         verdict = ("holds" if supporting == len(known) else "contradicted" if not supporting else "mixed")
     return Count(verdict, len(known), supporting, sum(sure), len(sure) - sum(sure))
 
 
-def cells_of(claim: Mapping[str, Any], swapped: Mapping[str, str] | None = None) -> Iterator[Cell]:
-    """List the cells of a claim, without values.
-
-    Args:
-        claim: as in a file of configs/claims.
-        swapped: metrics to replace by others.
-    """
-    def name(metric: str) -> str:
-        return (swapped or {}).get(metric, metric)
-
-    for dataset, perturbation, coefficient in product(
-            claim["datasets"], claim.get("perturbations", ["original"]), claim.get("coefficients", ["srcc"])):
-        for text, metrics, effect in contrasts(claim, perturbation, name):
-            yield Cell(text, dataset, perturbation, coefficient, frozenset(metrics), effect)
-
-
-def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, seed: int, notes: list[str],
-                  known: Mapping[tuple[str, str], Coefficients]) -> dict[tuple[str, str, str], Coefficients]:
-    """Compute all coefficients that cells need, by data set, perturbation and coefficient."""
+def _coefficients(folder: ScoreFolder, comparisons: Sequence[Comparison], replicates: int, seed: int,
+                  notes: list[str], known: Mapping[tuple[str, str], Coefficients],
+                  ) -> dict[tuple[str, str, str], Coefficients]:
+    """Compute all coefficients that comparisons need, by data set, perturbation and coefficient."""
     wanted: dict[tuple[str, str], dict[str, set[str]]] = {}  # metrics by coefficient
-    for cell in cells:
-        for perturbation in dict.fromkeys(("original", cell.perturbation)):
-            of_set = wanted.setdefault((cell.dataset, perturbation), {})
-            of_set.setdefault(cell.coefficient, set()).update(cell.metrics)
+    for one in comparisons:
+        for perturbation in dict.fromkeys(("original", one.perturbation)):
+            of_set = wanted.setdefault((one.dataset, perturbation), {})
+            of_set.setdefault(one.coefficient, set()).update(one.metrics)
     found: dict[tuple[str, str, str], Coefficients] = {}
     for (dataset, perturbation), asked in wanted.items():
         resampled = known.get((dataset, perturbation))
@@ -220,36 +172,36 @@ def _coefficients(folder: ScoreFolder, cells: Sequence[Cell], replicates: int, s
     return found
 
 
-def _measure(cell: Cell, found: Mapping[tuple[str, str, str], Coefficients]) -> Cell:
-    """Compute the effect of a cell, with uncorrected p-values."""
+def _measure(comparison: Comparison, found: Mapping[tuple[str, str, str], Coefficients]) -> Comparison:
+    """Compute the effect of a comparison, with uncorrected p-values."""
     references: set[tuple[str, ...]] = set()
 
     def look(metric: str, perturbation: str, *, pooled: bool) -> np.ndarray:
-        there = found.get((cell.dataset, perturbation, cell.coefficient))
+        there = found.get((comparison.dataset, perturbation, comparison.coefficient))
         if there is None or metric not in there.table.metrics:
-            raise StoreError(f"no scores of {metric} on {cell.dataset}/{perturbation}")
+            raise StoreError(f"no scores of {metric} on {comparison.dataset}/{perturbation}")
         references.add(there.table.references)
         if len(references) > 1:  # the draws of different references cannot be subtracted
-            raise StoreError(f"perturbations of {cell.dataset} have scores for different references")
+            raise StoreError(f"perturbations of {comparison.dataset} have scores for different references")
         row = there.table.metrics.index(metric)
-        inside = there.within(cell.coefficient)[row]
-        return np.asarray(there.pooled[cell.coefficient][row] if pooled
+        inside = there.within(comparison.coefficient)[row]
+        return np.asarray(there.pooled[comparison.coefficient][row] if pooled
                           else np.concatenate([[np.nanmean(inside)], inside]))
 
     try:
-        pooled, within = (cell.effect(partial(look, pooled=pooled)) for pooled in (True, False))
+        pooled, within = (comparison.effect(partial(look, pooled=pooled)) for pooled in (True, False))
     except StoreError as error:
-        return cell._replace(missing=str(error))
+        return comparison._replace(missing=str(error))
     groups = len(references.pop())
     low, high, _ = percentile_interval(pooled[1:])
     spread = float(np.nanstd(pooled[1:], ddof=1)) * math.sqrt(groups / max(groups - 1, 1))
     inside = within[1:][np.isfinite(within[1:])]
     if not len(inside):
         inside = np.array([math.nan])
-    return cell._replace(value=float(pooled[0]), low=low, high=high, p=_p_value(pooled[0], spread, groups),
-                         within=float(inside.mean()), p_within=_p_value(
-                             inside.mean(), float(inside.std()) / math.sqrt(max(len(inside) - 1, 1)),
-                             len(inside)))
+    spread_within = float(inside.std()) / math.sqrt(max(len(inside) - 1, 1))
+    return comparison._replace(
+        value=float(pooled[0]), low=low, high=high, p=_p_value(pooled[0], spread, groups),
+        within=float(inside.mean()), p_within=_p_value(inside.mean(), spread_within, len(inside)))
 
 
 def _p_value(value: float, error: float, groups: int) -> float:

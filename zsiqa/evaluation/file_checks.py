@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsiqa.evaluation.labels import has_released_labels
+from zsiqa.evaluation.common_labels import has_released_labels
 from zsiqa.perturbations import level_of
 from zsiqa.releases import published
 from zsiqa.results.official import conventions, file_name, keys_sha256

@@ -28,7 +28,7 @@ ROUNDING = 1e-12  # largest rounding error of a coefficient from `zsiqa.evaluati
 MOST_EXACT = 50  # as scipy; the 2**50 choices of signs are counted in whole numbers
 
 
-class Comparison(NamedTuple):
+class PairedTest(NamedTuple):
     """A test statistic and its two-sided p-value. NaN where undefined."""
 
     statistic: float
@@ -55,7 +55,7 @@ class Wilcoxon(NamedTuple):
     undefined: int
 
 
-def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
+def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> PairedTest:
     """Compute Williams' t of two correlations with the same labels, n - 3 degrees of freedom.
 
     Assumes independent pairs.
@@ -72,16 +72,16 @@ def williams(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     """
     determinant = _checked(r_jk, r_jh, r_kh, n)
     if r_jk == r_jh and not math.isnan(determinant):
-        return Comparison(0.0, 1.0)
+        return PairedTest(0.0, 1.0)
     mean = (r_jk + r_jh) / 2
     spread = 2 * (n - 1) / (n - 3) * determinant + mean**2 * (1 - r_kh) ** 3
     if not spread > 0:  # NaN, or metrics that are equal except for rounding
-        return Comparison(math.nan, math.nan)
+        return PairedTest(math.nan, math.nan)
     t = (r_jk - r_jh) * math.sqrt((n - 1) * (1 + r_kh) / spread)
-    return Comparison(t, 2 * float(stats.t.sf(math.fabs(t), n - 3)))
+    return PairedTest(t, 2 * float(stats.t.sf(math.fabs(t), n - 3)))
 
 
-def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
+def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> PairedTest:
     """Compute Steiger's z of two correlations with the same labels, with their mean in the covariance.
 
     Assumes independent pairs.
@@ -99,15 +99,15 @@ def steiger(r_jk: float, r_jh: float, r_kh: float, n: int) -> Comparison:
     """
     determinant = _checked(r_jk, r_jh, r_kh, n)
     if math.isnan(determinant) or max(r_jk**2, r_jh**2) == 1:
-        return Comparison(math.nan, math.nan)
+        return PairedTest(math.nan, math.nan)
     if r_jk == r_jh:
-        return Comparison(0.0, 1.0)
+        return PairedTest(0.0, 1.0)
     square = ((r_jk + r_jh) / 2) ** 2
     covariance = (r_kh * (1 - 2 * square) - square * (1 - 2 * square - r_kh**2) / 2) / (1 - square) ** 2
     if not covariance < 1:
-        return Comparison(math.nan, math.nan)
+        return PairedTest(math.nan, math.nan)
     z = (math.atanh(r_jk) - math.atanh(r_jh)) * math.sqrt((n - 3) / (2 - 2 * covariance))
-    return Comparison(z, 2 * float(special.ndtr(-math.fabs(z))))
+    return PairedTest(z, 2 * float(special.ndtr(-math.fabs(z))))
 
 
 def zou_interval(r_jk: float, r_jh: float, r_kh: float, n: int, level: float = LEVEL) -> tuple[float, float]:

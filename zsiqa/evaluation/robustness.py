@@ -41,7 +41,7 @@ RESPONSE = ("response", "in_mildest", "in_mildest_low", "in_mildest_high", "in_m
 
 
 @dataclass(frozen=True)
-class Settings:
+class RobustnessSettings:
     """Settings of an analysis.
 
     Attributes:
@@ -91,7 +91,7 @@ class Robustness:
     curves: pd.DataFrame
     ranking: pd.DataFrame
     people: People | None
-    settings: Settings
+    settings: RobustnessSettings
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -120,7 +120,8 @@ class _Response(NamedTuple):
 NO_RESPONSE = _Response(pd.DataFrame(index=pd.Index([], dtype=float), columns=RESPONSE, dtype=float), 0, 0)
 
 
-def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
+def measure_robustness(folder: ScoreFolder, settings: RobustnessSettings,
+                       datasets: Sequence[str] | None = None,
                        metrics: Sequence[str] | None = None) -> Robustness:
     """Measure the curves of all metrics with scores at levels.
 
@@ -173,8 +174,8 @@ def measure_robustness(folder: ScoreFolder, settings: Settings, datasets: Sequen
     return Robustness(rows, curves, ranking, people, settings, [*notes.lines(), *of_people])
 
 
-def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str], settings: Settings,
-             notes: MetricNotes) -> list[tuple[pd.DataFrame, CurveMean]]:
+def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str],
+             settings: RobustnessSettings, notes: MetricNotes) -> list[tuple[pd.DataFrame, CurveMean]]:
     """Measure all curves of a metric on a data set: the points and the means of each."""
     scored = load_levels(folder, dataset, metric, [ORIGINAL, *names], notes)
     refs, groups = np.unique(scored.refs, return_inverse=True)
@@ -212,7 +213,7 @@ def _measure(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str
 
 
 def _responses(folder: ScoreFolder, dataset: str, metric: str, quality: np.ndarray, refs: np.ndarray,
-               settings: Settings, notes: MetricNotes) -> Mapping[tuple[str, str], _Response]:
+               settings: RobustnessSettings, notes: MetricNotes) -> Mapping[tuple[str, str], _Response]:
     """Measure the response to pure geometry, by family and unit; empty without such scores.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zsiqa.evaluation.labels import reconcile
+from zsiqa.evaluation.common_labels import reconcile
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import Pairs, ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
@@ -54,7 +54,8 @@ def load_table(folder: ScoreFolder, dataset: str, perturbation: str, metrics: Se
                notes: list[str]) -> ScoreTable:
     """Load the pairs for which every metric has a usable score.
 
-    Where sources disagree on labels, those of the release are used for all (`zsiqa.evaluation.labels`).
+    Where sources disagree on labels, those of the release are used for all: see
+    `zsiqa.evaluation.common_labels`.
 
     Args:
         folder: folder of scores, or several sources.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from zsiqa.evaluation.correlation import correlate
-from zsiqa.results.official import file_name
 from zsiqa.results.score_folder import ScoreFolder
 from zsiqa.results.scores import ScoreKey, Scores, align
 from zsiqa.types import StoreError, did_you_mean
@@ -18,8 +16,8 @@ RTOL = 1e-3  # far above the rounding differences of devices, far below the effe
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Comparison of one set of scores, ours and theirs.
+class Agreement:
+    """Agreement of one set of scores, ours with theirs.
 
     Attributes:
         n: number of pairs that both have scored.
@@ -51,7 +49,7 @@ class Comparison:
 class Verification:
     """All comparisons, and the sets of scores that could not be compared."""
 
-    comparisons: list[Comparison]
+    comparisons: list[Agreement]
     not_ours: list[ScoreKey]
     not_theirs: list[ScoreKey]
     unreadable: list[str]
@@ -111,7 +109,7 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
                         unreadable, rtol)
 
 
-def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
+def compare(ours: Scores, theirs: Scores, rtol: float) -> Agreement:
     """Compare two sets of scores of the same pairs, in any order."""
     aligned = align(ours, theirs.pairs)
     both = np.isfinite(aligned.values) & theirs.usable
@@ -123,40 +121,8 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Comparison:
         row = int(np.argmax(diverging))
         first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
     ranks = correlate(a, b)
-    return Comparison(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
+    return Agreement(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
                       int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
                       float(difference.max(initial=0.0)),
                       str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
                       first, theirs.path.name, ranks.srcc, ranks.krcc)
-
-
-def to_text(found: Verification) -> str:
-    """Format the comparisons as a plain-text table with remarks."""
-    width = max((len(str(one.key)) for one in found.comparisons), default=0)
-    lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  "
-             f"{'KRCC':>7}"]
-    for one in found.comparisons:
-        lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  "
-                     f"{_number(one.srcc):>7}  {_number(one.krcc):>7}")
-        if not one.n:
-            lines.append("  no pair in common")
-        if file_name(one.key) not in (None, one.source):
-            lines.append(f"  theirs taken from {one.source}")
-        if one.first:
-            lines.append(f"  first diverging pair {one.first}; largest difference at {one.worst}")
-        if one.only_ours or one.only_theirs:
-            lines.append(f"  {one.only_ours} pairs only ours, {one.only_theirs} only theirs")
-        if one.labels_differ:
-            lines.append(f"  {one.labels_differ} pairs have another label: "
-                         "is this the same release of the data set?")
-    lines.append(f"a pair diverges when the scores differ by more than {found.rtol:g} of the largest score "
-                 "of the file")
-    if found.not_ours:
-        lines.append(f"not scored here: {len(found.not_ours)} of the authors' sets, e.g. {found.not_ours[0]}")
-    lines += [f"not compared: {problem}" for problem in found.unreadable]
-    lines += [f"the authors have no complete {key}" for key in found.not_theirs]
-    return "\n".join(lines)
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

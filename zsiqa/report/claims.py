@@ -9,27 +9,28 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from zsiqa.evaluation.bootstrap import LEVEL
-from zsiqa.evaluation.claims import UNDECIDABLE, Cell, Count, Verdict
+from zsiqa.evaluation.claims import UNDECIDABLE, Count, Verdict
+from zsiqa.evaluation.comparisons import Comparison
 from zsiqa.report.formats import html_cells, html_table, markdown_table
 from zsiqa.report.formats import to_csv as frame_to_csv
 from zsiqa.terminal import plural
 
-SHOWN = 4  # decisive cells of a claim
+SHOWN = 4  # decisive comparisons of a claim
 HEADS = ["claim", "where", "all pairs", "within references", "with the metrics' own authors' scores"]
 
 
 def to_text(verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
-    """Write verdicts as text, each with the cells that decide it."""
+    """Write verdicts as text, each with the comparisons that decide it."""
     lines = []
     for verdict in verdicts:
         lines += [f"{conclude(verdict.pooled)}: {verdict.name}", f"  {verdict.text} ({verdict.place})",
                   f"  within references: {conclude(verdict.within)}"]
-        lines += [f"  {_describe(cell)}" for cell in decisive(verdict.cells)]
-        lines += [f"  not judged: {missing}" for missing in _missing(verdict.cells)]
+        lines += [f"  {_describe(one)}" for one in decisive(verdict.comparisons)]
+        lines += [f"  not judged: {missing}" for missing in _missing(verdict.comparisons)]
         if verdict.other:
             lines.append(f"  with the scores of the metrics' own authors: {conclude(verdict.other.pooled)}; "
                          f"within references: {conclude(verdict.other.within)}")
-            lines += [f"    {_describe(cell)}" for cell in decisive(verdict.other.cells)[:2]]
+            lines += [f"    {_describe(one)}" for one in decisive(verdict.other.comparisons)[:2]]
             lines += [f"    known difference: {cause}" for cause in verdict.causes]
         lines.append("")
     lines += [f"note: {note}" for note in dict.fromkeys(notes)]
@@ -72,19 +73,18 @@ def to_html_part(verdicts: Sequence[Verdict], labels: Mapping[str, str]) -> str:
 
 
 def _details(verdict: Verdict, dataset: str) -> str:
-    return "\n".join(_describe(cell) for cell in decisive([one for one in verdict.cells
-                                                            if one.dataset == dataset]))
+    return "\n".join(map(_describe, decisive([one for one in verdict.comparisons if one.dataset == dataset])))
 
 
 def to_csv(verdicts: Sequence[Verdict]) -> str:
-    """Write one row a cell."""
-    lines = [{"claim": verdict.name, "scores_of": source, "comparison": cell.text, "dataset": cell.dataset,
-              "perturbation": cell.perturbation, "coefficient": cell.coefficient, "effect": cell.value,
-              "low": cell.low, "high": cell.high, "p_holm": cell.p, "effect_per_ref": cell.within,
-              "p_per_ref_holm": cell.p_within, "missing": cell.missing}
+    """Write one row a comparison."""
+    lines = [{"claim": verdict.name, "scores_of": source, "comparison": one.text, "dataset": one.dataset,
+              "perturbation": one.perturbation, "coefficient": one.coefficient, "effect": one.value,
+              "low": one.low, "high": one.high, "p_holm": one.p, "effect_per_ref": one.within,
+              "p_per_ref_holm": one.p_within, "missing": one.missing}
              for verdict in verdicts
-             for source, one in (("paper", verdict), ("own authors", verdict.other)) if one
-             for cell in one.cells]
+             for source, judged in (("paper", verdict), ("own authors", verdict.other)) if judged
+             for one in judged.comparisons]
     return frame_to_csv(pd.DataFrame(lines))
 
 
@@ -107,18 +107,18 @@ def conclude(count: Count) -> str:
     return text + (f"; {count.against} significantly against)" if count.against else ")")
 
 
-def decisive(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells most against a claim; if there are none, the one that supports it least."""
-    known = sorted((cell for cell in cells if math.isfinite(cell.value)), key=lambda cell: cell.value)
-    return [cell for cell in known if cell.value <= 0][:SHOWN] or known[:1]
+def decisive(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons most against a claim; if there are none, the one that supports it least."""
+    known = sorted((one for one in comparisons if math.isfinite(one.value)), key=lambda one: one.value)
+    return [one for one in known if one.value <= 0][:SHOWN] or known[:1]
 
 
-def _describe(cell: Cell) -> str:
-    sure = "significant" if cell.p < 1 - LEVEL else "not significant"
-    return (f"{cell.dataset}/{cell.perturbation}: {cell.text}: {cell.coefficient.upper()} {cell.value:+.3f} "
-            f"[{cell.low:+.3f}, {cell.high:+.3f}] ({sure}); within references {cell.within:+.3f}")
+def _describe(one: Comparison) -> str:
+    sure = "significant" if one.p < 1 - LEVEL else "not significant"
+    return (f"{one.dataset}/{one.perturbation}: {one.text}: {one.coefficient.upper()} {one.value:+.3f} "
+            f"[{one.low:+.3f}, {one.high:+.3f}] ({sure}); within references {one.within:+.3f}")
 
 
-def _missing(cells: Sequence[Cell]) -> list[str]:
-    missing = [cell.missing for cell in cells if cell.missing]
-    return [f"{len(missing)} of {plural(len(cells), 'comparison')}: {missing[0]}"] if missing else []
+def _missing(comparisons: Sequence[Comparison]) -> list[str]:
+    missing = [one.missing for one in comparisons if one.missing]
+    return [f"{len(missing)} of {plural(len(comparisons), 'comparison')}: {missing[0]}"] if missing else []

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zsiqa.evaluation.analysis import Analysis, AnalysisSettings, analyse
 from zsiqa.evaluation.claim_files import read_claims
 from zsiqa.evaluation.claims import Verdict, claims_on, judge
 from zsiqa.evaluation.measurement import Measurer
-from zsiqa.evaluation.ranking import Analysis, Settings, analyse
 from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.table_specs import choose_specs, in_order
 from zsiqa.evaluation.tables import Table, build_table
@@ -120,7 +120,7 @@ class Readable(FilteredFolder):
         return key not in self._few
 
 
-def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | None = None,
+def collect(folder: ScoreFolder, settings: AnalysisSettings, datasets: Sequence[str] | None = None,
             claims: str = "ghildyal2025") -> Report:
     """Compute the contents of a report.
 
@@ -166,7 +166,7 @@ def collect(folder: ScoreFolder, settings: Settings, datasets: Sequence[str] | N
     return Report(folder.root, len(files), tables, found, verdicts, read_runs(files), list(problems), notes)
 
 
-def _dataset(folder: Readable, name: str, settings: Settings) -> DatasetReport | None:
+def _dataset(folder: Readable, name: str, settings: AnalysisSettings) -> DatasetReport | None:
     """Collect the contents for a data set; None without a usable file (reported by `Readable`)."""
     notes = list(folder.notes.get(name, ()))
     loaded = {key: scores for key in sorted(folder.held()) if key.dataset == name

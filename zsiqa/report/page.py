@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from zsiqa import __version__
+from zsiqa.evaluation.analysis import Analysis
 from zsiqa.evaluation.correlation import COEFFICIENTS
-from zsiqa.evaluation.ranking import Analysis
 from zsiqa.evaluation.table_specs import STORED, in_order
 from zsiqa.evaluation.tables import Table
 from zsiqa.report.claims import to_html_part as claims_part

@@ -1,118 +1,162 @@
-"""Write an analysis as text for a terminal and as files."""
+"""Write a ranking of metrics as text for a terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 
 import pandas as pd
 
 from zsiqa.evaluation.bootstrap import LEVEL
-from zsiqa.evaluation.correlation import COEFFICIENTS
-from zsiqa.evaluation.ranking import Analysis
-from zsiqa.report.formats import to_json
-from zsiqa.terminal import aligned_within, escape_formula
+from zsiqa.evaluation.findings import Finding
+from zsiqa.evaluation.ranking import Ranking
+from zsiqa.releases import describe_uses
+from zsiqa.report.formats import markdown_table
+from zsiqa.report.formats import to_csv as frame_to_csv
+from zsiqa.terminal import aligned_within, listed
 
-ALARMS_SHOWN = 10
-FEW_REPLICATES = 500
-
-
-def to_text(found: Analysis, width: int = 10_000) -> str:
-    """Write the analysis as text for a terminal of a width, in characters."""
-    name, settings = found.settings.coefficient, found.settings
-    chance = (found.references - 1) / (found.n - 1)
-    lines = [f"{found.dataset}/{found.perturbation}: {found.n} of {found.expected} pairs, {found.references} "
-             f"references; {found.label_share:.1%} of the labels' variance lies between references "
-             f"({chance:.1%} would by chance)",
-             f"intervals: {LEVEL:.0%}, {settings.interval}, {settings.replicates} resamples of the "
-             f"references, seed {settings.seed}", ""]
-    upper = name.upper()
-    table = [["metric", *(one.upper() for one in COEFFICIENTS), "PLCC per ref.", f"{upper} per ref.",
-              "median", "SD", "undefined", "PLCC logistic", "RMSE", "between refs."]]
-    for metric, row in found.methods.iterrows():
-        table.append([
-            str(metric),
-            *(f"{_digits(row[one])} [{_digits(row[f'{one}_low'])}, {_digits(row[f'{one}_high'])}]"
-              for one in COEFFICIENTS),
-            *(_digits(row[one]) for one in ("plcc_per_ref", f"{name}_per_ref", f"{name}_per_ref_median",
-                                            f"{name}_per_ref_sd")),
-            str(int(row["undefined_refs"])), _digits(row["plcc_mapped"]), f"{row['rmse']:.4g}",
-            f"{row['between_share']:.1%}"])
-    lines += aligned_within(table, width, right=range(4, 12))
-    if len(found.types.columns):
-        lines += ["", f"{name.upper()} by distortion type",
-                  found.types.to_string(float_format="{:.3f}".format, line_width=width),
-                  *(f"  {column}: {text}" for column, text in found.type_names.items())]
-    lines += _comparisons_text(found, width)
-    if found.alarms:
-        sure = sum(alarm.sure for alarm in found.alarms)
-        lines += ["", f"Rank change: {len(found.alarms)} pairs of metrics change places between pooled and "
-                      f"per-reference {name.upper()}; {sure} of them are significant in both orders"]
-        lines += [f"  {alarm.text}" for alarm in found.alarms[:ALARMS_SHOWN]]
-        if len(found.alarms) > ALARMS_SHOWN:
-            lines.append(f"  and {len(found.alarms) - ALARMS_SHOWN} more")
-    return "\n".join([*lines, *([""] if found.notes else []), *found.notes])
+# Letter and meaning of each flag.
+FLAGS = {"partial": ("p", "scores of a part of the data set's pairs"),
+         "not deterministic": ("n", "other scores for equal images, so the next run gives other numbers"),
+         "quantised": ("q", "half precision or coarser: ties among scores"),
+         "trained on this set": ("t", "the metric learned from this data set"),
+         "unlike its authors": ("s", "not computed as the metric's authors compute it"),
+         "authors' use unknown": ("?", "not known how the metric's authors compute it"),
+         "unchecked": ("u", "no checksum: nothing shows whether the file is as it was written")}
+SHOWN = 3  # patterns of names in a finding
 
 
-def _comparisons_text(found: Analysis, width: int) -> list[str]:
-    if found.comparisons.empty:
-        return []
-    name, settings = found.settings.coefficient, found.settings
-    lines = ["", f"{name.upper()} compared, references resampled {settings.replicates} times; "
-                 f"p after Holm over {len(found.comparisons)} comparisons "
-                 f"(Student's t of the difference over its bootstrap error)"]
-    if settings.replicates < FEW_REPLICATES:
-        lines.append(f"  with fewer than {FEW_REPLICATES} resamples, the bootstrap error itself is uncertain")
-    if len(found.comparisons) <= 15:
-        shown = found.comparisons.set_index(["a", "b"])
-        lines.append(shown.to_string(float_format="{:.4g}".format, line_width=width))
-        lines.append("  p_wilcoxon: over references. Williams, Steiger, Zou: assume independent pairs, which "
-                     "these are not." if "p_williams" in shown else "  p_wilcoxon: over references.")
-    else:
-        lines.append("  + the row's is better, - it is worse, . undecided; columns in the order of the rows")
-        stub = max(map(len, found.significance.index))
-        rows = zip(found.significance.index, found.significance.to_numpy(), strict=True)
-        lines += [f"  {metric:{stub}}  " + "".join({1: "+", -1: "-", 0: "."}[value] for value in row)
-                  for metric, row in rows]
-    best = [metric for metric in found.methods.index if found.methods.loc[metric, "not_worse_than_best"]]
-    lines.append(f"  best, and not significantly worse than it: {', '.join(best)}")
+def to_text(found: Ranking, width: int, coefficient: str = "srcc") -> str:
+    """Write a ranking as text: sentences, and tables of at most `width` columns where names allow it.
+
+    Args:
+        found: the ranking.
+        width: of the terminal.
+        coefficient: of the table of several data sets, `plcc`, `srcc` or `krcc`; stars are those of SRCC.
+    """
+    lines: list[str] = []
+    for perturbation, rows in found.rows.groupby("perturbation", sort=False):
+        shared = _shared(rows)
+        single = rows["dataset"].nunique() == 1
+        lines += [*([""] if lines else []),
+                  f"{'SRCC' if single else coefficient.upper()}, {perturbation} images; * = best by SRCC, or "
+                  f"not significantly worse"]
+        lines += _one(rows, shared, width) if single else [
+            *_matrix(rows, shared, width, coefficient), "", "SRCC within references, mean",
+            *_matrix(rows, set(FLAGS), width, "srcc_per_ref")]
+        lines += _legend(rows, shared)
+    about = [f"Intervals ({LEVEL:.0%}) and tests: {found.replicates} resamples of the references; Holm over "
+             f"all pairs of metrics.",
+             *(text for dataset, ones in found.findings.items() for text in describe(dataset, ones)),
+             *(f"note: {note}" for note in found.notes)]
+    return "\n".join([*lines, "", *about])
+
+
+def to_markdown(found: Ranking) -> str:
+    """Write a ranking as one Markdown table a perturbation."""
+    blocks = []
+    for perturbation, rows in found.rows.groupby("perturbation", sort=False):
+        shared, datasets = _shared(rows), list(dict.fromkeys(rows["dataset"]))
+        cells = _cells(rows, shared, "srcc", interval=True)
+        head = [f"SRCC, {perturbation}", *(f"{name} ({_pairs(rows, name):,})" for name in datasets)]
+        body = [[f"`{metric}`", *(cells.get((metric, name), "") for name in datasets)]
+                for metric in _order(rows)]
+        blocks.append("\n".join([markdown_table(head, body), "", *_legend(rows, shared)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_csv(found: Ranking) -> str:
+    """Write one row a data set, metric and perturbation."""
+    return frame_to_csv(found.rows.assign(flags=found.rows["flags"].map("; ".join)))
+
+
+def describe(dataset: str, findings: Sequence[Finding]) -> list[str]:
+    """Describe findings in sentences."""
+    lines = []
+    for one in findings:
+        what = ("score exactly 0 under most distances, as if they were their reference"
+                if one.kind == "as reference" else "score as another image of their reference does")
+        lines.append(f"warning: {dataset}: {one.images:,} images ({listed(one.patterns, SHOWN)}) {what}. "
+                     f"Their labels still differ by a standard deviation of {one.label_sd:.3g} (all labels: "
+                     f"{one.set_sd:.3g}); no metric can reproduce that, and PLCC cannot exceed "
+                     f"{one.highest_plcc:.4f}.")
     return lines
 
 
-def write(found: Analysis, folder: Path) -> list[Path]:
-    """Write CSV files, a JSON file with the settings, and a figure of the significance matrix into a folder.
-
-    Returns:
-        Paths of the files.
-    """
-    from zsiqa.report.figures import significance_matrix  # matplotlib, of an extra
-
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{found.dataset}_{found.perturbation}"
-    written = []
-    for name in ("methods", "types", "within", "comparisons", "significance"):
-        frame: pd.DataFrame = getattr(found, name)
-        path = folder / f"{stem}_{name}.csv"
-        frame = frame.rename(index=escape_formula, columns=escape_formula).map(escape_formula)
-        frame.to_csv(path, index=name != "comparisons", lineterminator="\n")
-        written.append(path)
-    about = {"dataset": found.dataset, "perturbation": found.perturbation, "pairs": found.n,
-             "pairs_of_the_data_set": found.expected, "references": found.references,
-             "label_variance_between_references": found.label_share, "level": LEVEL, **asdict(found.settings),
-             "as_authors": found.methods["as_authors"].to_dict(),
-             "unlike_authors": {name: text for name, text in found.methods["unlike_authors"].items() if text},
-             "types": found.type_names, "rank_changes": [alarm.text for alarm in found.alarms],
-             "notes": found.notes}
-    path = folder / f"{stem}_analysis.json"
-    path.write_text(to_json(about), encoding="utf-8")
-    written.append(path)
-    if len(found.methods) > 1:
-        title = f"{found.dataset}, {found.perturbation}: {found.settings.coefficient.upper()}"
-        written += significance_matrix(found.significance, found.methods[found.settings.coefficient], title,
-                                       folder / f"{stem}_significance")
-    return written
+def _one(rows: pd.DataFrame, shared: set[str], width: int) -> list[str]:
+    table = [["", "SRCC", "interval", "ranks", "per ref.", "PLCC", "KRCC", "ms a pair", ""]]
+    for row in rows.to_dict("records"):
+        star, flags = "*" if row["in_best_group"] else " ", _letters(row["flags"], shared)
+        ranks = "" if math.isnan(row["rank_low"]) else f"{row['rank_low']:.0f}-{row['rank_high']:.0f}"
+        interval = f"[{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]"
+        table.append([row["metric"], f"{row['srcc']:.3f}{star}", interval, ranks,
+                      *(f"{row[name]:.3f}" for name in ("srcc_per_ref", "plcc", "krcc")),
+                      "" if math.isnan(row["ms_pair"]) else format(row["ms_pair"], ",.0f"), flags])
+    return [f"{rows['dataset'].iloc[0]}: {rows['pairs'].iloc[0]:,} pairs",
+            *aligned_within(table, width, right={3, 4, 5, 6, 7})]
 
 
-def _digits(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.3f}"
+def _matrix(rows: pd.DataFrame, shared: set[str], width: int, column_name: str) -> list[str]:
+    datasets, metrics = list(dict.fromkeys(rows["dataset"])), _order(rows)
+    cells, means = _cells(rows, shared, column_name), _means(rows, column_name)
+    stub = max(map(len, metrics))
+    column = max(9, *(len(name) + 1 for name in datasets))
+    most = max(1, (width - stub - 8) // column)
+    lines = []
+    for first in range(0, len(datasets), most):
+        shown = datasets[first:first + most]
+        lines += [*([""] if first else []),
+                  f"{'':{stub}}  " + "".join(f"{name:{column}}" for name in shown) + "mean",
+                  f"{'pairs':{stub}}  " + "".join(f"{_pairs(rows, name):<{column},}" for name in shown)]
+        lines += [f"{metric:{stub}}  "
+                  + "".join(f"{cells.get((metric, name), ''):{column}}" for name in shown)
+                  + (f"{means[metric]:.3f}" if metric in means else "") for metric in metrics]
+    return [line.rstrip() for line in lines]
+
+
+def _cells(rows: pd.DataFrame, shared: set[str], name: str, *,
+           interval: bool = False) -> dict[tuple[str, str], str]:
+    cells = {}
+    for row in rows.to_dict("records"):
+        text = f"{row[name]:.3f}" + "*" * bool(row["in_best_group"] and name != "srcc_per_ref")
+        if interval and not math.isnan(row["srcc_low"]):
+            text += f" [{row['srcc_low']:.3f}, {row['srcc_high']:.3f}]"
+        letters = _letters(row["flags"], shared)
+        cells[row["metric"], row["dataset"]] = f"{text}{' ' * interval}{letters}".rstrip()
+    return cells
+
+
+def _order(rows: pd.DataFrame) -> list[str]:
+    """Sort metrics by their mean distance to the best metric of each data set that they have scores of."""
+    behind = rows["srcc"] - rows.groupby("dataset")["srcc"].transform("max")
+    ordered = behind.groupby(rows["metric"]).mean().sort_values(ascending=False, kind="stable")
+    return [str(metric) for metric in ordered.index]
+
+
+def _means(rows: pd.DataFrame, name: str) -> dict[str, float]:
+    """Compute the mean over the data sets of the metrics that have scores of all."""
+    groups = rows.groupby("metric")[name]
+    count = rows["dataset"].nunique()
+    return {str(metric): float(values.mean()) for metric, values in groups if values.count() == count}
+
+
+def _pairs(rows: pd.DataFrame, dataset: str) -> int:
+    return int(rows.loc[rows["dataset"] == dataset, "pairs"].iloc[0])
+
+
+def _shared(rows: pd.DataFrame) -> set[str]:
+    """Return the flags that all rows have; they are stated once, not in each row."""
+    shared: set[str] = set.intersection(*map(set, rows["flags"]))
+    return shared
+
+
+def _letters(flags: Sequence[str], shared: set[str]) -> str:
+    return "".join(FLAGS[flag][0] for flag in flags if flag not in shared)
+
+
+def _legend(rows: pd.DataFrame, shared: set[str]) -> list[str]:
+    used = {flag for flags in rows["flags"] for flag in flags}
+    names = ("as_authors", "unlike_authors")
+    uses = ((row["metric"], {name: row[name] for name in names}) for row in rows.to_dict("records"))
+    return [*(f"{'all' if flag in shared else letter}: {meaning}"
+              for flag, (letter, meaning) in FLAGS.items() if flag in used), *describe_uses(uses)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from zsiqa.evaluation.human_curves import DATASET
 from zsiqa.evaluation.human_thresholds import read_thresholds
-from zsiqa.evaluation.robustness import Robustness, Settings, measure_robustness
+from zsiqa.evaluation.robustness import Robustness, RobustnessSettings, measure_robustness
 from zsiqa.evaluation.stored_levels import curves_of
 from zsiqa.report.formats import csv_link, html_cells, html_list, html_table
 from zsiqa.report.robustness import RANKING_LEGEND, describe_thresholds, people_lines, ranking_rows
@@ -40,7 +40,7 @@ def robustness_part(folder: ScoreFolder, replicates: int, datasets: Sequence[str
     if not chosen:
         return ""
     try:
-        found = measure_robustness(folder, Settings(*read_thresholds(), replicates), chosen)
+        found = measure_robustness(folder, RobustnessSettings(*read_thresholds(), replicates), chosen)
     except StoreError as error:
         return f"<h3>Robustness as a curve</h3><p>No curve: {html.escape(str(error))}.</p>"
     return to_html_part(found)

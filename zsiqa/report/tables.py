@@ -20,7 +20,7 @@ from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
 from zsiqa.releases import UNKNOWN, describe_uses
 from zsiqa.report.formats import csv_link, html_list, to_csv
-from zsiqa.report.standings import FLAGS
+from zsiqa.report.ranking import FLAGS
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
 # Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.

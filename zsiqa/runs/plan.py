@@ -20,8 +20,8 @@ from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
 from zsiqa.config import at_scale, dataset_name, metric_name, plain
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.sidecar import read_sidecar
+from zsiqa.runs.build import build_backbone, build_baselines
 from zsiqa.runs.conditions import Condition, conditions, options
-from zsiqa.runs.engines import build_backbone, build_baselines
 from zsiqa.runs.notes import backbone_notes, protocol_note
 from zsiqa.types import Dataset, MetricKey, StoreError
 

@@ -52,7 +52,7 @@ class FileProgress:
         return self.state == "done"
 
 
-def look(cfg: DictConfig) -> list[FileProgress]:
+def read_progress(cfg: DictConfig) -> list[FileProgress]:
     """Return the progress of the score files that a configuration fills.
 
     Raises:

@@ -21,7 +21,7 @@ from zsiqa import CONFIGS
 from zsiqa.config import check_settings, compose, explain
 from zsiqa.config.hints import unknown_name
 from zsiqa.results.scores import split_metric, split_scale
-from zsiqa.runs.progress import FileProgress, look
+from zsiqa.runs.progress import FileProgress, read_progress
 from zsiqa.types import ZsiqaError
 
 OF_BACKBONES = ("distance", "representation")
@@ -96,7 +96,7 @@ def progress_of(arguments: Sequence[str]) -> list[FileProgress]:
     """
     cfg = compose(*arguments)
     check_settings(cfg)
-    return look(cfg)
+    return read_progress(cfg)
 
 
 def unfinished(jobs: Iterable[list[str]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Build the engine of each pass from a configuration. torch is imported when the first engine is built."""
+"""Construction of the engine of each pass from a configuration. Imports torch with the first engine."""
 
 from __future__ import annotations
 

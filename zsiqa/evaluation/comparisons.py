@@ -1,11 +1,12 @@
-"""Comparisons that a claim consists of: their text, their metrics, and the effect that must be above 0."""
+"""Comparisons that a claim consists of, each with the effect that must be above 0."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,13 +15,59 @@ Lookup = Callable[[str, str], np.ndarray]
 Effect = Callable[[Lookup], np.ndarray]
 
 
-def contrasts(claim: Mapping[str, Any], perturbation: str,
-               name: Callable[[str], str]) -> Iterator[tuple[str, list[str], Effect]]:
-    """List text, metrics and effect of each comparison of a claim under a perturbation.
+class Comparison(NamedTuple):
+    """One comparison of a claim.
+
+    Attributes:
+        text: the comparison in words.
+        dataset, perturbation, coefficient: of the scores.
+        metrics: all metrics in it.
+        effect: computes the effect, in the same layout as its `Lookup`.
+        value, low, high: the effect, with its interval over resampled references; NaN without scores.
+        p: p-value of no effect, by Student's t over resampled references, after Holm's correction over all
+            comparisons of all claims.
+        within, p_within: mean of the effect within each reference, and its p-value by Student's t over
+            references, after the same correction.
+        missing: why there is no value.
+    """
+
+    text: str
+    dataset: str
+    perturbation: str
+    coefficient: str
+    metrics: frozenset[str]
+    effect: Effect
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    within: float = math.nan
+    p_within: float = math.nan
+    missing: str = ""
+
+
+def list_comparisons(claim: Mapping[str, Any],
+                     swapped: Mapping[str, str] | None = None) -> Iterator[Comparison]:
+    """List the comparisons of a claim, without values.
 
     Args:
         claim: as in a file of configs/claims.
-        perturbation: of the scores.
+        swapped: metrics to replace by others.
+    """
+    def name(metric: str) -> str:
+        return (swapped or {}).get(metric, metric)
+
+    for dataset, perturbation, coefficient in product(
+            claim["datasets"], claim.get("perturbations", ["original"]), claim.get("coefficients", ["srcc"])):
+        for text, metrics, effect in _effects(claim, perturbation, name):
+            yield Comparison(text, dataset, perturbation, coefficient, frozenset(metrics), effect)
+
+
+def _effects(claim: Mapping[str, Any], perturbation: str,
+             name: Callable[[str], str]) -> Iterator[tuple[str, list[str], Effect]]:
+    """List text, metrics and effect of each comparison of a claim under a perturbation.
+
+    Args:
         name: maps a metric of the claim to the one that is used.
     """
     rule, margin = claim["rule"], claim.get("margin", 0.0)

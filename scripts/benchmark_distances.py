@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 
 from zsiqa import distances
-from zsiqa.distances.columns import SAMPLES, Columns
+from zsiqa.distances.columns import Columns
+from zsiqa.distances.distribution import transport
 from zsiqa.runs.machine import keep_freed_memory, pick_device
 
 TILES, LAYERS, TOKENS, WIDTH = 8, 12, 197, 768  # DINOv1
@@ -27,8 +28,7 @@ class Float32WSD(distances.WSD):
     def divergence(self, columns: Columns) -> torch.Tensor:
         """See `zsiqa.distances.WSD`."""
         p, q = columns.probabilities(self.softmax_over, 0.0)
-        steps: torch.Tensor = torch.ones(SAMPLES - 1, SAMPLES).tril() @ (p - q)
-        return steps.abs().sum(-2)
+        return transport([(p - q)[..., :-1, :]])
 
 
 def seconds(metrics: Sequence[distances.Distance], ref: distances.Features, dis: distances.Features) -> float:

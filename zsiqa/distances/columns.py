@@ -8,8 +8,8 @@ parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # the protocol's 8 x 8 window: every column holds 64 values
+GROUP = 9  # samples; all but the last are 7 groups
 # Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly
 # equal, have few columns.
 FEW_COLUMNS = 256
@@ -44,9 +45,9 @@ def column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Fe
         sums = x.new_zeros(len(distances), num_maps)
         for maps in parts(num_maps, maps_at_once):
             whole = x.flatten(0, 1)[maps], y.flatten(0, 1)[maps]
-            over_columns: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+            of_maps: dict[Any, Any] = {}
             for part in parts(num_columns, columns_at_once):
-                columns = Columns(whole, part, over_columns)
+                columns = Columns(whole, part, of_maps)
                 for number, distance in enumerate(distances):
                     k = distance.divergence(columns)
                     if distance.euclidean_term:
@@ -63,12 +64,11 @@ class Columns:
     Args:
         whole: (x, y), all columns of these maps, (n, 64, M): of the distorted and of the reference image.
         part: the slice of these columns, c in number.
-        over_columns: cache of the softmax of `whole` over all columns, by dtype; shared by the parts.
+        of_maps: cache of quantities of the whole maps, shared by the parts.
     """
 
-    def __init__(self, whole: tuple[Tensor, Tensor], part: slice,
-                 over_columns: dict[torch.dtype, tuple[Tensor, Tensor]]) -> None:
-        self._whole, self._part, self._over_columns = whole, part, over_columns
+    def __init__(self, whole: tuple[Tensor, Tensor], part: slice, of_maps: dict[Any, Any]) -> None:
+        self._whole, self._part, self._of_maps = whole, part, of_maps
         self.x, self.y = (columns[..., part] for columns in whole)
         self._probabilities: dict[tuple[str, float, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._differences: dict[tuple[str, float], Tensor] = {}
@@ -88,10 +88,10 @@ class Columns:
         key = over, epsilon, dtype
         if key not in self._probabilities:
             if over == "columns":
-                if dtype not in self._over_columns:
+                if dtype not in self._of_maps:
                     x, y = self._whole
-                    self._over_columns[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
-                p, q = (softmax[..., self._part] for softmax in self._over_columns[dtype])
+                    self._of_maps[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
+                p, q = (softmax[..., self._part] for softmax in self._of_maps[dtype])
             else:
                 p, q = (columns.softmax(-2, dtype=dtype) for columns in (self.x, self.y))
             self._probabilities[key] = (p + epsilon, q + epsilon) if epsilon else (p, q)
@@ -104,6 +104,13 @@ class Columns:
             p, q = self.probabilities(over, epsilon)
             self._differences[key] = p - q
         return self._differences[key]
+
+    def of_maps(self, quantity: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Return a quantity of each column, (n, c), which takes whole maps x and y (n, 64, M) to (n, M)."""
+        if quantity not in self._of_maps:
+            self._of_maps[quantity] = quantity(*self._whole)
+        result: Tensor = self._of_maps[quantity][..., self._part]
+        return result
 
     @property
     def energies(self) -> tuple[Tensor, Tensor]:
@@ -138,6 +145,17 @@ def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memor
         maps = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
         maps = maps.movedim((4, 6), (2, 3))  # B, maps, 8, 8, C, H' / 8, W' / 8
     return maps.reshape(*maps.shape[:2], SAMPLES, -1)
+
+
+def softmax_differences(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Yield p - q, softmax over the columns of whole maps (n, 64, M), in float64, but for the last sample.
+
+    Some groups of samples at a time, (n, s, M): the softmax of a whole map would not fit into a cache.
+    """
+    groups = max(1, at_once(ELEMENTS_AT_ONCE, (x,)) // x.shape[-1] // GROUP)
+    for samples in parts(SAMPLES - 1, groups * GROUP):
+        p, q = (columns[:, :-1][:, samples].softmax(-1, dtype=torch.float64) for columns in (x, y))
+        yield p - q
 
 
 def at_once(limits: dict[str, int], features: Features) -> int:

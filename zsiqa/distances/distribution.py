@@ -7,14 +7,23 @@ features into columns, and computes shared quantities once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from zsiqa.distances import half_precision
-from zsiqa.distances.columns import SAMPLES, Columns, SoftmaxOver, column_distances, columns_of_64
+from zsiqa.distances.columns import (
+    GROUP,
+    Columns,
+    SoftmaxOver,
+    column_distances,
+    columns_of_64,
+    softmax_differences,
+)
 from zsiqa.types import Features, check_choice
 
 
@@ -187,15 +196,12 @@ class WSD(ColumnDistance):
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
+        if (self.order, self.weights, self.softmax_over) == (1, "softmax", "columns"):
+            return columns.of_maps(_softmax_transport)
         p, q = (columns.energies if self.weights == "energy" else
                 (columns.x.double(), columns.y.double()) if self.weights == "features" else
                 columns.probabilities(self.softmax_over, 0.0, torch.float64))
-        if self.order == 2:
-            return squared_transport(p, q)
-        # A product with a triangular matrix of ones is a cumulative sum. It is much faster than `cumsum` over
-        # an axis that is not the last.
-        all_but_the_last = torch.ones(SAMPLES - 1, SAMPLES, dtype=p.dtype, device=p.device).tril_()
-        return (all_but_the_last @ (p - q)).abs_().sum(-2)
+        return squared_transport(p, q) if self.order == 2 else transport([(p - q)[..., :-1, :]])
 
 
 def _atanh(x: Tensor) -> Tensor:
@@ -204,6 +210,38 @@ def _atanh(x: Tensor) -> Tensor:
         return x.atanh()
     size = x.abs()  # for x near -1, the argument of log1p would be rounded too coarsely
     return torch.copysign((2 * size / (1 - size)).log1p() / 2, x)
+
+
+def transport(differences: Iterable[Tensor]) -> Tensor:
+    """Integral over quantiles of the difference of positions, as a distance of cumulative weights, (n, c).
+
+    Args:
+        differences: p - q of consecutive samples, but for the last sample, (n, s, c) each; s is a multiple of
+            `GROUP`.
+    """
+    distances: list[Tensor] = []
+    before: Tensor | None = None  # sum of all earlier samples
+    for some in differences:
+        # A product with a triangular matrix of ones is a cumulative sum: within groups, then over the groups
+        # before each. This is much faster than `cumsum` over an axis that is not the last.
+        groups = some.view(*some.shape[:-2], -1, GROUP, some.shape[-1])
+        within = _triangle(GROUP, 0, some) @ groups
+        offsets = _triangle(groups.shape[-3], -1, some) @ within[..., -1, :]
+        if before is not None:
+            offsets = offsets + before
+        cumulative = within + offsets.unsqueeze(-2)
+        distances.append(cumulative.abs().sum((-3, -2)))
+        before = cumulative[..., -1, -1:, :]
+    return reduce(torch.add, distances)
+
+
+def _triangle(size: int, diagonal: int, like: Tensor) -> Tensor:
+    """Return a matrix with ones on and below a diagonal."""
+    return torch.ones(size, size, dtype=like.dtype, device=like.device).tril_(diagonal)
+
+
+def _softmax_transport(x: Tensor, y: Tensor) -> Tensor:
+    return transport(softmax_differences(x, y))
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:

@@ -750,3 +750,11 @@ def test_lpips_with_a_local_checkpoint(tmp_path):
     sidecar = json.loads((tmp_path / "results/scores/pairs/lpips_alex/original.json").read_text())
     assert sidecar["identity"]["baseline"]["normalize"] is False
     assert {"weights", "calibration"} <= sidecar["identity"].keys()
+
+
+def test_help_fits_the_terminal_and_names_everything(tmp_path):
+    said = run("--help", cwd=tmp_path, COLUMNS="80")
+    assert max(map(len, said.splitlines())) <= 80
+    listed = re.search(r"^baseline: (.*?)\n\w", said, re.DOTALL | re.MULTILINE)[1].split(",")
+    there = {file.stem for file in (ROOT / "configs/baseline").glob("*.yaml")}
+    assert {name.strip() for name in listed} == there

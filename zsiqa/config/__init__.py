@@ -84,13 +84,25 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
         for launcher, package in PLUGINS.items():
             if file.startswith(f"hydra/launcher/{launcher}"):
                 return str(missing_package("this launcher", package))
-        return unknown_name(file, error.options)
+        return unknown_name(file, error.options or _options_in_list(file, overrides))
     if lacking := re.match(r"Could not override '([^']+)'\.\nTo append", str(error)):
         name, given = lacking[1], [one for one in overrides if "=" in one and one[0] != "-"]
         value = next((one.partition("=")[2] for one in given if one.startswith(f"{name}=")), "VALUE")
         return unknown_setting(name, value, settings([one for one in given if not one.startswith(name)]))
     cause = error.__cause__ if isinstance(error, errors.HydraException) else None
     return f"{error}\n{cause}" if cause and str(cause) not in str(error) else str(error)
+
+
+def _options_in_list(file: str, overrides: Sequence[str]) -> Sequence[str] | None:
+    """List what Hydra finds for a name in a list, `group=[a,b]`: it says so for a single name only."""
+    group, _, name = file.partition("/")
+    if not any(override.startswith(f"{group}=[") for override in overrides):
+        return None
+    try:
+        compose(*(one for one in overrides if one.startswith("hydra.searchpath=")), f"{group}={name}")
+    except ZsiqaError as error:
+        return getattr(error.__cause__, "options", None)
+    return None
 
 
 def settings(overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,11 +8,13 @@ finished runs are fast.
 from __future__ import annotations
 
 import functools
+import io
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 
 import hydra
@@ -36,7 +38,7 @@ from zsiqa.runs.plan import file_names, identify_images, planned_files, read_tar
 from zsiqa.runs.resume import resume
 from zsiqa.runs.slurm import fail_at_exit, requeue_when_preempted
 from zsiqa.runs.summary import summary
-from zsiqa.terminal import exit_on_broken_pipe, print_error
+from zsiqa.terminal import exit_on_broken_pipe, fit, print_error
 from zsiqa.types import ZsiqaError
 
 # For configs/hydra/launcher.
@@ -57,7 +59,7 @@ def main() -> None:
     sys.path.append(root)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     signal.signal(signal.SIGTERM, _terminated)
-    _, unknown = get_args_parser().parse_known_args()
+    options, unknown = get_args_parser().parse_known_args()
     if option := next((argument for argument in unknown if argument.startswith("-")), None):
         after = sys.argv[sys.argv.index(option) + 1:][:1]  # its value, if it is not another option
         given = option.replace("=", " ", 1) if "=" in option else " ".join(
@@ -68,7 +70,8 @@ def main() -> None:
         sys.argv[1:] = pairs + [argument for argument in sys.argv[1:] if argument not in pairs]
     try:
         check_choices(sys.argv[1:])
-        _job()
+        with _folded_output() if options.help else nullcontext():
+            _job()
     except JobFailedError:
         sys.exit(1)  # the job has printed the error
     except BrokenPipeError:
@@ -85,6 +88,18 @@ def main() -> None:
             sys.exit(f"error: SLURM did not accept the job: {error}")
         sys.exit("error: a job did not finish; `zsiqa status` says more, and the same command goes on from "
                  f"there\n{error}")
+
+
+@contextmanager
+def _folded_output() -> Iterator[None]:
+    """Fold long lines of the output: Hydra's help lists all names of a group in one line."""
+    output = io.StringIO()
+    try:
+        with redirect_stdout(output):
+            yield
+    finally:
+        if text := output.getvalue().rstrip("\n"):
+            print(fit(text))
 
 
 def _terminated(*_: object) -> None:

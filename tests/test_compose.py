@@ -89,7 +89,7 @@ def test_a_setting_of_another_choice_is_known_with_that_choice():
 
 @pytest.mark.parametrize(("override", "own", "expected"), [
     ("backbone=tiny_vi", "backbone/tiny_vit", r"did you mean tiny_vit\?.*timm, tiny_vit, vgg19"),
-    ("distance=[l2,l3_l]", "distance/l3_loss", r"no distance/l3_l .*did you mean l3_loss\?.*l2, l3_loss, skld"),
+    ("distance=[l2,l3_l]", "distance/l3_loss", r"no distance/l3_l .*mean l3_loss\?.*l2, l3_loss, skld"),
 ])
 def test_names_of_ones_own_folder_are_suggested(tmp_path, override, own, expected):
     (tmp_path / own).parent.mkdir()

@@ -229,7 +229,7 @@ def transport(differences: Iterable[Tensor]) -> Tensor:
         offsets = _triangle(groups.shape[-3], -1, some) @ within[..., -1, :]
         if before is not None:
             offsets = offsets + before
-        cumulative = within + offsets.unsqueeze(-2)
+        cumulative = within.add_(offsets.unsqueeze(-2))
         distances.append(cumulative.abs().sum((-3, -2)))
         before = cumulative[..., -1, -1:, :]
     return reduce(torch.add, distances)

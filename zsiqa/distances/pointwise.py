@@ -26,7 +26,7 @@ class L2:
         """Compute the distance of each tile, (B,)."""
         if self.half:
             return half_precision.l2(ref, dis)
-        layers = [(r - d).square().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
+        layers = [(r - d).square_().flatten(2).mean(-1).sum(1) for r, d in zip(ref, dis, strict=True)]
         return torch.stack(layers).sum(0)
 
     def at_positions(self, ref: Tensor, dis: Tensor) -> Tensor | None:
@@ -88,6 +88,6 @@ class Cosine:
         """Return 1 - cosine of each pair of vectors (0 if one is all zero), and the mask of these pairs."""
         r_norm, d_norm = (torch.linalg.vector_norm(x, dim=dim, keepdim=True) for x in (r, d))
         tiny = 1e-8  # as in torch.nn.functional.cosine_similarity
-        halves = (r / r_norm.clamp_min(tiny) - d / d_norm.clamp_min(tiny)).square().sum(dim) / 2
+        halves = (r / r_norm.clamp_min(tiny)).sub_(d / d_norm.clamp_min(tiny)).square_().sum(dim) / 2
         is_zero = (torch.minimum(r_norm, d_norm) < tiny).squeeze(dim)
         return halves.masked_fill(is_zero, 0.0), is_zero

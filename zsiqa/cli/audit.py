@@ -68,8 +68,8 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from zsiqa.evaluation.verification import RTOL, verify
-    from zsiqa.report.verification import to_text
+    from zsiqa.evaluation.agreement import RTOL, verify
+    from zsiqa.report.agreement import to_text
     from zsiqa.results.folder import open_folder
 
     found = verify(open_scores(options), open_folder(options.official), options.dataset,

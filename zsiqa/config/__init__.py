@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from zsiqa import CONFIGS
 from zsiqa.config.hints import groups, not_an_override, unknown_name, unknown_setting
 from zsiqa.config.names import GROUPS_OF_MANY, added, flat, may_be_added, top_level
-from zsiqa.types import REFERENCES, ZsiqaError, did_you_mean, missing_package, require
+from zsiqa.types import ZsiqaError, did_you_mean, missing_package, require
 
 OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
 PLUGINS = {"submitit_": "hydra_submitit_launcher", "joblib": "hydra_joblib_launcher"}  # by launcher
@@ -278,27 +278,6 @@ def check_overrides(overrides: Sequence[str], known: Sequence[str]) -> None:
         if name != "hydra.searchpath" and name.split(".")[0] not in known:
             raise ZsiqaError(f"{given}: this setting has no effect here{did_you_mean(name, known)}; "
                              f"those that have one: {', '.join(known)}")
-
-
-def dataset_name(cfg: DictConfig) -> str:
-    """Name the data set, for files and output; the references alone are a data set of their own."""
-    return f"{cfg.dataset.name}{REFERENCES if cfg.dataset.pairs == 'references' else ''}"
-
-
-def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
-    """Name a metric of the backbone, for files and output; the name says if the weights are random."""
-    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
-    return f"{backbone}-{representation}-{distance}"
-
-
-def at_scale(name: str, scale: str | None) -> str:
-    """Name a metric or a perturbation at a scale; None is the native one, which leaves the name unchanged.
-
-    Examples:
-        >>> at_scale("dists", "short_256"), at_scale("dists", None)
-        ('dists@short_256', 'dists')
-    """
-    return f"{name}@{scale}" if scale else name
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

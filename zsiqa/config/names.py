@@ -1,4 +1,4 @@
-"""Names of settings: those that the configuration has, and those that a command line adds to it."""
+"""Names: of settings, configured or added on a command line; of data sets and metrics, for files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from zsiqa import CONFIGS
+from zsiqa.types import REFERENCES
 
 GROUPS_OF_MANY = ("distances", "perturbations", "scales", "baselines")  # NAME: settings
 
@@ -82,3 +84,24 @@ def _merge(into: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
         elif not isinstance(into.get(key), Mapping):
             into[key] = value
     return into
+
+
+def dataset_name(cfg: DictConfig) -> str:
+    """Name the data set, for files and output; the references alone are a data set of their own."""
+    return f"{cfg.dataset.name}{REFERENCES if cfg.dataset.pairs == 'references' else ''}"
+
+
+def metric_name(cfg: DictConfig, representation: str, distance: str) -> str:
+    """Name a metric of the backbone, for files and output; the name says if the weights are random."""
+    backbone = cfg.backbone.name if cfg.backbone.pretrained else f"{cfg.backbone.name}_RANDOM_WEIGHTS"
+    return f"{backbone}-{representation}-{distance}"
+
+
+def at_scale(name: str, scale: str | None) -> str:
+    """Name a metric or a perturbation at a scale; None is the native one, which leaves the name unchanged.
+
+    Examples:
+        >>> at_scale("dists", "short_256"), at_scale("dists", None)
+        ('dists@short_256', 'dists')
+    """
+    return f"{name}@{scale}" if scale else name

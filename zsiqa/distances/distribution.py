@@ -196,7 +196,7 @@ class WSD(ColumnDistance):
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
-        if (self.order, self.weights, self.softmax_over) == (1, "softmax", "columns"):
+        if (self.order, self.weights, self.softmax_over) == (1, "softmax", "columns"):  # fast: the default
             return columns.of_maps(_softmax_transport)
         p, q = (columns.energies if self.weights == "energy" else
                 (columns.x.double(), columns.y.double()) if self.weights == "features" else

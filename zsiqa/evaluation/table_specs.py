@@ -9,7 +9,7 @@ import yaml
 
 from zsiqa import CONFIGS
 from zsiqa.evaluation.correlation import COEFFICIENTS
-from zsiqa.evaluation.published_scores import held_of
+from zsiqa.evaluation.side_by_side import held_of
 from zsiqa.perturbations import PAPER as PERTURBATIONS
 from zsiqa.results.scores import ORIGINAL, ScoreKey, split_metric, split_scale
 from zsiqa.types import StoreError, did_you_mean

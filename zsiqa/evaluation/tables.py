@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from zsiqa.evaluation.measurement import Measurement, Measurer
-from zsiqa.evaluation.published_scores import judge_beside, sides
+from zsiqa.evaluation.side_by_side import judge_beside, sides
 from zsiqa.evaluation.verdicts import VERDICTS, Cell, Column, judge_row
 from zsiqa.releases import MetricFacts, joint_use
 from zsiqa.results.scores import ScoreKey, split_metric, split_scale

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from zsiqa.config import at_scale, instantiate, plain
+from zsiqa.config import instantiate, plain
+from zsiqa.config.names import at_scale
 from zsiqa.perturbations import UNITS, level_of, name_of
 from zsiqa.types import ZsiqaError
 

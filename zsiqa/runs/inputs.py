@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from zsiqa.config import dataset_name, instantiate
+from zsiqa.config import instantiate
+from zsiqa.config.names import dataset_name
 from zsiqa.datasets.references import pair_references
 from zsiqa.runs.plan import Pass, plan
 from zsiqa.runs.selection import part_of, select

@@ -17,7 +17,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from zsiqa.backbones.weights import find_baseline_files, find_weights, sha256
-from zsiqa.config import at_scale, dataset_name, metric_name, plain
+from zsiqa.config import plain
+from zsiqa.config.names import at_scale, dataset_name, metric_name
 from zsiqa.results.score_file import ScoreFile
 from zsiqa.results.sidecar import read_sidecar
 from zsiqa.runs.build import build_backbone, build_baselines

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from zsiqa.backbones.build import build_model
 from zsiqa.backbones.weights import find_baseline_files, find_weights
-from zsiqa.config import at_scale, check_overrides, check_settings, compose, instantiate, metric_name
+from zsiqa.config import check_overrides, check_settings, compose, instantiate
+from zsiqa.config.names import at_scale, metric_name
 from zsiqa.datasets.images import decode_rgb, open_rgb
 from zsiqa.distances import Distance, compare
 from zsiqa.scoring.precision import arithmetic
@@ -25,8 +26,7 @@ from zsiqa.scoring.scaling import Native
 from zsiqa.scoring.tiling import tile_starts
 from zsiqa.types import Features, ZsiqaError
 
-# Settings that determine the score of a pair in memory. `.to(device)` sets the device; all other settings
-# concern files and runs.
+# Settings that determine the score of a pair in memory; all others concern files, runs and the device.
 SETTINGS = ("backbone", "distance", "distances", "representation", "protocol", "window", "stride",
             "batch_tiles", "precision", "seed", "baselines", "scale", "scales")
 DEFAULT = ("efficientnet_lite0", "cosine", "features")  # backbone, distance, representation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from zsiqa.evaluation.verification import Verification
+from zsiqa.evaluation.agreement import Verification
 from zsiqa.results.official import file_name
 
 

@@ -6,9 +6,9 @@ import pytest
 from conftest import noisy, official_rows, write_official, write_stored
 
 from zsiqa.cli.main import main
+from zsiqa.evaluation.agreement import verify
 from zsiqa.evaluation.correlation import correlate
-from zsiqa.evaluation.verification import verify
-from zsiqa.report.verification import to_text
+from zsiqa.report.agreement import to_text
 from zsiqa.results.folder import open_folder
 from zsiqa.results.scores import ScoreKey
 from zsiqa.types import StoreError

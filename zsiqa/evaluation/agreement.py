@@ -1,4 +1,4 @@
-"""Comparison of our scores with the scores of the authors, pair by pair."""
+"""Agreement of our scores with the scores of the authors, pair by pair."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def theirs(tmp_path):
 
 def test_equal_scores_agree_in_every_respect(tmp_path, theirs):
     _ours(tmp_path, theirs)
-    (one,) = _verify(tmp_path, rtol=0).comparisons
+    (one,) = _verify(tmp_path, rtol=0).agreements
     assert one.key == KEY
     assert (one.n, one.only_ours, one.only_theirs, one.labels_differ) == (3000, 0, 0, 0)
     assert (one.largest, one.diverging, one.first) == (0, 0, "")
@@ -53,7 +53,7 @@ def test_the_tolerance_is_a_share_of_the_authors_largest_score(tmp_path, theirs,
     ours = theirs.copy()
     ours[17] -= share * 1e-3 * np.abs(theirs).max()
     _ours(tmp_path, ours)
-    (one,) = _verify(tmp_path).comparisons
+    (one,) = _verify(tmp_path).agreements
     assert one.diverging == diverging
     assert one.largest == pytest.approx(share * 1e-3 * np.abs(theirs).max(), rel=1e-9)
     assert one.worst == _id(17)
@@ -64,7 +64,7 @@ def test_the_first_diverging_pair_is_that_of_the_authors_order(tmp_path, theirs)
     ours = theirs.copy()
     ours[[40, 2000, 900]] += [5, 30, 7]
     _ours(tmp_path, ours[::-1], rows=ROWS[::-1])
-    (one,) = _verify(tmp_path).comparisons
+    (one,) = _verify(tmp_path).agreements
     assert (one.n, one.diverging) == (3000, 3)
     assert one.first == f"{_id(40)}: ours {ours[40]:.7g}, theirs {theirs[40]:.7g}"
     assert one.largest == pytest.approx(30, rel=1e-12)
@@ -74,7 +74,7 @@ def test_the_first_diverging_pair_is_that_of_the_authors_order(tmp_path, theirs)
 def test_rank_agreement_is_that_of_the_two_sets_of_scores(tmp_path, theirs):
     ours = theirs + np.random.default_rng(1).normal(0, 5, len(ROWS))
     _ours(tmp_path, ours)
-    (one,) = _verify(tmp_path).comparisons
+    (one,) = _verify(tmp_path).agreements
     expected = correlate(ours, theirs)
     assert (one.srcc, one.krcc) == pytest.approx((expected.srcc, expected.krcc), rel=1e-12)
     assert one.srcc < 0.99
@@ -86,21 +86,21 @@ def test_pairs_without_a_score_on_one_side_are_counted(tmp_path, theirs):
     _ours(tmp_path, ours)
     write_official(tmp_path / "theirs" / FILE, ROWS, np.where(np.arange(3000) == 8, math.inf, theirs))
     found = _verify(tmp_path)
-    (one,) = found.comparisons
+    (one,) = found.agreements
     assert (one.n, one.only_ours, one.only_theirs, one.diverging) == (2997, 1, 2, 0)
     assert "1 pairs only ours, 2 only theirs" in to_text(found)
 
 
 def test_other_pairs_on_one_side_are_counted(tmp_path, theirs):
     _ours(tmp_path, [*theirs[:2000], 1.0], rows=[*ROWS[:2000], ("i99_01_1.bmp", "I99.BMP", 1.0)])
-    (one,) = _verify(tmp_path).comparisons
+    (one,) = _verify(tmp_path).agreements
     assert (one.n, one.only_ours, one.only_theirs) == (2000, 1, 1000)
 
 
 def test_other_labels_are_counted_and_questioned(tmp_path, theirs):
     _ours(tmp_path, theirs, rows=[*ROWS[:-2], *((dis, ref, mos + 0.01) for dis, ref, mos in ROWS[-2:])])
     found = _verify(tmp_path)
-    assert found.comparisons[0].labels_differ == 2
+    assert found.agreements[0].labels_differ == 2
     assert "2 pairs have another label: is this the same release of the data set?" in to_text(found)
 
 
@@ -118,7 +118,7 @@ def several(tmp_path, theirs):
 
 def test_only_what_both_have_is_compared_and_the_rest_is_named(several):
     found = _verify(several)
-    assert [one.key.metric for one in found.comparisons] == ["dinov1-features-l2", "dinov1-features-wsd"]
+    assert [one.key.metric for one in found.agreements] == ["dinov1-features-l2", "dinov1-features-wsd"]
     assert found.not_ours == [ScoreKey("tid2013", "dists", "original")]
     assert [key.metric for key in found.not_theirs] == ["dinov1-features-skld", "other-features-l2"]
     text = to_text(found)
@@ -128,9 +128,9 @@ def test_only_what_both_have_is_compared_and_the_rest_is_named(several):
 
 def test_only_the_chosen_are_compared(several):
     found = _verify(several, metrics=["dinov1-features-wsd"])
-    assert [one.key.metric for one in found.comparisons] == ["dinov1-features-wsd"]
+    assert [one.key.metric for one in found.agreements] == ["dinov1-features-wsd"]
     assert found.not_ours == found.not_theirs == []
-    assert len(_verify(several, datasets=["tid2013"]).comparisons) == 2
+    assert len(_verify(several, datasets=["tid2013"]).agreements) == 2
 
 
 @pytest.mark.parametrize("choice", [{"datasets": ["pipal"]}, {"metrics": ["psnr"]},
@@ -151,7 +151,7 @@ def test_the_whole_file_beside_one_that_was_cut_short_is_used_and_named(tmp_path
     write_official(tmp_path / "theirs/tid2013_dinov1_l2 copy.csv", ROWS, theirs)
     _ours(tmp_path, theirs)
     found = _verify(tmp_path, rtol=0)
-    (one,) = found.comparisons
+    (one,) = found.agreements
     assert (one.key, one.n, one.diverging) == (KEY, 3000, 0)
     assert "tid2013_dinov1_l2 copy.csv" in to_text(found)
 
@@ -191,6 +191,6 @@ def test_a_damaged_sidecar_costs_its_own_comparison_only(tmp_path, theirs):
     _ours(tmp_path, theirs, key=ScoreKey("tid2013", "dists", "original"))
     (tmp_path / "ours/tid2013/dists/original.json").write_text("{}")
     found = _verify(tmp_path)
-    assert [one.key for one in found.comparisons] == [KEY]
+    assert [one.key for one in found.agreements] == [KEY]
     assert not found.agree
     assert "not compared: " in to_text(found)

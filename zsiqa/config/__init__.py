@@ -94,7 +94,10 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
 
 
 def _options_in_list(file: str, overrides: Sequence[str]) -> Sequence[str] | None:
-    """List what Hydra finds for a name in a list, `group=[a,b]`: it says so for a single name only."""
+    """List the names of a group for an unknown one in a list, `group=[a,b]`.
+
+    Hydra lists them for a single name only, so that is composed.
+    """
     group, _, name = file.partition("/")
     if not any(override.startswith(f"{group}=[") for override in overrides):
         return None

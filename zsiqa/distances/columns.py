@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # the protocol's 8 x 8 window: every column holds 64 values
-GROUP = 9  # samples; all but the last are 7 groups
+GROUP = 9  # samples that are summed in one product; all but the last sample are 7 groups
 # Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly
 # equal, have few columns.
 FEW_COLUMNS = 256
@@ -45,9 +45,9 @@ def column_distances(distances: Sequence[ColumnDistance], ref: Features, dis: Fe
         sums = x.new_zeros(len(distances), num_maps)
         for maps in parts(num_maps, maps_at_once):
             whole = x.flatten(0, 1)[maps], y.flatten(0, 1)[maps]
-            of_maps: dict[Any, Any] = {}
+            shared: dict[Any, Any] = {}
             for part in parts(num_columns, columns_at_once):
-                columns = Columns(whole, part, of_maps)
+                columns = Columns(whole, part, shared)
                 for number, distance in enumerate(distances):
                     k = distance.divergence(columns)
                     if distance.euclidean_term:
@@ -64,11 +64,11 @@ class Columns:
     Args:
         whole: (x, y), all columns of these maps, (n, 64, M): of the distorted and of the reference image.
         part: the slice of these columns, c in number.
-        of_maps: cache of quantities of the whole maps, shared by the parts.
+        shared: cache of quantities of the whole maps, for all their parts.
     """
 
-    def __init__(self, whole: tuple[Tensor, Tensor], part: slice, of_maps: dict[Any, Any]) -> None:
-        self._whole, self._part, self._of_maps = whole, part, of_maps
+    def __init__(self, whole: tuple[Tensor, Tensor], part: slice, shared: dict[Any, Any]) -> None:
+        self._whole, self._part, self._shared = whole, part, shared
         self.x, self.y = (columns[..., part] for columns in whole)
         self._probabilities: dict[tuple[str, float, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._differences: dict[tuple[str, float], Tensor] = {}
@@ -88,10 +88,10 @@ class Columns:
         key = over, epsilon, dtype
         if key not in self._probabilities:
             if over == "columns":
-                if dtype not in self._of_maps:
+                if dtype not in self._shared:
                     x, y = self._whole
-                    self._of_maps[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
-                p, q = (softmax[..., self._part] for softmax in self._of_maps[dtype])
+                    self._shared[dtype] = x.softmax(-1, dtype=dtype), y.softmax(-1, dtype=dtype)
+                p, q = (softmax[..., self._part] for softmax in self._shared[dtype])
             else:
                 p, q = (columns.softmax(-2, dtype=dtype) for columns in (self.x, self.y))
             self._probabilities[key] = (p + epsilon, q + epsilon) if epsilon else (p, q)
@@ -106,10 +106,14 @@ class Columns:
         return self._differences[key]
 
     def of_maps(self, quantity: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Return a quantity of each column, (n, c), which takes whole maps x and y (n, 64, M) to (n, M)."""
-        if quantity not in self._of_maps:
-            self._of_maps[quantity] = quantity(*self._whole)
-        result: Tensor = self._of_maps[quantity][..., self._part]
+        """Return the values of these columns, (n, c), of a quantity that needs whole maps.
+
+        Args:
+            quantity: computes all columns' values, (n, M), from the maps x and y, (n, 64, M).
+        """
+        if quantity not in self._shared:
+            self._shared[quantity] = quantity(*self._whole)
+        result: Tensor = self._shared[quantity][..., self._part]
         return result
 
     @property
@@ -148,9 +152,10 @@ def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memor
 
 
 def softmax_differences(x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """Yield p - q, softmax over the columns of whole maps (n, 64, M), in float64, but for the last sample.
+    """Yield the difference of the softmax over columns of whole maps x and y (n, 64, M), in float64.
 
-    Some groups of samples at a time, (n, s, M): the softmax of a whole map would not fit into a cache.
+    It comes for some groups of samples at a time, (n, s, M), because the softmax of a whole map would not fit
+    into a cache. The last sample is left out.
     """
     groups = max(1, at_once(ELEMENTS_AT_ONCE, (x,)) // x.shape[-1] // GROUP)
     for samples in parts(SAMPLES - 1, groups * GROUP):

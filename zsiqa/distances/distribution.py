@@ -196,7 +196,7 @@ class WSD(ColumnDistance):
 
     def divergence(self, columns: Columns) -> Tensor:
         """Compute k of each column, (n, c); see the class."""
-        if (self.order, self.weights, self.softmax_over) == (1, "softmax", "columns"):  # fast: the default
+        if (self.order, self.weights, self.softmax_over) == (1, "softmax", "columns"):
             return columns.of_maps(_softmax_transport)
         p, q = (columns.energies if self.weights == "energy" else
                 (columns.x.double(), columns.y.double()) if self.weights == "features" else
@@ -213,10 +213,10 @@ def _atanh(x: Tensor) -> Tensor:
 
 
 def transport(differences: Iterable[Tensor]) -> Tensor:
-    """Integral over quantiles of the difference of positions, as a distance of cumulative weights, (n, c).
+    """Sum of the absolute differences of the cumulative weights of each column, (n, c).
 
     Args:
-        differences: p - q of consecutive samples, but for the last sample, (n, s, c) each; s is a multiple of
+        differences: p - q of consecutive samples, (n, s, c) each, without the last sample; s is a multiple of
             `GROUP`.
     """
     distances: list[Tensor] = []

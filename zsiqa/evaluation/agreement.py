@@ -47,9 +47,9 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Verification:
-    """All comparisons, and the sets of scores that could not be compared."""
+    """Agreement of all sets of scores, and the sets of scores that could not be compared."""
 
-    comparisons: list[Agreement]
+    agreements: list[Agreement]
     not_ours: list[ScoreKey]
     not_theirs: list[ScoreKey]
     unreadable: list[str]
@@ -58,8 +58,7 @@ class Verification:
     @property
     def agree(self) -> bool:
         """Return whether every set of scores could be compared pair by pair, and no pair diverges."""
-        return not self.unreadable and not any(comparison.diverging or comparison.only_theirs
-                                               for comparison in self.comparisons)
+        return not self.unreadable and not any(one.diverging or one.only_theirs for one in self.agreements)
 
 
 def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | None,
@@ -87,7 +86,7 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
 
     our_keys = [key for key in ours.files if chosen(key)]
     their_keys = [key for key in theirs.files if chosen(key)]
-    comparisons, not_theirs = [], []
+    agreements, not_theirs = [], []
     unreadable: list[str] = []
     for key in our_keys:
         their_scores = theirs.load_whole(key)
@@ -95,17 +94,17 @@ def verify(ours: ScoreFolder, theirs: ScoreFolder, datasets: Collection[str] | N
             not_theirs.append(key)
             continue
         try:
-            comparisons.append(compare(ours.load(key, ours.files[key]), their_scores, rtol))
+            agreements.append(compare(ours.load(key, ours.files[key]), their_scores, rtol))
         except StoreError as error:
             unreadable.append(str(error))
-    if not comparisons and not unreadable:
+    if not agreements and not unreadable:
         raise StoreError(f"nothing to compare: of the chosen sets of scores, {len(our_keys)} are in "
                          f"{ours.root} and {len(their_keys)} in {theirs.root}, none complete in both; score "
                          f"one of the paper's data sets first, or choose others with --dataset and --metric")
-    if comparisons and not any(comparison.n for comparison in comparisons):
+    if agreements and not any(one.n for one in agreements):
         raise StoreError(f"{ours.root} and {theirs.root} have no pair in common: "
                          "are these the paper's data sets?")
-    return Verification(comparisons, [key for key in their_keys if key not in set(our_keys)], not_theirs,
+    return Verification(agreements, [key for key in their_keys if key not in set(our_keys)], not_theirs,
                         unreadable, rtol)
 
 
@@ -122,7 +121,7 @@ def compare(ours: Scores, theirs: Scores, rtol: float) -> Agreement:
         first = f"{ids[row]}: ours {a[row]:.7g}, theirs {b[row]:.7g}"
     ranks = correlate(a, b)
     return Agreement(theirs.key, len(ids), int(ours.usable.sum()) - len(ids),
-                      int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
-                      float(difference.max(initial=0.0)),
-                      str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
-                      first, theirs.path.name, ranks.srcc, ranks.krcc)
+                     int(theirs.usable.sum()) - len(ids), int(np.isin(ids, aligned.other_labels).sum()),
+                     float(difference.max(initial=0.0)),
+                     str(ids[int(np.argmax(difference))]) if len(ids) else "", int(diverging.sum()),
+                     first, theirs.path.name, ranks.srcc, ranks.krcc)

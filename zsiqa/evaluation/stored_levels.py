@@ -40,7 +40,7 @@ def is_of_curve(key: ScoreKey) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class LevelScores:
     """Scores of a metric at levels, on the N pairs with a usable score at all of them.
 
     Attributes:
@@ -132,7 +132,7 @@ def _known(folder: ScoreFolder) -> dict[str, list[str]]:
 
 
 def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[str],
-                notes: MetricNotes) -> Scored:
+                notes: MetricNotes) -> LevelScores:
     """Load the scores of a metric at levels.
 
     Args:
@@ -174,5 +174,5 @@ def load_levels(folder: ScoreFolder, dataset: str, metric: str, names: Sequence[
         notes.add(dataset, f"{lacking} of {len(use)} pairs lack a score at one level or more; they are left "
                            f"out at all levels", metric)
     kept = tuple(name for name, short in zip(loaded, few, strict=True) if not short)
-    return Scored(kept, quality[~few][:, use], pairs.oriented_labels[use], pairs.ids[use], pairs.refs[use],
-                  first.expected)
+    return LevelScores(kept, quality[~few][:, use], pairs.oriented_labels[use], pairs.ids[use],
+                       pairs.refs[use], first.expected)

@@ -10,10 +10,10 @@ from zsiqa.results.official import file_name
 
 def to_text(found: Verification) -> str:
     """Format the comparisons as a plain-text table with remarks."""
-    width = max((len(str(one.key)) for one in found.comparisons), default=0)
+    width = max((len(str(one.key)) for one in found.agreements), default=0)
     lines = [f"{'scores':{width}}  {'pairs':>6}  {'max |diff|':>10}  {'diverging':>9}  {'SRCC':>7}  "
              f"{'KRCC':>7}"]
-    for one in found.comparisons:
+    for one in found.agreements:
         lines.append(f"{one.key!s:{width}}  {one.n:6}  {one.largest:10.3g}  {one.diverging:9}  "
                      f"{_number(one.srcc):>7}  {_number(one.krcc):>7}")
         if not one.n:

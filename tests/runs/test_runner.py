@@ -71,7 +71,7 @@ def test_a_run_leaves_score_files_sidecars_and_a_summary(finished, folder):
     assert sidecar["identity"]["weights"]["sha256"].startswith("579344248a93")
     assert sidecar["identity"]["perturbation"] == {"name": "rotate", "degrees": 1, "resample": "nearest"}
     assert sidecar["identity"]["distance"] == {
-        "name": "wsd", "revision": 2, "order": 1, "weights": "softmax", "softmax_over": "columns",
+        "name": "wsd", "revision": 3, "order": 1, "weights": "softmax", "softmax_over": "columns",
         "windows": "memory",
         "padding": "nearest"}
     assert "zsiqa." not in json.dumps(

@@ -8,7 +8,7 @@ parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SoftmaxOver = Literal["samples", "columns"]
 
 SAMPLES = 64  # the protocol's 8 x 8 window: every column holds 64 values
-GROUP = 9  # samples that are summed in one product; all but the last sample are 7 groups
 # Up to this number of columns, everything is float64, which costs little. Embeddings, which may be nearly
 # equal, have few columns.
 FEW_COLUMNS = 256
@@ -149,18 +148,6 @@ def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memor
         maps = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
         maps = maps.movedim((4, 6), (2, 3))  # B, maps, 8, 8, C, H' / 8, W' / 8
     return maps.reshape(*maps.shape[:2], SAMPLES, -1)
-
-
-def softmax_differences(x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """Yield the difference of the softmax over columns of whole maps x and y (n, 64, M), in float64.
-
-    It comes for some groups of samples at a time, (n, s, M), because the softmax of a whole map would not fit
-    into a cache. The last sample is left out.
-    """
-    groups = max(1, at_once(ELEMENTS_AT_ONCE, (x,)) // x.shape[-1] // GROUP)
-    for samples in parts(SAMPLES - 1, groups * GROUP):
-        p, q = (columns[:, :-1][:, samples].softmax(-1, dtype=torch.float64) for columns in (x, y))
-        yield p - q
 
 
 def at_once(limits: dict[str, int], features: Features) -> int:

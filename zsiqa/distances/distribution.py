@@ -7,9 +7,10 @@ features into columns, and computes shared quantities once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from typing import ClassVar, Literal
 
 import torch
@@ -17,12 +18,14 @@ from torch import Tensor
 
 from zsiqa.distances import half_precision
 from zsiqa.distances.columns import (
-    GROUP,
+    ELEMENTS_AT_ONCE,
+    SAMPLES,
     Columns,
     SoftmaxOver,
+    at_once,
     column_distances,
     columns_of_64,
-    softmax_differences,
+    parts,
 )
 from zsiqa.types import Features, check_choice
 
@@ -156,7 +159,7 @@ class JSD(ProbabilityDistance):
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
         # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
         u = t.square()
-        return (_atanh(t).mul_(t) - _atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
+        return _atanh(t).mul_(t).sub_(_atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,10 @@ class WSD(ColumnDistance):
     distance of the cumulative weights, without the last sample. This also holds if the weights of p and q
     have different sums, and needs no sorting.
 
-    p and q are float64. For nearly equal images, a float32 normaliser changed scores by up to 5e-4, and
-    differently on each instruction set (docs/performance.md gives the cost of float64).
+    Between nearly equal images, the rounding of a float32 normaliser would be most of the difference of p and
+    q. It is taken out; the error that is left is about what rounding the features causes
+    (docs/performance.md). Everything is float64 for few columns, and where an option below is not the
+    official code's.
 
     Args:
         softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.
@@ -201,7 +206,7 @@ class WSD(ColumnDistance):
         p, q = (columns.energies if self.weights == "energy" else
                 (columns.x.double(), columns.y.double()) if self.weights == "features" else
                 columns.probabilities(self.softmax_over, 0.0, torch.float64))
-        return squared_transport(p, q) if self.order == 2 else transport([(p - q)[..., :-1, :]])
+        return squared_transport(p, q) if self.order == 2 else transport((p - q)[..., :-1, :].unbind(-2))
 
 
 def _atanh(x: Tensor) -> Tensor:
@@ -216,32 +221,26 @@ def transport(differences: Iterable[Tensor]) -> Tensor:
     """Sum of the absolute differences of the cumulative weights of each column, (n, c).
 
     Args:
-        differences: p - q of consecutive samples, (n, s, c) each, without the last sample; s is a multiple of
-            `GROUP`.
+        differences: p - q of consecutive samples, (n, c) each, without the last sample.
     """
-    distances: list[Tensor] = []
-    before: Tensor | None = None  # sum of all earlier samples
-    for some in differences:
-        # A product with a triangular matrix of ones is a cumulative sum: within groups, then over the groups
-        # before each. This is much faster than `cumsum` over an axis that is not the last.
-        groups = some.view(*some.shape[:-2], -1, GROUP, some.shape[-1])
-        within = _triangle(GROUP, 0, some) @ groups
-        offsets = _triangle(groups.shape[-3], -1, some) @ within[..., -1, :]
-        if before is not None:
-            offsets = offsets + before
-        cumulative = within.add_(offsets.unsqueeze(-2))
-        distances.append(cumulative.abs().sum((-3, -2)))
-        before = cumulative[..., -1, -1:, :]
-    return reduce(torch.add, distances)
-
-
-def _triangle(size: int, diagonal: int, like: Tensor) -> Tensor:
-    """Return a matrix with ones on and below a diagonal."""
-    return torch.ones(size, size, dtype=like.dtype, device=like.device).tril_(diagonal)
+    return reduce(torch.add, (cumulative.abs() for cumulative in accumulate(differences)))
 
 
 def _softmax_transport(x: Tensor, y: Tensor) -> Tensor:
-    return transport(softmax_differences(x, y))
+    """Compute `transport` of all columns, (n, M), of the softmax over columns of maps x and y, (n, 64, M)."""
+    return transport(_softmax_differences(x, y))
+
+
+def _softmax_differences(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Yield p - q of all samples but the last, (n, M) each."""
+    samples_at_once = max(1, at_once(ELEMENTS_AT_ONCE, (x,)) // x.shape[-1])
+    for samples in parts(SAMPLES - 1, samples_at_once):
+        p, q = (columns[:, :-1][:, samples].softmax(-1) for columns in (x, y))
+        difference = p - q
+        # Each row should sum to 1. In float32, it is about 1e-7 off, by one factor for all columns; between
+        # nearly equal images, this would be most of the difference. So q is scaled to the sum of p.
+        excess = difference.sum(-1, keepdim=True)
+        yield from torch.addcmul(difference, q, excess, value=-1).unbind(1)
 
 
 def squared_transport(p: Tensor, q: Tensor) -> Tensor:

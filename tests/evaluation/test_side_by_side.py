@@ -106,7 +106,7 @@ def test_both_sides_use_the_pairs_that_both_have(tmp_path, scores):
     found = table(write_own(tmp_path / "own", names, labels, values),
                   write_public(tmp_path / "public", np.array(names)[kept], 100 - labels[kept], other))
     ours, theirs = cell(found, METRIC), cell(found, f"liao2024:{METRIC}")
-    assert (ours.n, theirs.n, ours.expected, ours.mark, theirs.mark) == (2875, 2875, 3000, "*", "*")
+    assert (ours.n, theirs.n, ours.expected, ours.mark, theirs.mark) == (2875, 2875, 3000, "p", "p")
     assert ours.value == pytest.approx(srcc(values[kept], labels[kept]), abs=ROUNDING)
     assert theirs.value == pytest.approx(srcc(other, labels[kept]), abs=ROUNDING)
     assert ours.verdict == "partial"

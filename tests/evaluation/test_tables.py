@@ -62,8 +62,8 @@ def test_a_table_holds_what_is_there_and_names_what_is_not(scores):
     assert all(math.isnan(cell.value) for cell in table.rows[1].cells)
     assert table.missing() == ["missing: set (original, rotate): net-features-wsd"]
     assert table.notes == ("a caveat",)
-    assert [cell.mark for cell in table.rows[0].cells] == ["", "", "*", "*"]
-    assert table.partial() == ["* scores of 3 of 4 pairs: set (rotate): net-features-l2"]
+    assert [cell.mark for cell in table.rows[0].cells] == ["", "", "p", "p"]
+    assert table.partial() == ["p: scores of 3 of 4 pairs: set (rotate): net-features-l2"]
     assert table.problems == ()
     assert table.differences() == []
 

@@ -300,7 +300,7 @@ def test_damaged_and_partial_files_are_said_and_the_rest_is_rendered(copied, tmp
     assert main(
             ["report", "--scores", str(copied), "--out", str(tmp_path / "out"), "--replicates", "100"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("metrics (")]
-    notes = ["* scores of 3 of 24 pairs: mine (translate, dilate): three"]
+    notes = ["p: scores of 3 of 24 pairs: mine (translate, dilate): three"]
     left_out = [
         f"mine ({name}): few pairs: three has scores of 3 of 24, and is left out (--metric keeps it in)"
                 for name in ("translate", "dilate")]

@@ -128,16 +128,16 @@ def test_rows_that_are_not_as_the_metrics_authors_make_them_are_marked():
     assert text_legend([made(yes=MetricFacts(as_authors=True))]) == ""
 
 
-def test_a_value_of_some_pairs_has_a_star_and_says_how_many():
-    table, said = make({"g": {"x": [0.5]}}, used=3), "* scores of 3 of 4 pairs: set (original): metric-of-x"
-    assert markdown_cells(table) == [r"0.500\*"]
-    assert r"\* scores of 3 of 4 pairs" in to_markdown([table])
-    assert (" 0.500*\n" in to_text(table), said in to_text(table).splitlines()) == (True, True)
-    assert [cell["text"] for (cell,) in Page(to_html([table])).numbers] == ["0.500*"]
+def test_a_value_of_some_pairs_has_a_mark_and_says_how_many():
+    table, said = make({"g": {"x": [0.5]}}, used=3), "p: scores of 3 of 4 pairs: set (original): metric-of-x"
+    assert markdown_cells(table) == ["0.500p"]
+    assert "p: scores of 3 of 4 pairs" in to_markdown([table])
+    assert (" 0.500p\n" in to_text(table), said in to_text(table).splitlines()) == (True, True)
+    assert [cell["text"] for (cell,) in Page(to_html([table])).numbers] == ["0.500p"]
     assert f"<li>{said}</li>" in to_html([table])
-    assert "0.500{*}" in latex_rows(table)[-1]
-    assert "{*}: not of all pairs" in to_latex_document([table])
-    assert "*" not in to_text(one_column(a=[0.5])), "of all pairs"
+    assert "0.500p" in latex_rows(table)[-1]
+    assert "p: not of all pairs" in to_latex_document([table])
+    assert "0.500p" not in to_text(one_column(a=[0.5])), "of all pairs"
     table = one_column(a=[1.0, 0.9, 0.8])
     few = replace(table.cells[0], n=3)
     row = replace(table.rows[0], cells=(few,))

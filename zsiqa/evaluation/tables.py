@@ -103,7 +103,7 @@ class Table:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
         def remark(cell: Cell) -> str:
             if cell.mark:
-                return f"{cell.mark} scores of {cell.n} of {cell.expected} pairs"
+                return f"{cell.mark}: scores of {cell.n} of {cell.expected} pairs"
             return f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else ""
 
         return self._grouped(remark)

@@ -23,7 +23,7 @@ from zsiqa.releases import MetricFacts
 from zsiqa.results.scores import ScoreKey
 
 VERDICTS = ("match", "mislabelled", "wrong file", "drift", "partial", "missing")
-PARTIAL = "*"  # mark of a value that uses only some pairs
+PARTIAL = "p"  # mark of a value that uses only some pairs
 HALF_A_DIGIT = 0.0005 + 1e-9  # half a unit of the third decimal; 1e-9 for binary rounding at the border
 FEWEST_CELLS = 3  # with 45 metrics, another metric agrees with one or two cells of a row by chance
 

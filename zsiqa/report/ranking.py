@@ -10,13 +10,14 @@ import pandas as pd
 from zsiqa.evaluation.bootstrap import LEVEL
 from zsiqa.evaluation.findings import Finding
 from zsiqa.evaluation.ranking import Ranking
+from zsiqa.evaluation.verdicts import PARTIAL
 from zsiqa.releases import describe_uses
 from zsiqa.report.formats import markdown_table
 from zsiqa.report.formats import to_csv as frame_to_csv
 from zsiqa.terminal import aligned_within, listed
 
 # Letter and meaning of each flag.
-FLAGS = {"partial": ("p", "scores of a part of the data set's pairs"),
+FLAGS = {"partial": (PARTIAL, "scores of a part of the data set's pairs"),
          "not deterministic": ("n", "other scores for equal images, so the next run gives other numbers"),
          "quantised": ("q", "half precision or coarser: ties among scores"),
          "trained on this set": ("t", "the metric learned from this data set"),

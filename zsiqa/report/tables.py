@@ -3,7 +3,7 @@
 In every column the best value is red, the second best blue, and the best of each group underlined; Markdown
 uses bold and italic instead of colours. Values are compared after rounding to the three printed decimals, so
 values that look equal are marked equally. A figure in brackets is the paper's, where the value does not agree
-with it. A star marks a value that uses only some of the pairs; it is not ranked among values of all pairs.
+with it. `p` marks a value that uses only some of the pairs; it is not ranked among values of all pairs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write tables as text for a terminal.
 
-A figure in brackets is the paper's, where the value does not agree with it. A star marks a value that uses
+A figure in brackets is the paper's, where the value does not agree with it. `p` marks a value that uses
 only some of the pairs.
 """
 

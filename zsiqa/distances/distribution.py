@@ -173,8 +173,8 @@ class WSD(ColumnDistance):
 
     Between nearly equal images, the rounding of a float32 normaliser would be most of the difference of p and
     q. It is taken out; the error that is left is about what rounding the features causes
-    (docs/performance.md). Everything is float64 for few columns, and where an option below is not the
-    official code's.
+    (docs/performance.md). For few columns, and with another `softmax_over`, `order` or `weights` than the
+    official code's, everything is float64.
 
     Args:
         softmax_over: `columns` (the official code), or `samples`, as for SKLD and JSD.
@@ -223,6 +223,7 @@ def transport(differences: Iterable[Tensor]) -> Tensor:
     Args:
         differences: p - q of consecutive samples, (n, c) each, without the last sample.
     """
+    # On a CPU, this is faster than `cumsum` over an axis that is not the last.
     return reduce(torch.add, (cumulative.abs() for cumulative in accumulate(differences)))
 
 
@@ -232,7 +233,7 @@ def _softmax_transport(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _softmax_differences(x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """Yield p - q of all samples but the last, (n, M) each."""
+    """Yield p - q of all samples but the last, (n, M) each, of maps x and y, (n, 64, M)."""
     samples_at_once = max(1, at_once(ELEMENTS_AT_ONCE, (x,)) // x.shape[-1])
     for samples in parts(SAMPLES - 1, samples_at_once):
         p, q = (columns[:, :-1][:, samples].softmax(-1) for columns in (x, y))

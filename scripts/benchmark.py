@@ -338,8 +338,9 @@ def rows_of_switches(bench: Bench) -> Iterator[Row]:
     choices: list[tuple[str, Callable[[str], TimmBackbone], list[bool | str]]] = [
         ("DINOv1", make_backbone, [False, "distances", *([] if bench.quick else [True])])]
     if not gpu and not bench.quick:  # compiling for each shape of a CNN's maps takes too long for `make gpu`
-        choices.append(("EfficientNet-Lite0", make_small_backbone, [False, "distances"]))
+        choices.append(("EfficientNet-Lite0", make_small_backbone, [False, "distances", True]))
     for name, make, switches in choices:
+        torch.compiler.reset()  # code compiled for the shapes of several models at once is slow
         for compiled in switches:
             chosen = make(device)
             first = ours(chosen, part, ALL, device, precision, compiled=compiled) if compiled else None

@@ -351,3 +351,17 @@ def test_compiled_it_is_one_graph_and_the_same(scale, noise):
     for compare in (distances.compare, compiled):
         # As in the other tests, 1e-5 for sums of thousands of float32 values, each rounded to 6e-8.
         torch.testing.assert_close(compare(every, ref, dis).double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.slow
+def test_compiled_it_has_the_same_gradients():
+    """Of maps that are enlarged, and of maps that are cropped."""
+    every = [make() for make in OURS.values()]
+    ref, dis = (tuple(stack.double() for stack in features)
+                for features in make_features([(1, 13, 64), (1, 4, 25, 27)]))
+    gradients = []
+    for compare in (distances.compare, torch.compile(distances.compare, fullgraph=True)):
+        inputs = [stack.clone().requires_grad_() for stack in dis]
+        gradients.append(torch.autograd.grad(compare(every, ref, tuple(inputs)).sum(), inputs))
+    # float64 rounds at 1e-16; sums of thousands of terms, in another order.
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-11, atol=1e-15)

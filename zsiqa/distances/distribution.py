@@ -214,7 +214,7 @@ def _atanh(x: Tensor) -> Tensor:
     if not torch.compiler.is_compiling():
         return x.atanh()
     size = x.abs()  # for x near -1, the argument of log1p would be rounded too coarsely
-    return torch.copysign((2 * size / (1 - size)).log1p() / 2, x)
+    return x.sign() * (2 * size / (1 - size)).log1p() / 2
 
 
 def transport(differences: Iterable[Tensor]) -> Tensor:

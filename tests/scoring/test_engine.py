@@ -418,22 +418,23 @@ def test_a_reference_is_encoded_anew_for_each_pair(tmp_path):
 
 
 @pytest.fixture
-def small_vit(tmp_path, device):
-    """A function that scores two pairs with a small ViT of random weights."""
+def score_small(tmp_path, device):
+    """A function that scores two pairs with a small model of random weights, a ViT unless told otherwise."""
     data = pairs_dataset.read(write_pairs(tmp_path, [(160, 160)], levels=2)).pairs
 
-    def score(**settings):
+    def score(model_name="test_vit.r160_in1k", **settings):
         torch.manual_seed(0)
-        vit = TimmBackbone(model_name="test_vit.r160_in1k", weights=None, layers="blocks.*").to(device)
-        return collect(make_scorer(vit, perturbations={"original": Original()}, window=160, batch_tiles=4,
+        small = TimmBackbone(model_name=model_name, weights=None, layers="blocks.*").to(device)
+        return collect(make_scorer(small, perturbations={"original": Original()}, window=160, batch_tiles=4,
                                    distances=FEATURES, **settings).score(data))
     return score
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model_name", ["test_vit.r160_in1k", "test_efficientnet.r160_in1k"])
 @pytest.mark.parametrize("compiled", [True, "distances"])
-def test_compiled_scores_are_the_same_up_to_rounding(small_vit, compiled):
-    expected, found = small_vit(), small_vit(compile=compiled)
+def test_compiled_scores_are_the_same_up_to_rounding(score_small, model_name, compiled):
+    expected, found = score_small(model_name), score_small(model_name, compile=compiled)
     assert len(found) == 2
     for key, scores in found.items():
         for metric, score in scores.items():
@@ -464,7 +465,7 @@ def test_distances_are_compiled_once_for_any_number_of_tiles(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_compiled_runs_as_it_is(small_vit, monkeypatch):
+def test_what_cannot_be_compiled_runs_as_it_is(score_small, monkeypatch):
     tried = []
 
     def refuse(graph, _inputs):
@@ -472,5 +473,5 @@ def test_what_cannot_be_compiled_runs_as_it_is(small_vit, monkeypatch):
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=refuse))
-    assert small_vit(compile=True) == small_vit()  # to the bit: nothing was compiled
+    assert score_small(compile=True) == score_small()  # to the bit: nothing was compiled
     assert tried

@@ -1,3 +1,4 @@
+import html
 import math
 import re
 import shutil
@@ -126,6 +127,34 @@ def test_rows_that_are_not_as_the_metrics_authors_make_them_are_marked():
     assert frame["as_authors"].tolist() == ["yes", "no", "no", "unknown"]
     assert frame["unlike_authors"].tolist() == ["", "too small", "too small", ""]
     assert text_legend([made(yes=MetricFacts(as_authors=True))]) == ""
+
+
+def test_a_mark_that_all_rows_have_is_stated_once():
+    table, said = made(a=MetricFacts(), b=MetricFacts()), "all: not known how the metric's authors compute it"
+    assert said in to_text(table).splitlines()
+    assert text_legend([table]) == ""
+    assert f"<li>{said}</li>" in html.unescape(to_html([table]))
+    assert f"- {said}" in to_markdown([table])
+    assert said in to_latex_document([table])
+    for text in (to_text(table), to_html([table]).split("<p>")[0], to_latex(table)):
+        assert "(?)" not in text
+    unlike = MetricFacts(unlike_authors="too small", as_authors=False)
+    assert "a (?)" in to_text(made(a=MetricFacts(), b=unlike))
+
+
+def test_a_mark_that_all_values_have_is_stated_once():
+    table = make({"g": {"x": [0.5], "y": [0.25]}}, used=3)
+    assert "pairs used: Set 3 of 4" in to_text(table).splitlines()
+    assert text_legend([table]) == ""
+    for text in (to_text(table), to_html([table]), to_latex(table), to_markdown([table])):
+        assert "0.500" in text
+        assert "0.500p" not in text
+        assert "p: scores of 3 of 4 pairs" not in text
+    first, second = table.rows
+    fewer = replace(second, cells=(replace(second.cells[0], n=2),))
+    table = replace(table, groups=(replace(table.groups[0], rows=(first, fewer)),))
+    assert "p: scores of 2 of 4 pairs: set (original): metric-of-y" in to_text(table).splitlines()
+    assert "0.500p" in to_text(table)
 
 
 def test_a_value_of_some_pairs_has_a_mark_and_says_how_many():

@@ -99,10 +99,21 @@ class Table:
                     lines[f"{cell.verdict or 'note'}: {'/'.join((row.metric, *places))}: {cell.why}"] = None
         return list(lines)
 
+    @property
+    def all_partial(self) -> bool:
+        """Whether all values of several rows use only some pairs, and those of a data set equally many."""
+        valued = [cell for cell in self.cells if cell.verdict != "missing"]
+        counts = {(cell.column.dataset, cell.n) for cell in valued}
+        return (len(self.rows) > 1 and bool(valued) and all(cell.mark for cell in valued)
+                and len(counts) == len({dataset for dataset, _ in counts}))
+
     def partial(self) -> list[str]:
-        """List cells that use only some pairs, and files that lack rows; equal remarks share a line."""
+        """List cells that use only some pairs, and files that lack rows; equal remarks share a line.
+
+        If all values use equally many, `pairs_used` has said it.
+        """
         def remark(cell: Cell) -> str:
-            if cell.mark:
+            if cell.mark and not self.all_partial:
                 return f"{cell.mark}: scores of {cell.n} of {cell.expected} pairs"
             return f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else ""
 

@@ -3,7 +3,8 @@
 In every column the best value is red, the second best blue, and the best of each group underlined; Markdown
 uses bold and italic instead of colours. Values are compared after rounding to the three printed decimals, so
 values that look equal are marked equally. A figure in brackets is the paper's, where the value does not agree
-with it. `p` marks a value that uses only some of the pairs; it is not ranked among values of all pairs.
+with it. `p` marks a value that uses only some of the pairs; it is not ranked among values of all pairs. A
+mark that all rows or all values have is stated once, below the table.
 """
 
 from __future__ import annotations
@@ -18,18 +19,14 @@ from pathlib import Path
 
 from zsiqa.evaluation.tables import Row, Table, to_frame
 from zsiqa.evaluation.verdicts import PARTIAL, Cell, Column, agrees
-from zsiqa.releases import UNKNOWN, describe_uses
+from zsiqa.releases import describe_uses
 from zsiqa.report.formats import csv_link, html_list, to_csv
-from zsiqa.report.ranking import FLAGS
+from zsiqa.report.marks import USE_MEANS, named, shared_marks, unless
 
 BEST, SECOND, BEST_OF_GROUP = "best", "second", "best of group"
-# Marks of rows that are not, or perhaps not, as the metric's authors make them; as in `zsiqa rank`.
-_USE = {"no": FLAGS["unlike its authors"], UNKNOWN: FLAGS["authors' use unknown"]}
-USE = {answer: f"({letter})" for answer, (letter, _) in _USE.items()}
-USE_MEANS = {answer: f"({letter}): {meaning}." for answer, (letter, meaning) in _USE.items()}
 LEGEND = ("{best}: best of the column; {second}: second best; {group}: best of its group. "
           "[0.000]: {figures} this instead. {partial}: not of all pairs. {nothing}: no scores. "
-          + " ".join(USE_MEANS.values()))
+          + " ".join(f"{mark}: {meaning}." for mark, meaning in USE_MEANS.items()))
 LOWER_IS_BETTER = ("rmse",)
 NEITHER_IS_BETTER = ("between_share",)
 LATEX_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -65,12 +62,13 @@ def to_markdown(tables: Sequence[Table]) -> str:
                  *("<br>".join(map(escape, _column_names(table, column))) for column in table.columns)]
         lines = [f"## {escape(table.title)}", "", "| " + " | ".join(heads) + " |",
                  "|---|---|" + "---:|" * len(table.columns)]
+        shared = shared_marks(table)
         for group in _marked_rows(table):
             for heading, row, marks in group:
-                cells = [_wrapped(cell, names, wrap, "-")
-                         + escape(cell.mark) + (f" [{cell.printed:.3f}]" if differs(cell) else "")
+                cells = [_wrapped(cell, names, wrap, "-") + escape(unless(shared, cell.mark))
+                         + (f" [{cell.printed:.3f}]" if differs(cell) else "")
                          for cell, names in zip(row.cells, marks, strict=True)]
-                lines.append("| " + " | ".join([escape(heading), escape(named(row)), *cells]) + " |")
+                lines.append("| " + " | ".join([escape(heading), escape(named(row, shared)), *cells]) + " |")
         parts.append("\n".join([*lines, "", *(f"- {escape(line)}" for line in remarks(table) if line)]))
     legend = _legend(tables, best="**bold**", second="*italic*", group="<ins>underlined</ins>",
                            partial=escape(PARTIAL), nothing="-")
@@ -90,14 +88,15 @@ def to_latex(table: Table) -> str:
         lines.append(" & ".join([*map(_tex, stub), *heads]) + r" \\")
         lines += [rf"\cmidrule(lr){{{start + 3}-{start + width + 2}}}"
                   for _, width, start in spans if width > 1]
+    shared = shared_marks(table)
     for group in _marked_rows(table):
         lines.append(r"\midrule")
         for heading, row, marks in group:
-            cells = [_wrapped(cell, names, wrap, "--") + _tex(cell.mark)
+            cells = [_wrapped(cell, names, wrap, "--") + _tex(unless(shared, cell.mark))
                      + (rf" {{\scriptsize [{cell.printed:.3f}]}}" if differs(cell) else "")
                      for cell, names in zip(row.cells, marks, strict=True)]
             cells = [text.replace("-0.", "$-$0.") for text in cells]
-            lines.append(" & ".join([_tex(heading), _tex(named(row)), *cells]) + r" \\")
+            lines.append(" & ".join([_tex(heading), _tex(named(row, shared)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -138,7 +137,7 @@ def to_html_part(tables: Sequence[Table]) -> str:
     """
     parts = []
     for table in tables:
-        heads = []
+        heads, shared = [], shared_marks(table)
         levels = spans_of(table)
         for level, spans in enumerate(levels):
             stub = "".join(f"<th>{html.escape(name if level == len(levels) - 1 else '')}</th>"
@@ -149,10 +148,10 @@ def to_html_part(tables: Sequence[Table]) -> str:
         for group in _marked_rows(table):
             lines = []
             for heading, row, marks in group:
-                cells = "".join(_html_cell(cell, names, table.figures)
+                cells = "".join(_html_cell(cell, names, table.figures, shared)
                                 for cell, names in zip(row.cells, marks, strict=True))
                 lines.append(f'<tr data-metric="{html.escape(row.metric)}"><th>{html.escape(heading)}</th>'
-                             f'<th title="{html.escape(row.metric)}">{html.escape(named(row))}</th>'
+                             f'<th title="{html.escape(row.metric)}">{html.escape(named(row, shared))}</th>'
                              f"{cells}</tr>")
             bodies.append('<tbody class="group">' + "\n".join(lines) + "</tbody>")
         link = csv_link(table.name, to_frame([table]))
@@ -196,14 +195,11 @@ def write_tables(tables: Sequence[Table], folder: Path, formats: Sequence[str]) 
 
 def remarks(table: Table) -> list[str]:
     """List remarks about the cells of a table, after an empty line."""
+    shared = shared_marks(table)
     return ["", *filter(None, [table.pairs_used()]), *table.partial(), *table.problems, *table.notes,
+            *(f"all: {meaning}" for mark, meaning in USE_MEANS.items() if mark in shared),
             *describe_uses((row.metric, row.use) for row in table.rows), *table.differences(),
             *table.missing()]
-
-
-def named(row: Row) -> str:
-    """Return the name of a row with its mark in `USE`, if any."""
-    return f"{row.name} {USE.get(row.use['as_authors'], '')}".rstrip()
 
 
 def _marked_rows(table: Table) -> list[list[tuple[str, Row, list[set[str]]]]]:
@@ -248,7 +244,7 @@ def _wrapped(cell: Cell, marks: set[str], wrap: Mapping[str, str], nothing: str)
     return text
 
 
-def _html_cell(cell: Cell, marks: set[str], figures: str) -> str:
+def _html_cell(cell: Cell, marks: set[str], figures: str, shared: set[str]) -> str:
     classes = {BEST: "best", SECOND: "second", BEST_OF_GROUP: "group-best"}
     paper = "" if cell.printed is None else f"; {figures} {cell.printed:.3f}"
     account = (f"{'/'.join(cell.column)}: {cell.value:.5f}{paper}; {cell.verdict} {cell.why}; {cell.source}, "
@@ -261,7 +257,7 @@ def _html_cell(cell: Cell, marks: set[str], figures: str) -> str:
         delta = f"{cell.delta:+.3f}"
         compared = f' data-paper="{cell.printed:.3f}" data-delta="{delta if float(delta) else "0.000"}"'
     return (f'<td class="{cell.verdict.replace(" ", "-")}" title="{html.escape(account)}"{compared}>'
-            f'<span class="{names}">{value}</span>{cell.mark}{printed}</td>')
+            f'<span class="{names}">{value}</span>{unless(shared, cell.mark)}{printed}</td>')
 
 
 def _legend(tables: Sequence[Table], **marks: str) -> str:

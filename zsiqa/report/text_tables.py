@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from zsiqa.evaluation.tables import Table
 from zsiqa.evaluation.verdicts import PARTIAL, Cell
-from zsiqa.report.tables import USE_MEANS, differs, named, remarks, spans_of
+from zsiqa.report.marks import USE_MEANS, named, shared_marks, unless, use_mark
+from zsiqa.report.tables import differs, remarks, spans_of
 from zsiqa.terminal import aligned
 
 
@@ -22,26 +23,29 @@ def to_text(table: Table, width: int = 10_000) -> str:
 
     Columns that do not fit into `width` follow below, where possible a data set at a time.
     """
-    blocks = "\n\n".join("\n".join(_lines(_part(table, places))) for places in _blocks(table, width))
+    shared = shared_marks(table)
+    blocks = "\n\n".join("\n".join(_lines(_part(table, places), shared))
+                         for places in _blocks(table, width, shared))
     return "\n".join([table.title, "", blocks, *remarks(table)])
 
 
 def text_legend(tables: Sequence[Table]) -> str:
-    """Explain the marks that the cells of tables have as text; "" if there are none."""
+    """Explain the marks of cells and rows as text; "" if there are none. `remarks` explains shared ones."""
     cells = [cell for table in tables for cell in table.cells]
-    uses = {row.use["as_authors"] for table in tables for row in table.rows}
+    marks = {unless(shared_marks(table), mark) for table in tables
+             for mark in (*(cell.mark for cell in table.cells), *map(use_mark, table.rows))}
     return " ".join(text for text, shown in (
         *((f"[0.000]: {figures} this instead.", True) for figures in dict.fromkeys(
             table.figures for table in tables if any(differs(cell) for cell in table.cells))),
-        (f"{PARTIAL}: not of all pairs.", any(cell.mark for cell in cells)),
+        (f"{PARTIAL}: not of all pairs.", PARTIAL in marks),
         ("-: no scores.", any(math.isnan(cell.value) for cell in cells)),
-        *((text, use in uses) for use, text in USE_MEANS.items())) if shown)
+        *((f"{mark}: {meaning}.", mark in marks) for mark, meaning in USE_MEANS.items())) if shown)
 
 
-def _blocks(table: Table, width: int) -> list[list[int]]:
+def _blocks(table: Table, width: int, shared: set[str]) -> list[list[int]]:
     """Divide the places of a table's columns into blocks that fit into a width."""
     def fits(places: list[int]) -> bool:
-        return max(map(len, _lines(_part(table, places)))) <= width
+        return max(map(len, _lines(_part(table, places), shared))) <= width
 
     blocks: list[list[int]] = []
     for _, group in itertools.groupby(enumerate(table.columns), key=lambda one: one[1].dataset):
@@ -66,15 +70,16 @@ def _part(table: Table, places: Sequence[int]) -> Table:
                                   for row in group.rows)) for group in table.groups))
 
 
-def _lines(table: Table) -> list[str]:
+def _lines(table: Table, shared: set[str]) -> list[str]:
     grid = [*_heading_rows(table),
-            *([group.name * (row is group.rows[0]), named(row), *map(_plain, row.cells)]
+            *([group.name * (row is group.rows[0]), named(row, shared),
+               *(_plain(cell, shared) for cell in row.cells)]
               for group in table.groups for row in group.rows)]
     return aligned(grid, right=range(2, len(grid[0])))
 
 
-def _plain(cell: Cell) -> str:
-    value = ("-" if math.isnan(cell.value) else f"{cell.value:.3f}") + cell.mark
+def _plain(cell: Cell, shared: set[str]) -> str:
+    value = ("-" if math.isnan(cell.value) else f"{cell.value:.3f}") + unless(shared, cell.mark)
     return f"{value} [{cell.printed:.3f}]" if differs(cell) else value
 
 

@@ -145,6 +145,16 @@ def test_an_odd_file_is_named_with_what_is_wrong(folder, damage, file, problem):
     assert problem in problems[file]
 
 
+def test_files_that_hold_the_same_part_of_a_data_set_are_not_cut_short(tmp_path):
+    for seed, method in enumerate(METHODS):
+        write_official(tmp_path / f"tid2013_{method}.csv", ROWS[:100], noisy(ROWS[:100], seed))
+    said = "a part of the data set, the same in each file: 100 of 3000 rows"
+    assert set(_problems(_audit(tmp_path)).values()) == {said}
+    _write(ROWS[:99])(tmp_path)
+    assert sorted(set(_problems(_audit(tmp_path)).values())) == [
+        "cut short: 100 of 3000 rows", "cut short: 99 of 3000 rows"]
+
+
 @pytest.mark.parametrize("rows", [ROWS[::-1], [(dis.swapcase(), ref.lower(), mos) for dis, ref, mos in ROWS]])
 def test_another_order_or_case_is_no_finding(folder, rows):
     _write(rows)(folder)

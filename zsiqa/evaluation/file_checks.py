@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
             commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
             usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
+    parts_of_sets = _parts_of_data_sets(read.values())
     for (key, path), scores in read.items():
         problems = []
         if path in folder.strays:
@@ -75,7 +76,9 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
                             else "the name is that of no metric")
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
-            problems.append("a header and no rows" if not len(scores.values) else f"cut short: {rows}")
+            problems.append("a header and no rows" if not len(scores.values)
+                            else f"a part of the data set, the same in each file: {rows}"
+                            if key.dataset in parts_of_sets else f"cut short: {rows}")
         if (not _is_of_identical_images(key) and scores.usable.any()
                 and np.ptp(scores.values[scores.usable]) == 0):
             problems.append("all scores are equal")
@@ -101,6 +104,16 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             whole[key] = complete
     return FolderCheck(sorted(odd, key=lambda finding: finding.file), usual, whole,
                        sum(not scores.checked for scores in read.values()))
+
+
+def _parts_of_data_sets(files: Iterable[Scores]) -> set[str]:
+    """Return the data sets of which several files hold the same pairs, fewer than all, and no file others."""
+    held: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for scores in files:
+        is_part = len(scores.values) < scores.expected
+        held[scores.key.dataset].append(frozenset(scores.pairs.ids) if is_part else frozenset())
+    return {dataset for dataset, pairs in held.items()
+            if len(pairs) > 1 and len(set(pairs)) == 1 and pairs[0]}
 
 
 def _is_of_identical_images(key: ScoreKey) -> bool:

@@ -87,17 +87,17 @@ def aligned_within(rows: Sequence[Sequence[str]], width: int, right: Container[i
 
 
 def by_folder(files: Iterable[str], most: int = 5) -> str:
-    """List files by their folders; of a folder with more than `most` of them, their number.
+    """List files by their first folders; of a folder with more than `most` of them, their number.
 
     Examples:
-        >>> by_folder(["a/1.csv", "a/2.csv", "b/1.csv", "b/2.csv"], most=1)
+        >>> by_folder(["a/1.csv", "a/2.csv", "b/c/1.csv", "b/d/1.csv"], most=1)
         'a (2 files), b (2 files)'
         >>> by_folder(["1.csv", "a/1.csv", "a/2.csv"])
         '1.csv, a/1.csv, a/2.csv'
     """
     folders: dict[str, list[str]] = {}
     for file in files:
-        folders.setdefault(file.rpartition("/")[0], []).append(file)
+        folders.setdefault(file.rpartition("/")[0].partition("/")[0], []).append(file)
     return ", ".join(", ".join(there) if len(there) <= most else
                      f"{name or 'this folder'} ({plural(len(there), 'file')})"
                      for name, there in folders.items())

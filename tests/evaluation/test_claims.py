@@ -14,8 +14,8 @@ from zsiqa.evaluation.claims import Count, count, judge
 from zsiqa.evaluation.correlation import correlate
 from zsiqa.evaluation.paired_tests import holm
 from zsiqa.report.claims import conclude, to_csv, to_markdown, to_text
+from zsiqa.results.combined_sources import open_sources
 from zsiqa.results.folder import open_folder
-from zsiqa.results.sources import open_sources
 from zsiqa.terminal import fit
 from zsiqa.types import ZsiqaError
 

@@ -10,9 +10,9 @@ from zsiqa.evaluation.table_specs import choose_specs, read_specs
 from zsiqa.evaluation.tables import build_table, count_verdicts, to_frame
 from zsiqa.report.tables import to_markdown
 from zsiqa.report.text_tables import text_legend, to_text
+from zsiqa.results.combined_sources import open_sources
 from zsiqa.results.folder import open_folder
 from zsiqa.results.scores import ScoreKey
-from zsiqa.results.sources import open_sources
 
 METRIC, FILE = "deepwsd_vgg19", "DeepWSD_VGG.txt"
 KEY = ScoreKey("tid2013", METRIC, "original")

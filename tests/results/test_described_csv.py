@@ -4,9 +4,9 @@ from conftest import noisy, official_rows, write_official
 
 from zsiqa.cli.main import main
 from zsiqa.evaluation.ranking import rank
+from zsiqa.results.combined_sources import Sources, open_sources
 from zsiqa.results.described_csv import DescribedFile, parse_source
 from zsiqa.results.scores import ScoreKey
-from zsiqa.results.sources import Sources, open_sources
 from zsiqa.types import StoreError
 
 ABOUT = "metric=mine,dataset=tid2013,higher_is_better=true"

@@ -7,10 +7,10 @@ from conftest import noisy, official_rows, write_official
 from scipy import stats
 
 from zsiqa.evaluation.ranking import rank
+from zsiqa.results.combined_sources import open_sources
 from zsiqa.results.folder import open_folder
 from zsiqa.results.liao import LiaoFolder
 from zsiqa.results.scores import ScoreKey
-from zsiqa.results.sources import open_sources
 from zsiqa.types import StoreError
 
 FILE = "DeepWSD_VGG.txt"

@@ -9,7 +9,7 @@ import pytest
 from conftest import fill, image_pair
 
 from zsiqa.results.pair_list import read_pairs, write_pairs
-from zsiqa.results.parts import read_part
+from zsiqa.results.part_files import read_part
 from zsiqa.results.score_file import ScoreFile, part_files, read_about
 from zsiqa.results.sidecar import read_sidecar
 from zsiqa.results.table import read_finished

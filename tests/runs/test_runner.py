@@ -22,7 +22,7 @@ from conftest import add_noise, make_image, write_pairs
 
 from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.weights import package_file
-from zsiqa.results.parts import read_part
+from zsiqa.results.part_files import read_part
 from zsiqa.results.score_file import part_files, read_about
 
 EVERYTHING = ["distance=all", "representation=all", "perturbation=all"]

@@ -10,7 +10,7 @@ import pytest
 from commands import command, run
 from conftest import write_pairs
 
-from zsiqa.results.parts import read_part
+from zsiqa.results.part_files import read_part
 from zsiqa.results.score_file import part_files, read_about
 from zsiqa.runs.sharding import shard_of
 from zsiqa.scoring.loading import plan_blocks

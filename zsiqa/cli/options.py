@@ -80,7 +80,7 @@ def open_scores(options: Namespace) -> ScoreFolder:
     Raises:
         StoreError: if there is no such file or folder, or a description is wrong.
     """
-    from zsiqa.results.sources import open_sources
+    from zsiqa.results.combined_sources import open_sources
 
     return open_sources(options.scores or [DEFAULT])
 

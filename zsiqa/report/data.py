@@ -14,7 +14,7 @@ from zsiqa.evaluation.stored_levels import WithoutCurves
 from zsiqa.evaluation.table_specs import choose_specs, in_order
 from zsiqa.evaluation.tables import Table, build_table
 from zsiqa.releases import published
-from zsiqa.report.points import Points, points_of
+from zsiqa.report.scatter import Points, points_of
 from zsiqa.results.folder import name_ignored
 from zsiqa.results.provenance import Run, read_runs
 from zsiqa.results.score_file import read_about

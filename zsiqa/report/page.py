@@ -28,7 +28,7 @@ from zsiqa.report.claims import to_html_part as claims_part
 from zsiqa.report.data import DatasetReport, Report
 from zsiqa.report.formats import html_cells, html_list, html_table
 from zsiqa.report.overview import overview
-from zsiqa.report.points import Points
+from zsiqa.report.scatter import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
 from zsiqa.results.provenance import Run
 

@@ -4,7 +4,7 @@ In <results_dir>/scores/<dataset>/<metric>:
 
     <perturbation>.csv           pair_id,ref,dis,type,mos,score in the data set's order, once all are there
     <perturbation>.json          the sidecar: identity, configuration, sessions, checksums
-    <perturbation>.*.part        scores of runs that have not finished the file (`zsiqa.results.parts`)
+    <perturbation>.*.part        scores of runs that have not finished the file (`zsiqa.results.part_files`)
     <perturbation>.partial.csv   the scores so far, for people; zsiqa does not read it
 
 The *identity* contains all that decides the scores; scores of different identities are never mixed. Each run
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from zsiqa.results.files import digest, find_differences, remove_temporary_files, replace_file
-from zsiqa.results.parts import Part, PartWriter, join, read_part
+from zsiqa.results.part_files import Part, PartWriter, join, read_part
 from zsiqa.results.sidecar import REMEDY, read_sidecar, stamp, write_sidecar
 from zsiqa.results.table import format_scores, read_bytes, read_finished
 from zsiqa.types import ImagePair, StoreError

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from zsiqa.results.parts import Part, PartWriter, read_part
+from zsiqa.results.part_files import Part, PartWriter, read_part
 from zsiqa.types import StoreError
 
 HEADER = {"schema": 4, "identity": {"a": 1}, "notes": [], "dataset": {"pairs": 4, "higher_is_better": True},

@@ -112,8 +112,10 @@ class Table:
 
         If all values use equally many, `pairs_used` has said it.
         """
+        said = self.all_partial
+
         def remark(cell: Cell) -> str:
-            if cell.mark and not self.all_partial:
+            if cell.mark and not said:
                 return f"{cell.mark}: scores of {cell.n} of {cell.expected} pairs"
             return f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else ""
 

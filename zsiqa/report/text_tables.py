@@ -32,8 +32,8 @@ def to_text(table: Table, width: int = 10_000) -> str:
 def text_legend(tables: Sequence[Table]) -> str:
     """Explain the marks of cells and rows as text; "" if there are none. `remarks` explains shared ones."""
     cells = [cell for table in tables for cell in table.cells]
-    marks = {unless(shared_marks(table), mark) for table in tables
-             for mark in (*(cell.mark for cell in table.cells), *map(use_mark, table.rows))}
+    marks = set().union(*({*(cell.mark for cell in table.cells), *map(use_mark, table.rows)}
+                          - shared_marks(table) for table in tables))
     return " ".join(text for text, shown in (
         *((f"[0.000]: {figures} this instead.", True) for figures in dict.fromkeys(
             table.figures for table in tables if any(differs(cell) for cell in table.cells))),

@@ -327,7 +327,7 @@ def test_runs_that_are_not_complete_are_told_apart(copied):
         begun.close()
     warnings = re.findall(r'<p class="warning">(mine .*?)</p>',
                           to_page(collected(copied), {}, encode_thumbnail))
-    assert warnings == [f"mine ({name}): not all pairs have a score yet: psnr" for name
+    assert warnings == [f"mine ({name}): not all pairs have a score yet (see Runs): psnr" for name
                         in ("original", "rotate")]
 
 

@@ -31,6 +31,7 @@ from zsiqa.report.overview import overview
 from zsiqa.report.scatter import Points
 from zsiqa.report.tables import HTML_STYLE, to_html_part
 from zsiqa.results.provenance import Run
+from zsiqa.terminal import listed
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("state.js", "tables.js", "plots.js", "page.js", "sort.js")
@@ -89,7 +90,7 @@ def to_page(report: Report, images: Images, encode: Callable[[Path], str], curve
         if not run.complete:
             where = run.dataset, ", ".join(in_order(run.perturbations))
             partial.setdefault(where, {}).update(dict.fromkeys(run.metrics))
-    incomplete = [f"{dataset} ({names}): not all pairs have a score yet: {', '.join(metrics)}"
+    incomplete = [f"{dataset} ({names}): not all pairs have a score yet (see Runs): {listed([*metrics], 3)}"
                   for (dataset, names), metrics in partial.items()]
     uris = {path: number for number, path in enumerate(path for path, uri in thumbnails.uris.items() if uri)}
     for one in datasets:

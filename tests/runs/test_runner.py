@@ -469,6 +469,8 @@ def test_the_same_names_in_another_folder_are_other_images(tmp_path):
     (["backbone=imagenet_vit", "backbone.pretrained=false", "window=200"],
      "cannot take tiles of 200 x 200 pixels"),
     (["device=cuda"], "this PyTorch sees no CUDA GPU"),
+    (["backbone=null"], "no backbone/null in the configuration; backbone can be: clip_convnext, "),
+    (["dataset=true"], "no dataset/true in the configuration; dataset can be: csiq, demo, "),
     (["scale=300"],
      "(did you mean scale=average scales.average.side=300 or scale=short scales.short.side=300?)"),
     (["baseline=ssimm"],

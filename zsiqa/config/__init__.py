@@ -57,13 +57,15 @@ def check_added(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Check the choices of groups that Hydra would misread: another group's file, and a number (scale=300).
+    """Check the choices of groups that Hydra would misread: another group's file, a number, null.
 
     Raises:
         ZsiqaError: lists the choices.
     """
     for name, _, value in (override.partition("=") for override in overrides):
-        if (".." in value or value.lstrip("-").replace(".", "", 1).isdigit()) and (CONFIGS / name).is_dir():
+        misread = (".." in value or value.lower() in ("null", "true", "false")
+                   or value.lstrip("-").replace(".", "", 1).isdigit())
+        if misread and (CONFIGS / name).is_dir():
             raise ZsiqaError(unknown_name(f"{name}/{value}"))
 
 

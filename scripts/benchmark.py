@@ -89,7 +89,7 @@ def make_backbone(device: str) -> TimmBackbone:
 
 
 def make_small_backbone(device: str) -> TimmBackbone:
-    """EfficientNet-Lite0 as in configs/backbone, with random weights. Distances take nearly half its time."""
+    """EfficientNet-Lite0 as in configs/backbone, with random weights. Distances take a third of its time."""
     torch.manual_seed(0)
     return TimmBackbone(model_name="tf_efficientnet_lite0", weights=None, layers="blocks.*").to(device)
 

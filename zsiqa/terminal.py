@@ -97,7 +97,8 @@ def by_folder(files: Iterable[str], most: int = 5) -> str:
     """
     folders: dict[str, list[str]] = {}
     for file in files:
-        folders.setdefault(file.rpartition("/")[0].partition("/")[0], []).append(file)
+        first, slash, _ = file.partition("/")
+        folders.setdefault(first if slash else "", []).append(file)
     return ", ".join(", ".join(there) if len(there) <= most else
                      f"{name or 'this folder'} ({plural(len(there), 'file')})"
                      for name, there in folders.items())

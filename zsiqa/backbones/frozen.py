@@ -110,7 +110,7 @@ class FrozenBackbone(nn.Module, ABC):
         return {"features": features, "embedding": (embedding,)}
 
     def compile(self) -> None:
-        """Compile the model, not the rest of `forward`. On a CPU, its weights must not change any more."""
+        """Compile the model, not the rest of `forward`. On a CPU, its weights must not change after this."""
         # Weights as constants of the compiled code take longer to compile, and make a CNN faster on a CPU.
         self._run = torch.compile(  # type: ignore[method-assign]
             self._run, options={"freezing": self.mean.device.type == "cpu"})

@@ -57,7 +57,7 @@ def check_added(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Check the choices of groups that Hydra would misread: another group's file, a number, null.
+    """Check the choices of groups that Hydra would misread: another group's file, a number, null, true.
 
     Raises:
         ZsiqaError: lists the choices.

@@ -67,7 +67,7 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
             same = {id(pairs): hash((*pairs.ids, *pairs.refs, pairs.labels.tobytes())) for pairs in set(seen)}
             commonest = Counter(same[id(pairs)] for pairs in seen).most_common(1)[0][0]
             usual[dataset] = next(pairs for pairs in seen if same[id(pairs)] == commonest)
-    parts_of_sets = _parts_of_data_sets(read.values())
+    held_in_part = _held_in_part(read.values())
     for (key, path), scores in read.items():
         problems = []
         if path in folder.strays:
@@ -76,9 +76,12 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
                             else "the name is that of no metric")
         if len(scores.values) < scores.expected:
             rows = f"{len(scores.values)} of {scores.expected} rows"
-            problems.append("a header and no rows" if not len(scores.values)
-                            else f"a part of the data set, the same in each file: {rows}"
-                            if key.dataset in parts_of_sets else f"cut short: {rows}")
+            if not len(scores.values):
+                problems.append("a header and no rows")
+            elif key.dataset in held_in_part:
+                problems.append(f"a part of the data set, the same in each file: {rows}")
+            else:
+                problems.append(f"cut short: {rows}")
         if (not _is_of_identical_images(key) and scores.usable.any()
                 and np.ptp(scores.values[scores.usable]) == 0):
             problems.append("all scores are equal")
@@ -106,8 +109,8 @@ def check_files(folder: ScoreFolder) -> FolderCheck:
                        sum(not scores.checked for scores in read.values()))
 
 
-def _parts_of_data_sets(files: Iterable[Scores]) -> set[str]:
-    """Return the data sets of which several files hold the same pairs, fewer than all, and no file others."""
+def _held_in_part(files: Iterable[Scores]) -> set[str]:
+    """Return the data sets that have several files, all with the same part of the pairs."""
     held: dict[str, list[frozenset[str]]] = defaultdict(list)
     for scores in files:
         is_part = len(scores.values) < scores.expected

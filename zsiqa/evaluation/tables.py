@@ -101,7 +101,7 @@ class Table:
 
     @property
     def all_partial(self) -> bool:
-        """Whether all values of several rows use only some pairs, and those of a data set equally many."""
+        """Return whether all values, of several rows, lack pairs, in each data set equally many."""
         valued = [cell for cell in self.cells if cell.verdict != "missing"]
         counts = {(cell.column.dataset, cell.n) for cell in valued}
         return (len(self.rows) > 1 and bool(valued) and all(cell.mark for cell in valued)
@@ -110,12 +110,12 @@ class Table:
     def partial(self) -> list[str]:
         """List cells that use only some pairs, and files that lack rows; equal remarks share a line.
 
-        If all values use equally many, `pairs_used` has said it.
+        With `all_partial`, `pairs_used` states the number of pairs once for all cells.
         """
-        said = self.all_partial
+        stated_once = self.all_partial
 
         def remark(cell: Cell) -> str:
-            if cell.mark and not said:
+            if cell.mark and not stated_once:
                 return f"{cell.mark}: scores of {cell.n} of {cell.expected} pairs"
             return f"the file has {cell.why}" if cell.verdict == "missing" and cell.expected else ""
 

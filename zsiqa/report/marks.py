@@ -20,9 +20,11 @@ def use_mark(row: Row) -> str:
 
 def shared_marks(table: Table) -> set[str]:
     """Return the marks that all rows, or all values, of a table of several rows have."""
+    shared = {PARTIAL} if table.all_partial else set()
     uses = {use_mark(row) for row in table.rows}
-    return ({PARTIAL} if table.all_partial else set()) | (
-        uses - {""} if len(uses) == 1 and len(table.rows) > 1 else set())
+    if len(table.rows) > 1 and len(uses) == 1:
+        shared |= uses - {""}
+    return shared
 
 
 def unless(shared: set[str], mark: str) -> str:

@@ -299,3 +299,18 @@ def test_norm_eps_reaches_every_layer_norm():
     norms = [module for module in backbone.modules() if isinstance(module, nn.LayerNorm)]
     assert len(norms) > 6
     assert all(norm.eps == 1e-12 for norm in norms)
+
+
+@pytest.mark.slow
+def test_compiled_batch_norms_are_folded_into_convolutions():
+    backbone = TimmBackbone(model_name="test_efficientnet.r160_in1k", weights=None)
+    tiles = torch.rand(2, 3, 160, 160)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    with torch.inference_mode():
+        expected = backbone(tiles)
+        backbone.compile()
+        found = backbone(tiles)
+    assert counters["inductor"]["binary_folding_conv"] > 0
+    # Rounding of the folded weights, through some 20 layers, relative to features up to about 1.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

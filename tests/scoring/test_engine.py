@@ -15,7 +15,6 @@ from zsiqa.backbones.state_dicts import efficientnet_lite0_to_timm
 from zsiqa.backbones.timm_backbone import TimmBackbone
 from zsiqa.backbones.weights import package_file
 from zsiqa.datasets import pairs as pairs_dataset
-from zsiqa.distances import compiled_compare
 from zsiqa.perturbations import Dilate, Original, Rotate, Translate
 from zsiqa.scoring.engine import Failed, Scorer
 from zsiqa.scoring.loading import TiledImage
@@ -442,26 +441,18 @@ def test_compiled_scores_are_the_same_up_to_rounding(score_small, model_name, co
             assert score == pytest.approx(expected[key][metric], rel=1e-4)
 
 
-def test_distances_are_compiled_once_for_any_number_of_tiles(monkeypatch):
-    graphs = []
+def test_a_model_is_compiled_for_full_batches_alone(score_small, monkeypatch):
+    """Three tiles, which are filled up to a batch of four."""
+    shapes = set()
 
-    def keep(graph, _inputs):
-        graphs.append(graph)
+    def keep(graph, inputs):
+        shapes.update(tuple(one.shape) for one in inputs if one.shape[1:] == (3, 160, 160))
         return graph.forward
 
     torch.compiler.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=keep))
-    compare = compiled_compare()
-    every = list(DISTANCES.values())
-    random = torch.Generator().manual_seed(0)
-    for tiles in (5, 2, 8, 3):
-        ref, dis = ((torch.randn(tiles, 2, 5, 16, generator=random),
-                     torch.randn(9, 1, 4, 9, 8, generator=random)[-tiles:])  # a part of another
-                    for _ in range(2))
-        # Sums of hundreds of float32 values, in another order: a few roundings of 6e-8.
-        torch.testing.assert_close(compare(every, ref, dis), distances.compare(every, ref, dis),
-                                   rtol=1e-6, atol=0)
-    assert len(graphs) == 1
+    assert len(score_small(compile=True)) == 2
+    assert shapes == {(4, 3, 160, 160)}
 
 
 @pytest.mark.slow

@@ -95,8 +95,7 @@ class FrozenBackbone(nn.Module, ABC):
             raise ZsiqaError(f"the images have {tiles.shape[3]} x {tiles.shape[2]} pixels, less than a patch")
         tiles = tiles[..., :height, :width]
         try:
-            result = self._run((tiles - self.mean) / self.std)
-            outputs = self._checked_outputs()
+            return self._encode(tiles)
         except AssertionError as error:  # timm's error for a wrong size
             raise ZsiqaError(
                 f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
@@ -104,16 +103,20 @@ class FrozenBackbone(nn.Module, ABC):
                 ) from error
         finally:
             self._outputs.clear()  # after an error too: it may be out of memory
+
+    def _encode(self, tiles: Tensor) -> dict[str, Features]:
+        result = self._run((tiles - self.mean) / self.std)
         features = tuple(at_least_float32(torch.stack(list(same), dim=1)).contiguous()
-                         for _, same in groupby(outputs, key=lambda out: out.shape))
+                         for _, same in groupby(self._checked_outputs(), key=lambda out: out.shape))
         embedding = self._unit_vectors(self._vectors(result)).unsqueeze(1)
         return {"features": features, "embedding": (embedding,)}
 
     def compile(self) -> None:
-        """Compile the model, not the rest of `forward`. On a CPU, its weights must not change after this."""
-        # Weights as constants of the compiled code take longer to compile, and make a CNN faster on a CPU.
-        self._run = torch.compile(  # type: ignore[method-assign]
-            self._run, options={"freezing": self.mean.device.type == "cpu"})
+        """Compile the arithmetic of `forward`. On a CPU, the weights must not change after this."""
+        # Weights as constants of the compiled code take longer to compile, and make a CNN faster on a CPU:
+        # batch norms are folded into convolutions. As an option of torch.compile, this would do nothing.
+        freeze = torch._inductor.config.patch(freezing=self.mean.device.type == "cpu")
+        self._encode = freeze(torch.compile(self._encode))  # type: ignore[method-assign]
 
     def _checked_outputs(self) -> list[Tensor]:
         """Return one output per layer: tokens (B, N, D), or maps, converted to (B, C, H, W).

@@ -14,7 +14,8 @@ Sources: Ghildyal et al., ICASSP 2025, and its code (ZS-IQA `distances.py`, `run
 Liao et al., IEEE TIP 2024, for SKLD, JSD and WSD.
 """
 
-from zsiqa.distances.comparison import Distance, compare, compiled_compare
+from zsiqa.distances.comparison import Distance, compare
+from zsiqa.distances.compiled import compiled_compare
 from zsiqa.distances.distribution import JSD, SKLD, WSD, ColumnDistance
 from zsiqa.distances.pointwise import L2, Cosine
 from zsiqa.types import Features

@@ -142,9 +142,10 @@ def columns_of_64(stack: Tensor, padding: str = "nearest", windows: str = "memor
     """
     to_whole = math.ceil if padding == "up" else round
     rows, columns = (max(8, to_whole(side / 8) * 8) for side in stack.shape[-2:])
-    pad = _pad_unfused if torch.compiler.is_compiling() else _pad
-    padded = pad(stack, columns - stack.shape[-1], rows - stack.shape[-2])
-    maps = padded.reshape(stack.shape[0], -1, *padded.shape[-3:])  # B, maps, C, H', W'
+    if (rows, columns) != stack.shape[-2:]:  # padding by 0 would copy
+        pad = _pad_unfused if torch.compiler.is_compiling() else _pad
+        stack = pad(stack, columns - stack.shape[-1], rows - stack.shape[-2])
+    maps = stack.reshape(stack.shape[0], -1, *stack.shape[-3:])  # B, maps, C, H', W'
     if windows == "spatial":
         maps = maps.reshape(*maps.shape[:3], rows // 8, 8, columns // 8, 8)
         maps = maps.movedim((4, 6), (2, 3))  # B, maps, 8, 8, C, H' / 8, W' / 8

@@ -35,19 +35,3 @@ def _compare_some(distances: Sequence[Distance], ref: Features, dis: Features) -
         same_layout = {number: distance for number, distance in columns.items() if distance.layout == layout}
         values.update(zip(same_layout, column_distances(list(same_layout.values()), ref, dis), strict=True))
     return torch.stack([values[number] for number in range(len(distances))], dim=1)
-
-
-def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], torch.Tensor]:
-    """Compile `compare` once for any number of tiles (PyTorch compiles it again for a single tile)."""
-    compiled = torch.compile(compare)
-
-    def with_dynamic_batch(features: Features) -> Features:
-        # The compiler would also specialise the graph on a storage offset; a copy has none.
-        stacks = tuple(stack.clone() if stack.storage_offset() else stack for stack in features)
-        for stack in stacks:
-            torch._dynamo.maybe_mark_dynamic(stack, 0)
-        return stacks
-
-    def compare_dynamic_batch(distances: Sequence[Distance], ref: Features, dis: Features) -> torch.Tensor:
-        return compiled(distances, with_dynamic_batch(ref), with_dynamic_batch(dis))
-    return compare_dynamic_batch

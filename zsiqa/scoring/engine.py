@@ -94,9 +94,10 @@ class Scorer:
         device: "cpu" or "cuda".
         precision: of the backbone's arithmetic; distances are computed in float32. `clip_fp16_official` is
             implemented by the backbone and the distances themselves.
-        compile: let PyTorch compile backbone and distances (`distances`: these alone) at the first batch. At
-            the first shorter batch, it compiles the backbone once more, for any number of tiles. Scores
-            change by rounding. Code that it cannot compile runs uncompiled, with a warning.
+        compile: let PyTorch compile backbone and distances (`distances`: these alone) at the first batch. The
+            backbone is compiled for full batches; shorter ones are filled up (whole images: compiled again,
+            for any number). Scores change by rounding. Code that it cannot compile runs uncompiled, with a
+            warning.
         noise_seed: for a backbone in training mode: encode each tile alone, under its own seed, and each
             reference again for every pair, as the official loop does. None for any other backbone.
         measure: measures the time of each step.
@@ -132,6 +133,9 @@ class Scorer:
         if compile is True:
             self.backbone.compile()
         self._most_tiles = batch_tiles  # halved when the GPU runs out of memory
+        # A matrix product with a single row takes another kernel, which rounds differently. Code that is
+        # compiled for a single number of tiles is faster than for any.
+        self._least_tiles = batch_tiles if compile is True and window is not None else 2
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
               ) -> Generator[Scored | Failed]:
@@ -237,8 +241,8 @@ class Scorer:
                     for name in self.representations}
         tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
         count = len(tiles)
-        if count == 1:  # a matrix product with a single row takes another kernel, which rounds differently
-            tiles = np.repeat(tiles, 2, axis=0)
+        if count < (least := min(self._least_tiles, self._most_tiles)):
+            tiles = np.resize(tiles, (least, *tiles.shape[1:]))  # repeats tiles
         return {name: tuple(stack[:count] for stack in stacks)
                 for name, stacks in self._forward(tiles).items()}
 

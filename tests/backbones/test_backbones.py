@@ -310,6 +310,7 @@ def test_compiled_batch_norms_are_folded_into_convolutions():
     with torch.inference_mode():
         expected = backbone(tiles)
         backbone.compile()
+        backbone.compile()  # changes nothing
         found = backbone(tiles)
     assert counters["inductor"]["binary_folding_conv"] > 0
     # Rounding of the folded weights, through some 20 layers, relative to features up to about 1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -54,6 +54,7 @@ class FrozenBackbone(nn.Module, ABC):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1))
         self._layers, self._channels_last = layers, channels_last
         self._outputs: list[Tensor] = []
+        self._compiled: Callable[[Tensor], dict[str, Features]] | None = None
         for name in self._layers:
             # The hook is a bound method: a copy of self collects its own outputs.
             self.model.get_submodule(name).register_forward_hook(self._keep)
@@ -95,7 +96,7 @@ class FrozenBackbone(nn.Module, ABC):
             raise ZsiqaError(f"the images have {tiles.shape[3]} x {tiles.shape[2]} pixels, less than a patch")
         tiles = tiles[..., :height, :width]
         try:
-            return self._encode(tiles)
+            return (self._compiled or self._encode)(tiles)
         except AssertionError as error:  # timm's error for a wrong size
             raise ZsiqaError(
                 f"the backbone cannot take tiles of {tiles.shape[2]} x {tiles.shape[3]} pixels ({error}); "
@@ -116,7 +117,7 @@ class FrozenBackbone(nn.Module, ABC):
         # Weights as constants of the compiled code take longer to compile, and make a CNN faster on a CPU:
         # batch norms are folded into convolutions. As an option of torch.compile, this would do nothing.
         freeze = torch._inductor.config.patch(freezing=self.mean.device.type == "cpu")
-        self._encode = freeze(torch.compile(self._encode))  # type: ignore[method-assign]
+        self._compiled = freeze(torch.compile(self._encode))
 
     def _checked_outputs(self) -> list[Tensor]:
         """Return one output per layer: tokens (B, N, D), or maps, converted to (B, C, H, W).

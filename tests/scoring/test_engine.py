@@ -121,6 +121,17 @@ def test_scores_do_not_depend_on_batches_or_workers(backbone, pairs, whole, chan
         assert_same(found, whole, rel=2e-5)  # as above
 
 
+def test_no_tile_is_encoded_alone(backbone, pairs):
+    """The product with a single row would round differently."""
+    sizes = set()
+    hook = backbone.register_forward_pre_hook(lambda _module, inputs: sizes.add(len(inputs[0])))
+    try:
+        assert collect(make_scorer(backbone, batch_tiles=1).score(pairs[:1]))
+    finally:
+        hook.remove()
+    assert sizes == {2}
+
+
 @pytest.mark.slow
 def test_batch_sizes_hardly_change_the_embedded_default(tmp_path):
     """Real weights, full-size tiles, fp32: 5e-6 where embeddings differ by 1 %, of which rounding is 1e-7 /

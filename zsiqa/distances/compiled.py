@@ -12,7 +12,7 @@ from torch import Tensor
 from zsiqa.distances.comparison import Distance, compare
 from zsiqa.types import Features
 
-MADV_POPULATE_READ = 22  # linux/mman.h; Python's mmap module has it from 3.15?
+MADV_POPULATE_READ = 22  # of Linux's mman.h
 
 
 def compiled_compare() -> Callable[[Sequence[Distance], Features, Features], Tensor]:

@@ -133,9 +133,7 @@ class Scorer:
         if compile is True:
             self.backbone.compile()
         self._most_tiles = batch_tiles  # halved when the GPU runs out of memory
-        # A matrix product with a single row takes another kernel, which rounds differently. Code that is
-        # compiled for a single number of tiles is faster than for any.
-        self._least_tiles = batch_tiles if compile is True and window is not None else 2
+        self._fill_batches = compile is True and window is not None
 
     def score(self, pairs: Sequence[ImagePair], todo: Todo = lambda _index, _perturbation: True,
               ) -> Generator[Scored | Failed]:
@@ -241,7 +239,10 @@ class Scorer:
                     for name in self.representations}
         tiles = np.concatenate([segment.image.tiles[segment.start:segment.stop] for segment in batch])
         count = len(tiles)
-        if count < (least := min(self._least_tiles, self._most_tiles)):
+        # Code that is compiled for one number of tiles is faster than for any. At least two: a matrix product
+        # with a single row takes another kernel, which rounds differently.
+        least = max(2, self._most_tiles) if self._fill_batches else 2
+        if count < least:
             tiles = np.resize(tiles, (least, *tiles.shape[1:]))  # repeats tiles
         return {name: tuple(stack[:count] for stack in stacks)
                 for name, stacks in self._forward(tiles).items()}

@@ -1,6 +1,8 @@
-"""Cost and error of how WSD is computed: `python scripts/benchmark_distances.py`.
+"""Cost of all distances, and cost and error of WSD: `python scripts/benchmark_distances.py`.
 
-Prints what the five distances take with WSD as it is, in float64, and in float32 without taking out the
+Prints what the five distances take where each tile has a thread of its own, as without gradients, and where
+threads share each operation, as with gradients. If these times differ by less than the rounds do, the cores
+share a cache. Then prints the time with WSD as it is, in float64, and in float32 without taking out the
 rounding of the normaliser. Then the relative error of each on nearly equal features, beside what one unit in
 the last place of the features changes. `ATEN_CPU_CAPABILITY=default` or `avx2` before it restricts the
 instruction set. Quote the ratio: times depend on the machine.
@@ -8,6 +10,7 @@ instruction set. Quote the ratio: times depend on the machine.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 
@@ -69,7 +72,12 @@ def errors(noise: float) -> list[float]:
     return [float(((values - expected).abs() / expected).max()) for values in found]
 
 
-@torch.inference_mode()
+def _per_tile(times: Sequence[float]) -> str:
+    return (f"{statistics.median(times) / TILES * 1e3:.1f} (from {min(times) / TILES * 1e3:.1f} "
+            f"to {max(times) / TILES * 1e3:.1f})")
+
+
+@torch.no_grad()
 def main() -> None:
     """Measure, and print two tables."""
     keep_freed_memory()
@@ -77,11 +85,18 @@ def main() -> None:
     features = pair(NOISES[0])
     for wsd in VARIANTS.values():
         seconds([*others, wsd], *features)  # the first is slower
+    alone, shared = [], []
+    for _ in range(ROUNDS):
+        alone.append(seconds([*others, distances.WSD()], *features))
+        with torch.enable_grad():
+            shared.append(seconds([*others, distances.WSD()], *features))
     # Alternating, so that other work on the machine meets all; the least of each is what they take alone.
     times = [{name: seconds([*others, wsd], *features) for name, wsd in VARIANTS.items()}
              for _ in range(ROUNDS)]
     print(f"{pick_device('cpu')[1]}; {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} "
           f"threads; torch {torch.__version__}")
+    print(f"five distances, ms a tile: a thread for each tile {_per_tile(alone)}; each operation shared "
+          f"{_per_tile(shared)}: {statistics.median(shared) / statistics.median(alone):.2f} times")
     least = {name: min(one[name] for one in times) for name in VARIANTS}
     for name, taken in least.items():
         print(f"WSD {name}: five distances {taken / TILES * 1e3:.1f} ms a tile, "

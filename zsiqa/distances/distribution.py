@@ -157,7 +157,8 @@ class JSD(ProbabilityDistance):
         s = p + q
         # |t| rounds to 1 where p or q is below half an ulp of the other; the limit of the formula is finite.
         t = (columns.difference(self.softmax_over, self.epsilon) / s).clamp_(-1 + 2**-24, 1 - 2**-24)
-        # log(1 - u) = -2 atanh(u / (2 - u)): PyTorch's atanh is vectorised on a CPU, its log1p is not.
+        # log(1 - u) = -2 atanh(u / (2 - u)): with AVX-512, PyTorch's log1p can be slow, its atanh is not
+        # (docs/performance.md).
         u = t.square()
         return _atanh(t).mul_(t).sub_(_atanh(u.div_(2 - u))).mul_(s).sum(-2) / 2
 

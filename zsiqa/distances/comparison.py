@@ -30,7 +30,7 @@ def compare(distances: Sequence[Distance], ref: Features, dis: Features) -> Tens
         groups.setdefault(layout, []).append(number)
     tiles_at_once = max(1, at_once(TILES_AT_ONCE, ref) // sum(stack[0].numel() for stack in ref))
     some_tiles = parts(len(ref[0]), tiles_at_once)
-    # Small tiles gain nothing: their operations are so short that threads would wait for Python's lock.
+    # Not for small tiles: their operations are so short that threads would wait for Python's lock.
     side_by_side = ref[0].device.type == "cpu" and tiles_at_once == 1
     values: dict[int, Tensor] = {}
     for layout, numbers in groups.items():
